@@ -1,0 +1,1 @@
+"""Latency per component, peers side by side."""

@@ -1,0 +1,1 @@
+"""Turns a checkpoint into a Triptych package; needs `triptych[export]`."""

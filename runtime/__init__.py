@@ -1,0 +1,1 @@
+"""Text to image on numpy and ONNX Runtime alone."""
