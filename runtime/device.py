@@ -1,0 +1,218 @@
+"""Which execution provider runs the graphs: the one asked for or an error, never a silent other.
+
+A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`) or a list of ONNX Runtime
+providers. Before any model is loaded, its first provider must really run a graph of one addition.
+"""
+
+import base64
+import contextlib
+import ctypes
+import importlib.metadata
+import io
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from .errors import ProviderError, nearest
+
+log = logging.getLogger("triptych")
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": CUDA,
+    "openvino": "OpenVINOExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+EXTRA_OF = {
+    CPU: "cpu",
+    CUDA: "cuda",
+    "OpenVINOExecutionProvider": "openvino",
+    "TensorrtExecutionProvider": "cuda",
+}
+WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+
+# y = x + x for one float: the smallest graph that shows that a provider runs
+_PROBE = base64.b64decode(
+    "CAk6OQoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQEg=="
+)
+
+Provider = str | tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where sessions are created.
+
+    `providers` are (name, options) in ONNX Runtime's order of preference; the first must be in use.
+    `session_options` maps attributes of `onnxruntime.SessionOptions`, or session configuration keys, to values.
+    """
+
+    name: str
+    providers: tuple[tuple[str, dict[str, Any]], ...]
+    session_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime provider that must run the graphs."""
+        return self.providers[0][0]
+
+    def options(self) -> ort.SessionOptions:
+        """Fresh session options with this device's settings applied."""
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # what a warning would say of placement is said by our own checks
+        for key, value in self.session_options.items():
+            if hasattr(options, key):
+                try:
+                    setattr(options, key, type(getattr(options, key))(value))
+                except (TypeError, ValueError) as error:
+                    raise ProviderError(f"session option {key}={value}: {str(error).splitlines()[0]}") from None
+            elif "." in key:
+                options.add_session_config_entry(key, str(value))
+            else:
+                attributes = [name for name in dir(options) if not name.startswith("_")]
+                raise ProviderError(f"unknown session option {key!r}; {nearest(key, attributes)}")
+        return options
+
+
+def open_device(
+    device: str | Sequence[Provider] = "auto",
+    *,
+    session_options: Mapping[str, Any] | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Device:
+    """The device of that name, tried out.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`, or a list of ONNX Runtime providers.
+        session_options: attributes of `SessionOptions` or session configuration keys, with their values.
+        provider_options: options of the first provider.
+
+    Raises:
+        ProviderError: the provider that was asked for cannot run; says why and what would help.
+    """
+    settings = dict(session_options or {})
+    if not isinstance(device, str):
+        return _checked(_from_list(device, settings), provider_options)
+    if device == "auto":
+        return _best(settings, provider_options)
+    return _checked(_from_name(device, settings), provider_options)
+
+
+def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | None:
+    """Why `provider` cannot run a graph here, in one line, or None if it can."""
+    if provider not in ort.get_available_providers():
+        extra = EXTRA_OF.get(provider)
+        have = ", ".join(ort.get_available_providers())
+        advice = f"; install triptych[{extra}] in place of the other ONNX Runtime wheels" if extra else ""
+        return f"ONNX Runtime {ort.__version__} as installed has no {provider} (it has {have}){advice}"
+    preloaded = _preload_cuda() if provider in (CUDA, PROVIDERS["tensorrt"]) else ""
+    try:
+        with _quiet():
+            session = ort.InferenceSession(_PROBE, providers=[(provider, dict(options or {}))])
+            session.run(None, {"x": np.ones(1, np.float32)})
+    except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+        return _first_line(error)
+    if session.get_providers()[0] == provider:
+        return None
+    return _library_error(provider) or preloaded or f"{provider} refused the session and gave no reason"
+
+
+def installed_wheels() -> dict[str, str]:
+    """The ONNX Runtime wheels that are installed, with versions; more than one is a conflict."""
+    found = {}
+    for name in WHEELS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:
+    if CUDA in ort.get_available_providers():
+        reason = why_not(CUDA, provider_options)
+        if reason is None:
+            return _with_options(_from_name("cuda", settings), provider_options)
+        log.warning("CUDA is not used: %s; running on the CPU", reason)
+        provider_options = None  # they were meant for the device that cannot run
+    return _checked(_from_name("cpu", settings), provider_options)
+
+
+def _from_name(device: str, settings: dict[str, Any]) -> Device:
+    name, _, index = device.partition(":")
+    if name not in PROVIDERS or (index and (name not in ("cuda", "tensorrt") or not index.isdecimal())):
+        raise ProviderError(f"unknown device {device!r}; {nearest(device, ['auto', *PROVIDERS, 'cuda:1'])}")
+    providers: list[tuple[str, dict[str, Any]]] = [(PROVIDERS[name], {"device_id": int(index)} if index else {})]
+    if name == "tensorrt":
+        providers.append((CUDA, {"device_id": int(index)} if index else {}))
+    if name != "cpu":
+        providers.append((CPU, {}))
+    return Device(device, tuple(providers), settings)
+
+
+def _from_list(providers: Sequence[Provider], settings: dict[str, Any]) -> Device:
+    if not providers:
+        raise ProviderError("the list of providers is empty; allowed: names such as CPUExecutionProvider")
+    pairs = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in providers]
+    for name, _ in pairs:
+        if name not in ort.get_all_providers():
+            raise ProviderError(f"unknown provider {name!r}; {nearest(name, ort.get_all_providers())}")
+    return Device(",".join(name for name, _ in pairs), tuple(pairs), settings)
+
+
+def _with_options(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
+    (name, options), *others = device.providers
+    return Device(device.name, ((name, {**options, **(provider_options or {})}), *others), device.session_options)
+
+
+def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
+    device = _with_options(device, provider_options)
+    name, options = device.providers[0]
+    reason = why_not(name, options)
+    if reason is None:
+        return device
+    wheels = installed_wheels()
+    if len(wheels) > 1:
+        reason += f"; the wheels {' and '.join(wheels)} are installed together and overwrite each other: keep one"
+    raise ProviderError(f"device {device.name!r} cannot run here: {reason}")
+
+
+def _preload_cuda() -> str:
+    """Load CUDA and cuDNN from the nvidia wheels, if they are there; what ONNX Runtime prints of failures."""
+    said = io.StringIO()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
+    return said.getvalue().strip().partition("\n")[0]
+
+
+def _library_error(provider: str) -> str | None:
+    """What the dynamic loader says of the provider's library: the usual reason for a refused session."""
+    stem = provider.removesuffix("ExecutionProvider").lower()
+    folder = Path(ort.__file__).parent / "capi"
+    for library in folder.glob(f"*onnxruntime_providers_{stem}.*"):
+        try:
+            ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            return _first_line(error)
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines of ONNX Runtime while a provider is tried: the reason is given in the error instead."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)

@@ -1,0 +1,294 @@
+"""Text to image: encode, denoise, decode. It reads top to bottom, and each phase can be used alone."""
+
+import importlib.metadata
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from . import guidance
+from .arguments import check_latents, check_size, one_each, seeds_from
+from .device import Device, Provider, open_device
+from .errors import Cancelled, NumericalError, PackageError
+from .families import family_of
+from .image import to_image, to_pixels
+from .noise import noise_source
+from .package import Package, open_package
+from .sampling import Sampler, Step, denoise, with_scheduler
+from .session import Graph
+from .settings import Settings
+from .text import ClipTokenizer
+
+DECODER = "vae_decoder"
+# What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
+_DEFAULTS: dict[str, Any] = {"scaling_factor": 0.18215, "vae_blocks": 4, "sample_size": 64}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Pictures, and how they came about.
+
+    `latents` float32 [n, C, h, w] are what the decoder decodes: `pipe.decode(out.latents)` gives the pictures again.
+    `timings` are seconds by component, `sampler` being everything in the loop that is not the network.
+    """
+
+    images: list[Image]
+    latents: np.ndarray
+    seeds: list[int | None]
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class TextToImage:
+    """A package, loaded: each graph in a session of its own, no state between pictures."""
+
+    def __init__(self, package: Package, device: Device) -> None:
+        self.package = package
+        self.device = device
+        self.family = family_of(package)
+        self.tokenizer = ClipTokenizer.load(package.path / "tokenizer")
+        self._graphs = {
+            name: Graph(package.graph(name), device, name)
+            for name in (*self.family.text_encoders, self.family.generator, DECODER)
+        }
+        self._network = self._graphs[self.family.generator]
+        _check_widths(self._graphs[self.family.text_encoders[0]], self._network, self.family.conditioning)
+        vae, generator = package.config(DECODER), package.config(self.family.generator)
+        self.scaling_factor = float(vae.get("scaling_factor", _DEFAULTS["scaling_factor"]))
+        self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(_DEFAULTS["vae_blocks"]))) - 1)
+        self.latent_channels, self.latent_size = _latent_shape(self._network, generator)
+
+    @classmethod
+    def load(
+        cls,
+        package: str | Path,
+        device: str | Sequence[Provider] = "auto",
+        *,
+        session_options: Mapping[str, Any] | None = None,
+        provider_options: Mapping[str, Any] | None = None,
+    ) -> "TextToImage":
+        """Open a package and load its graphs.
+
+        Args:
+            package: a folder that `triptych export` or another exporter of the ecosystem wrote.
+            device: auto, cpu, cuda, cuda:1, openvino, tensorrt, or a list of ONNX Runtime providers.
+            session_options: attributes of `onnxruntime.SessionOptions`, or session configuration keys.
+            provider_options: options of the provider that runs the graphs.
+
+        Raises:
+            PackageError: the folder is no package, or not whole, or its graphs do not fit each other.
+            ProviderError: the device that was asked for cannot run here.
+        """
+        opened = open_package(package)
+        return cls(opened, open_device(device, session_options=session_options, provider_options=provider_options))
+
+    def encode(self, prompts: Sequence[str]) -> np.ndarray:
+        """The conditioning of the prompts, float32 [n, tokens, width]; warns with the text that did not fit."""
+        tokens = self.tokenizer.encode(prompts)
+        for cut in filter(None, tokens.cut):
+            length = tokens.ids.shape[1]
+            warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=2)
+        name = self.family.text_encoders[0]
+        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}))
+        _check_finite(embeddings, name)
+        return embeddings
+
+    def denoise(
+        self,
+        positive: np.ndarray,
+        negative: np.ndarray | None,
+        noise: np.ndarray,
+        sampler: Sampler,
+        guidance_scale: float = 7.5,
+        draw: Callable[[tuple[int, ...]], np.ndarray] | None = None,
+        timings: dict[str, float] | None = None,
+    ) -> Iterator[Step]:
+        """Denoise step by step; leave the loop early and nothing more is computed.
+
+        Args:
+            positive: conditioning [n, tokens, width] of the prompts.
+            negative: the same of the negative prompts; None is no guidance, and half the work.
+            noise: unit Gaussian float32 [n, C, h, w].
+            sampler: which scheduler, in how many steps.
+            guidance_scale: see `guidance.classifier_free`.
+            draw: shape -> unit Gaussian, for stochastic samplers.
+            timings: if given, the seconds spent in the network are added under its name.
+
+        Raises:
+            NumericalError: the network gave NaN or infinity; names the step.
+        """
+        name, total, call = self.family.generator, len(sampler.timesteps), 0
+
+        def network(latents: np.ndarray, timestep: float, conditioning: np.ndarray) -> np.ndarray:
+            nonlocal call
+            call += 1
+            inputs = {
+                "sample": latents,
+                "timestep": np.asarray(timestep),
+                "encoder_hidden_states": conditioning,
+            }
+            start = time.perf_counter()
+            output = next(iter(self._network(inputs).values())).astype(np.float32, copy=False)
+            if timings is not None:
+                timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
+            _check_finite(output, name, f" at step {call} of {total}")
+            return output
+
+        predict = guidance.classifier_free(network, positive, negative, guidance_scale)
+        return denoise(predict, noise, sampler, draw)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory."""
+        decoder = self._graphs[DECODER]
+        scaled = latents / np.float32(self.scaling_factor)
+        pictures = []
+        for latent in scaled:
+            decoded = decoder({"latent_sample": latent[None]})["sample"].astype(np.float32, copy=False)
+            _check_finite(decoded, DECODER)
+            pictures.append(to_pixels(decoded))
+        return np.concatenate(pictures)
+
+    def __call__(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        negative_prompt: str | Sequence[str] = "",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 7.5,
+        seed: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_images_per_prompt: int = 1,
+        scheduler: str | None = None,
+        latents: np.ndarray | None = None,
+        noise: str = "torch",
+        callback: Callable[[Step], bool | None] | None = None,
+    ) -> Output:
+        """Make pictures.
+
+        Args:
+            prompt: one prompt or several.
+            negative_prompt: what to avoid; one for all prompts, or one for each.
+            num_inference_steps: steps of the scheduler.
+            guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
+            seed: picture k of the call uses seed + k, alone or in a batch; None draws one, see `Output.seeds`.
+            height: pixels; None is the package's own size. `width` likewise.
+            width: pixels.
+            num_images_per_prompt: pictures for each prompt, one after the other in the output.
+            scheduler: another scheduler than the package's, by short name or diffusers class name.
+            latents: the starting noise, float32 [n, C, h, w], in place of the seed's.
+            noise: where the seed's noise comes from: torch (as PyTorch on CPU), torch_cuda or numpy.
+            callback: called after every step; returning False stops the picture.
+
+        Raises:
+            ArgumentError, SamplerError: an argument that cannot be used, with what is allowed.
+            NumericalError: a component gave NaN or infinity.
+            Cancelled: the callback returned False.
+        """
+        start = time.perf_counter()
+        prompts, negatives = one_each(prompt, negative_prompt, num_images_per_prompt)
+        latent_height, latent_width = self._latent_size(height, width)
+        config = self.package.scheduler_config()
+        if scheduler is not None:
+            config = with_scheduler(config, scheduler)
+        sampler = Sampler.from_config(config, num_inference_steps=num_inference_steps)
+        seeds = seeds_from(seed, len(prompts)) if latents is None else [None] * len(prompts)
+        sources = [noise_source(noise, image_seed or 0) for image_seed in seeds]
+        shape = (1, self.latent_channels, latent_height, latent_width)
+
+        def draw(_: tuple[int, ...]) -> np.ndarray:
+            return np.concatenate([source.randn(shape) for source in sources])
+
+        unit_noise = draw(shape) if latents is None else check_latents(latents, (len(prompts), *shape[1:]))
+
+        encoding = time.perf_counter()
+        positive = self._encode_once(prompts)
+        negative = self._encode_once(negatives) if guidance_scale > 1 else None
+        looping = time.perf_counter()
+        timings = {self.family.generator: 0.0}
+        for step in self.denoise(positive, negative, unit_noise, sampler, guidance_scale, draw, timings):
+            if callback is not None and callback(step) is False:
+                raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
+        decoding = time.perf_counter()
+        pixels = self.decode(step.latents)
+        done = time.perf_counter()
+        timings |= {
+            "text_encoder": looping - encoding,
+            "sampler": decoding - looping - timings[self.family.generator],
+            DECODER: done - decoding,
+            "total": done - start,
+        }
+        settings = [
+            Settings(
+                prompt=text,
+                negative_prompt=avoided,
+                num_inference_steps=num_inference_steps,
+                guidance_scale=float(guidance_scale),
+                seed=image_seed,
+                width=latent_width * self.vae_scale_factor,
+                height=latent_height * self.vae_scale_factor,
+                scheduler=str(config["_class_name"]),
+                noise=noise,
+                model=self.package.path.resolve().name,
+                precision=str((self.package.manifest or {}).get("precision", "unknown")),
+                version=importlib.metadata.version("triptych"),
+            )
+            for text, avoided, image_seed in zip(prompts, negatives, seeds, strict=True)
+        ]
+        return Output(
+            images=[to_image(picture, own) for picture, own in zip(pixels, settings, strict=True)],
+            latents=step.latents,
+            seeds=seeds,
+            timings=timings,
+        )
+
+    def _encode_once(self, texts: list[str]) -> np.ndarray:
+        """The conditioning of texts in which neighbours repeat: each different text runs once."""
+        unique = list(dict.fromkeys(texts))
+        return self.encode(unique)[[unique.index(text) for text in texts]]
+
+    def _latent_size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width of the latents for a picture of that size in pixels, None being the package's own."""
+        axes = self._network.inputs["sample"].shape[2:]
+        factor, (own_height, own_width) = self.vae_scale_factor, self.latent_size
+        return (
+            check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),
+            check_size("width", width, own_width, factor, static=isinstance(axes[1], int)),
+        )
+
+
+def _latent_shape(network: Graph, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
+    """Channels and own (height, width) of the latents, from the graph where it is fixed, else from its config."""
+    _, channels, *axes = network.inputs["sample"].shape
+    if not isinstance(channels, int):  # older exporters left this axis open, too
+        channels = int(config.get("in_channels", 4))
+    own = config.get("sample_size", _DEFAULTS["sample_size"])
+    sizes = own if isinstance(own, list) else [own, own]
+    height, width = (axis if isinstance(axis, int) else int(size) for axis, size in zip(axes, sizes, strict=True))
+    return channels, (height, width)
+
+
+def _check_widths(encoder: Graph, network: Graph, conditioning: str) -> None:
+    if conditioning not in encoder.outputs:
+        raise PackageError(f"{encoder.name} has no output {conditioning}; it has: {', '.join(encoder.outputs)}")
+    for name in ("sample", "timestep", "encoder_hidden_states"):
+        if name not in network.inputs:
+            raise PackageError(f"{network.name} has no input {name}; it has: {', '.join(network.inputs)}")
+    given = encoder.outputs[conditioning].shape[-1]
+    wanted = network.inputs["encoder_hidden_states"].shape[-1]
+    if isinstance(given, int) and isinstance(wanted, int) and given != wanted:
+        raise PackageError(
+            f"{encoder.name} gives embeddings of width {given} but {network.name} takes {wanted}: "
+            "they are not of the same model"
+        )
+
+
+def _check_finite(array: np.ndarray, component: str, where: str = "") -> None:
+    if not np.isfinite(array).all():
+        raise NumericalError(
+            f"{component} gave NaN or infinity{where}; export the checkpoint with --precision fp32 and try again"
+        )

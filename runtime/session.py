@@ -1,0 +1,107 @@
+"""One graph, one session: typed inputs and outputs, read from the session itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from .device import Device
+from .errors import ArgumentError, PackageError, ProviderError
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph: a shape entry is a size, or the name of an axis that may vary."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int | str, ...]
+
+
+class Graph:
+    """A graph loaded on a device.
+
+    Calling it takes arrays by input name and returns the outputs by name. Arrays are cast to the graph's types, and a
+    scalar is given the rank the graph wants, so that one caller serves every dialect. A graph with a fixed batch runs as
+    often as it must, its last call filled up with repeats.
+    """
+
+    def __init__(self, path: Path, device: Device, name: str) -> None:
+        self.name = name
+        try:
+            self._session = ort.InferenceSession(str(path), device.options(), providers=list(device.providers))
+        except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from None
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        if self.providers[0] != device.provider:
+            raise ProviderError(
+                f"{name} was to run on {device.provider} but ONNX Runtime gave it to {self.providers[0]}; "
+                "run `triptych doctor` for the reason"
+            )
+        self.inputs = {spec.name: _tensor(spec) for spec in self._session.get_inputs()}
+        self.outputs = {spec.name: _tensor(spec) for spec in self._session.get_outputs()}
+
+    def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph.
+
+        Args:
+            arrays: one array for each input, by name; those with more than one axis have the batch first.
+
+        Raises:
+            ArgumentError: an array does not fit the shape of its input, or the graph cannot be run at this size.
+        """
+        batch = max(array.shape[0] for array in arrays.values() if array.ndim > 1)
+        fixed = next((t.shape[0] for t in self.inputs.values() if len(t.shape) > 1), batch)
+        if isinstance(fixed, str) or fixed == batch:
+            return self._run(arrays, batch)
+        pieces = [self._run(_rows(arrays, start, fixed), fixed) for start in range(0, batch, fixed)]
+        return {name: np.concatenate([piece[name] for piece in pieces])[:batch] for name in self.outputs}
+
+    def _run(self, arrays: Mapping[str, np.ndarray], batch: int) -> dict[str, np.ndarray]:
+        feeds = {name: self._fit(tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
+        try:
+            results = self._session.run(None, feeds)
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(feed.shape)}" for name, feed in feeds.items())
+            reason = str(error).splitlines()[0]
+            raise ArgumentError(f"{self.name} cannot run with {shapes}: {reason}") from None
+        return dict(zip(self.outputs, results, strict=True))
+
+    def _fit(self, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
+        array = np.asarray(array, tensor.dtype)
+        if array.ndim == 0 and len(tensor.shape) == 1:  # a timestep: [1] in some dialects, [batch] in others
+            axis = tensor.shape[0]
+            array = np.full(batch if axis == batch or "batch" in str(axis) else 1, array)
+        fits = array.ndim == len(tensor.shape) and all(
+            isinstance(wanted, str) or wanted == given for wanted, given in zip(tensor.shape, array.shape, strict=True)
+        )
+        if not fits:
+            wanted = ", ".join(str(axis) for axis in tensor.shape)
+            raise ArgumentError(f"{self.name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
+        return array
+
+
+def _rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:
+    """Rows start..start+count of every batched array, the last one repeated where there are no more."""
+    return {
+        name: array.take(range(start, start + count), axis=0, mode="clip") if array.ndim > 1 else array
+        for name, array in arrays.items()
+    }
+
+
+def _tensor(spec: ort.NodeArg) -> Tensor:
+    if spec.type not in _DTYPES:
+        raise PackageError(f"the graph's {spec.name} has type {spec.type}; supported: {', '.join(_DTYPES)}")
+    shape = tuple(axis if isinstance(axis, int) else str(axis) for axis in spec.shape)
+    return Tensor(spec.name, np.dtype(_DTYPES[spec.type]), shape)

@@ -1,0 +1,58 @@
+"""The settings of one picture, as they travel in its PNG."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from .errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that, with the same package, gives the same picture again."""
+
+    prompt: str
+    negative_prompt: str
+    num_inference_steps: int
+    guidance_scale: float
+    seed: int | None  # None where the caller gave the latents
+    width: int
+    height: int
+    scheduler: str
+    noise: str
+    model: str
+    precision: str
+    version: str
+
+    def to_json(self) -> str:
+        """One JSON object, keys as diffusers names its arguments."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        """Read what `to_json` wrote.
+
+        Raises:
+            ArgumentError: it is not the JSON of settings.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise ArgumentError(f"the settings in the picture cannot be read: {error}") from None
+
+    def to_parameters(self) -> str:
+        """The `parameters` text that other tools read (the layout of Stable Diffusion web UI)."""
+        lines = [self.prompt]
+        if self.negative_prompt:
+            lines.append(f"Negative prompt: {self.negative_prompt}")
+        fields = {
+            "Steps": self.num_inference_steps,
+            "Sampler": self.scheduler,
+            "CFG scale": f"{self.guidance_scale:g}",
+            "Seed": self.seed,
+            "Size": f"{self.width}x{self.height}",
+            "Model": self.model,
+            "Version": f"triptych {self.version}",
+        }
+        lines.append(", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None))
+        return "\n".join(lines)
