@@ -60,7 +60,9 @@ class Cancelled(TriptychError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """The end of an error message: what is allowed, the names nearest to `name` first if any are near."""
-    names = list(allowed)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(names)}"
+    """The end of an error message: the allowed names nearest to `name`, upper case or lower, or all if none is near."""
+    names = {candidate.lower(): candidate for candidate in allowed}
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7)
+    if near:
+        return f"did you mean {' or '.join(names[match] for match in near)}?"
+    return f"allowed: {', '.join(names.values())}"

@@ -13,8 +13,8 @@ from .package import Package
 class Family:
     """A family of text-to-image models.
 
-    `pipelines` are the `_class_name`s in model_index.json that belong to it; `conditioning` names the output of the text
-    encoder that the latent generator attends to.
+    `pipelines` are the `_class_name`s in model_index.json that belong to it; `conditioning` names the output of the
+    text encoder that the latent generator attends to.
     """
 
     name: str

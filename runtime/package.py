@@ -58,6 +58,12 @@ class Package:
             listed.update(component["files"])
         return listed
 
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with any file; "" without a manifest."""
+        digests = "".join(f"{name} {facts['sha256']}\n" for name, facts in sorted(self.files().items()))
+        return hashlib.sha256(digests.encode()).hexdigest()[:12] if digests else ""
+
     def bytes_of(self, component: str) -> int:
         """Bytes on disk of the component's graph and weights."""
         return sum(file.stat().st_size for file in self.graph(component).parent.iterdir() if file.is_file())

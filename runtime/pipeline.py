@@ -234,6 +234,7 @@ class TextToImage:
                 scheduler=str(config["_class_name"]),
                 noise=noise,
                 model=self.package.path.resolve().name,
+                model_hash=self.package.fingerprint,
                 precision=str((self.package.manifest or {}).get("precision", "unknown")),
                 version=importlib.metadata.version("triptych"),
             )

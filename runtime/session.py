@@ -1,5 +1,6 @@
 """One graph, one session: typed inputs and outputs, read from the session itself."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +34,18 @@ class Graph:
     """A graph loaded on a device.
 
     Calling it takes arrays by input name and returns the outputs by name. Arrays are cast to the graph's types, and a
-    scalar is given the rank the graph wants, so that one caller serves every dialect. A graph with a fixed batch runs as
-    often as it must, its last call filled up with repeats.
+    scalar is given the rank the graph wants, so that one caller serves every dialect. A graph with a fixed batch runs
+    as often as it must, its last call filled up with repeats. `load_seconds` is the time its session took to create.
     """
 
     def __init__(self, path: Path, device: Device, name: str) -> None:
         self.name = name
+        start = time.perf_counter()
         try:
             self._session = ort.InferenceSession(str(path), device.options(), providers=list(device.providers))
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
             raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from None
+        self.load_seconds = time.perf_counter() - start
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         if self.providers[0] != device.provider:
             raise ProviderError(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import ArgumentError
 
@@ -20,9 +21,21 @@ class Settings:
     height: int
     scheduler: str
     noise: str
-    model: str
+    model: str  # the package's folder
+    model_hash: str  # of its files, "" where it has no manifest
     precision: str
     version: str
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `TextToImage.__call__` that make the picture again.
+
+        Raises:
+            ArgumentError: it was made from latents that the caller gave, which no settings hold.
+        """
+        if self.seed is None:
+            raise ArgumentError("this picture was made from given latents, not from a seed: it cannot be repeated")
+        about = ("model", "model_hash", "precision", "version")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:
         """One JSON object, keys as diffusers names its arguments."""
@@ -51,6 +64,7 @@ class Settings:
             "CFG scale": f"{self.guidance_scale:g}",
             "Seed": self.seed,
             "Size": f"{self.width}x{self.height}",
+            "Model hash": self.model_hash or None,
             "Model": self.model,
             "Version": f"triptych {self.version}",
         }

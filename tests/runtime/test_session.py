@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from triptych.runtime.device import open_device
+from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
+from triptych.runtime.session import Graph
+
+from tests.graphs import write_adder, write_graph
+
+X = np.arange(15, dtype=np.float64).reshape(5, 3)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.INT32])
+@pytest.mark.parametrize("timestep", [(), (1,), ("steps",)])
+def test_arrays_are_cast_and_timesteps_get_the_rank_of_the_graph(tmp_path: Path, kind: int, timestep: tuple) -> None:
+    graph = Graph(write_adder(tmp_path / "m.onnx", timestep=timestep, kind=kind), open_device("cpu"), "unet")
+    (y,) = graph({"x": X, "timestep": np.asarray(7)}).values()
+    assert y.dtype == helper.tensor_dtype_to_np_dtype(kind)
+    np.testing.assert_array_equal(y, X + 7)
+
+
+def test_a_timestep_with_a_batch_axis_is_repeated(tmp_path: Path) -> None:
+    path = write_graph(
+        tmp_path / "m.onnx",
+        [helper.make_node("Identity", ["timestep"], ["t"]), helper.make_node("Identity", ["x"], ["y"])],
+        [("x", TensorProto.FLOAT, ["batch", 3]), ("timestep", TensorProto.FLOAT, ["batch"])],
+        [("t", TensorProto.FLOAT, ["batch"]), ("y", TensorProto.FLOAT, ["batch", 3])],
+    )
+    out = Graph(path, open_device("cpu"), "unet")({"x": X, "timestep": np.asarray(7.5)})
+    np.testing.assert_array_equal(out["t"], np.full(5, 7.5))
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 7])
+def test_a_fixed_batch_runs_in_pieces(tmp_path: Path, batch: int) -> None:
+    graph = Graph(write_adder(tmp_path / "m.onnx", batch=batch), open_device("cpu"), "unet")
+    np.testing.assert_array_equal(graph({"x": X, "timestep": np.asarray(0.5)})["y"], X + 0.5)
+
+
+def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
+    graph = Graph(write_adder(tmp_path / "m.onnx"), open_device("cpu"), "unet")
+    with pytest.raises(ArgumentError, match=r"unet takes x of shape \[batch, 3\], not \[5, 4\]"):
+        graph({"x": np.zeros((5, 4)), "timestep": np.asarray(1)})
+
+
+def test_a_graph_that_fails_while_running_is_named_with_its_shapes(tmp_path: Path) -> None:
+    node = helper.make_node("Concat", ["x", "timestep"], ["y"], axis=1)
+    axes = [("x", TensorProto.FLOAT, ["b", "w"]), ("timestep", TensorProto.FLOAT, ["c", "v"])]
+    path = write_graph(tmp_path / "m.onnx", [node], axes, [("y", TensorProto.FLOAT, ["b", "u"])])
+    with pytest.raises(ArgumentError, match=r"decoder cannot run with x \[2, 3\], timestep \[3, 3\]"):
+        Graph(path, open_device("cpu"), "decoder")({"x": np.zeros((2, 3)), "timestep": np.zeros((3, 3))})
+
+
+@pytest.mark.parametrize("content", [b"", b"not protobuf at all", None])
+def test_a_broken_file_is_a_package_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(write_adder(tmp_path / "whole.onnx").read_bytes()[:-20] if content is None else content)
+    with pytest.raises(PackageError, match=r"m\.onnx cannot be loaded by ONNX Runtime: .+") as caught:
+        Graph(path, open_device("cpu"), "unet")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_provider_than_the_one_asked_for_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime falls back to the CPU and only logs it when a provider's library cannot be loaded."""
+    from triptych.runtime.device import Device
+
+    device = Device("cuda", (("CUDAExecutionProvider", {}), ("CPUExecutionProvider", {})))
+    with pytest.raises((ProviderError, PackageError)):
+        Graph(write_adder(tmp_path / "m.onnx"), device, "unet")
