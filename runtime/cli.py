@@ -8,7 +8,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
+
+_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
 PackagePath = Annotated[Path, typer.Argument(help="Folder of ONNX graphs.", show_default=False)]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or a provider's name.")]
@@ -80,9 +82,9 @@ def generate(
     provider_option: ProviderOptions = None,
 ) -> None:
     """Make pictures from prompts, as PNGs that carry their settings."""
+    package, prompts = _package_and_prompts(words or [], from_image)
     from .generate import generate as run
 
-    package, prompts = _package_and_prompts(words or [], from_image)
     arguments = {
         "negative_prompt": negative,
         "num_inference_steps": steps,
@@ -172,12 +174,21 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = _show_warning
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # wrong use, in typer's own words
+        _fail(error.format_message(), error.exit_code)
     except TriptychError as error:
         if "--debug" in sys.argv[1:]:
             raise
-        _say(f"error: {error}")
-        sys.exit(error.exit_status)
+        _fail(str(error), error.exit_status)
+    except typer.Abort:
+        _fail("interrupted", _INTERRUPTED)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    if message:  # typer's own help, shown where no command was given, comes without one
+        _say(f"error: {message}")
+    sys.exit(status)
 
 
 def _package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnxruntime as ort
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .device import PROVIDERS, installed_wheels, why_not
@@ -50,14 +51,14 @@ def show(report: dict[str, Any], console: Console) -> None:
     console.print(versions, highlight=False)
     table = Table("device", "works", "why not, and what would help")
     for device, reason in report["providers"].items():
-        table.add_row(device, "no" if reason else "yes", reason or "")
+        table.add_row(device, "no" if reason else "yes", escape(reason or ""))
     console.print(table)
     libraries = [path for paths in report["cuda_libraries"].values() for path in paths]
     console.print(
         "CUDA and cuDNN libraries: " + (", ".join(libraries) or "none found"), highlight=False, soft_wrap=True
     )
     for problem in report["problems"]:
-        console.print(f"[bold red]problem:[/] {problem}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def _versions() -> dict[str, str]:

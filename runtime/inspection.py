@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .device import open_device
@@ -31,7 +32,7 @@ def describe(package: Package) -> dict[str, Any]:
 def show(description: Mapping[str, Any], console: Console) -> None:
     """Print the description as tables."""
     source = description.get("source", {})
-    console.print(f"[bold]{description['package']}[/]  {description['class']}", highlight=False)
+    console.print(f"[bold]{escape(description['package'])}[/]  {description['class']}", highlight=False)
     static = description.get("static")
     facts = {
         "source": source.get("name"),
@@ -42,7 +43,8 @@ def show(description: Mapping[str, Any], console: Console) -> None:
         "versions": ", ".join(f"{name} {version}" for name, version in description.get("versions", {}).items()),
     }
     if "precision" in description:
-        console.print("\n".join(f"{name}: {value}" for name, value in facts.items() if value), highlight=False)
+        lines = [f"{name}: {value}" for name, value in facts.items() if value]
+        console.print(escape("\n".join(lines)), highlight=False)
 
     table = Table("component", *(f"{head}" for head in ("MB", "parameters", "GMAC", "parity dB", "max error")))
     for column in table.columns[1:]:

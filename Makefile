@@ -1,0 +1,51 @@
+# The two commands are `make demo` and `make test`; everything else is set up by them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+COMPAT := $(VENV)-transformers4
+
+PROMPTS := "red heart" "dog face"
+
+.PHONY: demo test test-all test-compat lint types clean
+
+# Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
+demo: $(VENV)/.ready
+	$(BIN)/triptych export models/emoji models/emoji-package --force
+	rm -rf out/demo
+	$(BIN)/triptych generate models/emoji-package $(PROMPTS) \
+		--steps 20 --guidance 3 --num 4 --seed 0 --out out/demo --grid
+	$(BIN)/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest -m "not slow"
+
+# The slow extras too.
+test-all: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+# Export and tokenizer tests with the oldest transformers and diffusers that are supported.
+test-compat: $(COMPAT)/.ready
+	$(COMPAT)/bin/python -m pytest -m "not slow" tests/export tests/runtime/test_text.py
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy finds packages by folder: the links give it the import names (see [tool.setuptools.package-dir]).
+types: $(VENV)/.ready
+	mkdir -p build/typing/triptych
+	for name in runtime export benchmarks; do ln -sfn ../../../$$name build/typing/triptych/$$name; done
+	MYPYPATH=build/typing $(BIN)/mypy -p triptych.runtime -p triptych.export -p triptych.benchmarks
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
+	$(PYTHON) -m venv $(COMPAT)
+	$(COMPAT)/bin/pip install --disable-pip-version-check -q -c constraints-transformers4.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(COMPAT) build out

@@ -1,0 +1,25 @@
+"""One tiny checkpoint and its exported package serve the whole run: exporting takes seconds, not milliseconds."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# before any library of the ecosystem is imported: no test reaches the network
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random StableDiffusionPipeline folder, see tests/checkpoints.py. Not to be written to."""
+    from tests.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint, exported in fp32 with dynamic shapes. Not to be written to."""
+    from triptych.export import export
+
+    return export(str(checkpoint), tmp_path_factory.mktemp("package") / "tiny")

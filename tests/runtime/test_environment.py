@@ -1,0 +1,62 @@
+"""What the runtime is made of: light to import, and complete without PyTorch."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FORBIDDEN = ("torch", "diffusers", "transformers", "onnx", "onnxscript")
+WEIGHT_LIMIT_MB = 250
+
+
+def python(code: str, executable: str | Path = sys.executable) -> str:
+    return subprocess.run([executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_importing_the_runtime_imports_neither_torch_nor_what_is_not_needed_yet() -> None:
+    loaded = python("import sys, triptych.runtime; print(' '.join(sys.modules))").split()
+    heavy = {"rich", "typer", "tokenizers", "matplotlib"}
+    assert heavy.union(FORBIDDEN).isdisjoint(loaded)
+    assert not any(name.startswith(("triptych.export", "triptych.benchmarks")) for name in loaded)
+
+
+def test_help_loads_no_onnxruntime_and_no_numpy() -> None:
+    code = "import sys, triptych.runtime.cli\nprint(' '.join(sys.modules))"
+    assert set(FORBIDDEN).isdisjoint(python(code).split())
+
+
+def test_the_public_names_are_these() -> None:
+    import triptych.runtime
+
+    assert set(triptych.runtime.__all__) == {"Output", "Step", "TextToImage", "TriptychError"}
+    assert all(hasattr(triptych.runtime, name) for name in triptych.runtime.__all__)
+
+
+@pytest.mark.slow
+def test_an_environment_without_torch_generates(package: Path, tmp_path: Path) -> None:
+    """Installs triptych[cpu] alone, weighs it, and makes a picture with it."""
+    home = tmp_path / "venv"
+    venv.create(home, with_pip=True)
+    pip = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", REPOSITORY / "constraints.txt"]
+    without_the_packages = weight_mb(home)
+    subprocess.run([*pip, f"{REPOSITORY}[cpu]"], check=True)
+    assert weight_mb(home) - without_the_packages < WEIGHT_LIMIT_MB
+    script = (
+        "import importlib.util as u\n"
+        f"print([m for m in {FORBIDDEN} if u.find_spec(m)])\n"
+        "from triptych.runtime import TextToImage\n"
+        f"out = TextToImage.load({str(package)!r})('a fox', num_inference_steps=2, seed=1)\n"
+        f"out.images[0].save({str(tmp_path / 'fox.png')!r})\n"
+    )
+    assert python(script, home / "bin" / "python") == "[]"
+    assert (tmp_path / "fox.png").stat().st_size > 0
+    command = [home / "bin" / "triptych", "generate", package, "a fox", "--steps", "2", "--out", tmp_path / "cli.png"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == str(tmp_path / "cli.png")
+
+
+def weight_mb(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
