@@ -3,12 +3,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 import pytest
+
+from tests.graphs import write_adder
 from triptych.runtime import device as device_module
 from triptych.runtime.device import CPU, CUDA, open_device, why_not
 from triptych.runtime.errors import ProviderError
 from triptych.runtime.session import Graph
-
-from tests.graphs import write_adder
 
 needs_no_cuda = pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="says what happens without CUDA")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image import contact_sheet, read_settings, to_image, to_pixels
 from triptych.runtime.settings import Settings

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.graphs import write_adder
 from triptych.runtime.errors import PackageError
 from triptych.runtime.families import STABLE_DIFFUSION, family_of
 from triptych.runtime.package import open_package
-
-from tests.graphs import write_adder
 
 
 def write_package(folder: Path, class_name: str = "StableDiffusionPipeline", **manifest: Any) -> Path:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
+
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, PackageError, SamplerError
 from triptych.runtime.image import read_settings

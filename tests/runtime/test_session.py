@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+
+from tests.graphs import write_adder, write_graph
 from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
 from triptych.runtime.session import Graph
-
-from tests.graphs import write_adder, write_graph
 
 X = np.arange(15, dtype=np.float64).reshape(5, 3)
 
