@@ -6,7 +6,7 @@ COMPAT := $(VENV)-transformers4
 
 PROMPTS := "red heart" "dog face"
 
-.PHONY: demo test test-all test-compat lint types clean
+.PHONY: demo test test-all test-compat lint types docs clean
 
 # Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -46,6 +46,10 @@ $(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
 	$(PYTHON) -m venv $(COMPAT)
 	$(COMPAT)/bin/pip install --disable-pip-version-check -q -c constraints-transformers4.txt -e '.[dev]'
 	touch $@
+
+# Regenerates what is generated from code; a test fails when it is stale.
+docs: $(VENV)/.ready
+	$(BIN)/typer triptych.runtime.cli utils docs --name triptych --output docs/cli.md
 
 clean:
 	rm -rf $(VENV) $(COMPAT) build out

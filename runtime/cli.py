@@ -46,7 +46,9 @@ def export(
     package: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
     precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
     static: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures a call, with --static.")] = 1,
+    batch: Annotated[
+        int, typer.Option(help="With --static: rows of a U-Net call; 2 is one picture with guidance.")
+    ] = 2,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace PACKAGE once the new one is whole.")] = False,
 ) -> None:
