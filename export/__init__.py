@@ -1,1 +1,5 @@
-"""Turns a checkpoint into a Triptych package; needs `triptych[export]`."""
+"""Checkpoint -> package of verified ONNX graphs."""
+
+from .package import export
+
+__all__ = ["export"]

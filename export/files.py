@@ -1,0 +1,110 @@
+"""Publish a folder whole or not at all."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from triptych.runtime.errors import TriptychError
+
+_CHUNK_BYTES = 1 << 22
+
+
+@contextmanager
+def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Path]:
+    """Give an empty folder beside the destination; move it there when the block ends well, delete it when it does not.
+
+    The folder is `.NAME.partial`, locked while its writer lives: what a killed writer left is cleared by the next one.
+    A package that is there already keeps its place until the new one is whole.
+
+    Raises:
+        TriptychError: the destination exists (and not `force`), is no package, is being written by somebody else,
+            cannot be written, or has less free space than `needed_bytes`.
+    """
+    destination = destination.absolute()
+    partial = destination.with_name(f".{destination.name}.partial")
+    replaced = destination.with_name(f".{destination.name}.replaced")
+    with _clear_errors(destination):
+        if replaced.exists() and not destination.exists():  # killed between the two renames below
+            replaced.rename(destination)
+        _check_destination(destination, force)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(partial, destination):
+            try:
+                _check_space(destination, needed_bytes)
+                yield partial
+                if destination.exists():
+                    shutil.rmtree(replaced, ignore_errors=True)
+                    destination.rename(replaced)
+                partial.rename(destination)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
+
+
+def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int | str]]:
+    """Path relative to `root` -> {bytes, sha256}."""
+    facts: dict[str, dict[str, int | str]] = {}
+    for file in files:
+        digest = hashlib.sha256()
+        with file.open("rb") as opened:
+            while chunk := opened.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
+    return facts
+
+
+def _check_destination(destination: Path, force: bool) -> None:
+    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+        return
+    if not destination.is_dir():
+        raise TriptychError(f"{destination} exists and is a file; name a folder that is not there yet")
+    if not any(destination.glob("*/model.onnx")):
+        raise TriptychError(f"{destination} exists and is no package; it is not replaced, name another folder")
+    if not force:
+        raise TriptychError(f"{destination} exists; --force replaces it once the new package is whole")
+
+
+def _check_space(destination: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(destination.parent).free
+    if free < needed_bytes:
+        raise OSError(errno.ENOSPC, f"{needed_bytes / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+
+
+@contextmanager
+def _locked(partial: Path, destination: Path) -> Iterator[None]:
+    """Hold an emptied `partial`, exclusively; the system lets go of the lock when its holder dies."""
+    partial.mkdir(exist_ok=True)
+    handle = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.fstat(handle).st_ino == partial.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
+            same = False
+        if not same:
+            raise TriptychError(
+                f"{destination} is being written by another export; wait for it, or name another folder"
+            )
+        for left in partial.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _clear_errors(destination: Path) -> Iterator[None]:
+    """A full disk or a folder that cannot be written to, in one line that names the destination."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        with contextlib.suppress(ValueError, IndexError):
+            reason = os.strerror(error.errno) + ("" if reason == os.strerror(error.errno) else f": {reason}")
+        raise TriptychError(f"{destination} cannot be written: {reason}; nothing was left there") from error

@@ -1,0 +1,137 @@
+"""PyTorch module -> ONNX graph, and the graph -> file."""
+
+import io
+import logging
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+from .components import Component, Shape, Sizes
+
+OPSET = 20
+"""The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
+
+EXTERNAL_DATA_BYTES = 2_000_000_000
+"""Weights above this lie beside the graph in `model.onnx_data`: one protobuf file ends at 2 GiB."""
+
+GRAPH, WEIGHTS = "model.onnx", "model.onnx_data"
+
+
+def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = None) -> ir.Model:
+    """Trace the component's module, which must be of `dtype`, into a graph with the names, types and axes it declares.
+
+    No value of a weight or an input is computed with, so float16 needs no device that has it.
+
+    Args:
+        component: what to export.
+        dtype: of the float inputs and outputs.
+        static: the size of every axis for a graph of fixed shapes; None leaves the named axes open.
+    """
+    sizes = static if static is not None else component.cases[1]  # 2 rows: tracing takes a size of 1 for a constant
+    example = {
+        name: torch.zeros(shape, dtype=dtype if component.inputs[name].dtype == "float" else torch.int64)
+        for name, shape in component.shapes(sizes).items()
+    }
+    open_axes = {
+        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(given.shape) if isinstance(size, str)}
+        for name, given in component.inputs.items()
+    }
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            component.module,
+            kwargs=example,
+            input_names=list(component.inputs),
+            output_names=list(component.outputs),
+            dynamic_shapes=None if static is not None else open_axes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model
+    shapes = [given.shape for given in component.inputs.values()] + list(component.outputs.values())
+    _name_axes(model, shapes, static)
+    # stack traces and module paths of the machine that exported: private, and larger than the graph itself
+    ClearMetadataAndDocStringPass()(model)
+    model.graph.name = component.name
+    model.producer_name, model.producer_version = "triptych", None
+    return model
+
+
+def save(model: ir.Model, folder: Path) -> list[Path]:
+    """Write the graph into `folder`, its weights beside it where they are above EXTERNAL_DATA_BYTES; return the files."""
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    if weights <= EXTERNAL_DATA_BYTES:
+        ir.save(model, folder / GRAPH)
+        return [folder / GRAPH]
+    ir.save(model, folder / GRAPH, external_data=WEIGHTS)
+    return [folder / GRAPH, folder / WEIGHTS]
+
+
+def count_operators(path: Path) -> dict[str, int]:
+    """How often each operator occurs in a written graph and its subgraphs, by name; contrib ones as "com.microsoft::X"."""
+    model = ir.load(path)
+    nodes = [
+        *model.graph.all_nodes(),
+        *(node for function in model.functions.values() for node in function.all_nodes()),
+    ]
+    counts = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes)
+    return dict(sorted(counts.items()))
+
+
+def opset_of(model: ir.Model) -> int:
+    """The version of the standard operators that the graph is written in."""
+    return model.opset_imports[""]
+
+
+def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> None:
+    """Give the graph's inputs and outputs their declared axes, and the tracer's symbols the same names everywhere."""
+    values = [*model.graph.inputs, *model.graph.outputs]
+    names: dict[str, str] = {}
+    for value, declared in zip(values, shapes, strict=True):
+        for traced, axis in zip(value.shape or (), declared, strict=True):
+            if isinstance(traced, ir.SymbolicDim) and re.fullmatch(r"\w+", str(traced.value)):
+                names.setdefault(str(traced.value), str(axis))
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            if value.shape is not None:
+                value.shape = ir.Shape([_renamed(dim, names) for dim in value.shape])
+    for value, declared in zip(values, shapes, strict=True):
+        value.shape = ir.Shape([_size(axis, static) for axis in declared])
+
+
+def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | None:
+    if isinstance(dim, int) or dim.value is None:
+        return dim if isinstance(dim, int) else None
+    return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(dim.value))
+
+
+def _size(axis: int | str, static: Sizes | None) -> int | str:
+    """An axis as declared; in a graph of fixed shapes its size: `latent_height * 8` is worked out."""
+    if static is None or isinstance(axis, int):
+        return axis
+    name, operator, factor = [*axis.split(" "), "*", "1"][:3]
+    return static[name] * int(factor) if operator == "*" else static[name] // int(factor)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what PyTorch's exporter tells its developers from people who export; a real failure is an exception."""
+    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

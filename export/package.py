@@ -1,0 +1,186 @@
+"""Checkpoint -> package: exported and verified beside its destination, and only then moved there."""
+
+import ctypes
+import gc
+import json
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from triptych.runtime.errors import ArgumentError, PackageError, SourceError, nearest
+from triptych.runtime.package import FORMAT, MANIFEST
+from triptych.runtime.text import write_fast_tokenizer
+
+from .checkpoint import Checkpoint, open_checkpoint
+from .components import Component, components_of, static_sizes
+from .files import describe_files, publish
+from .graph import count_operators, opset_of, save, to_onnx
+from .macs import count_macs
+from .precision import Precision, precision_named
+from .verify import ask, verify
+
+Report = Callable[[str], None]
+Facts = dict[str, Any]
+
+DIALECTS = ("portable",)
+_TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers", "onnxruntime")
+_NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
+
+
+def export(
+    source: str | Path,
+    package: str | Path,
+    *,
+    precision: str = "fp32",
+    dialect: str = "portable",
+    static: tuple[int, int, int] | None = None,
+    force: bool = False,
+    revision: str | None = None,
+    report: Report = lambda line: None,
+) -> Path:
+    """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
+
+    One component is in memory at a time. Nothing is at `package` before every graph has passed.
+
+    Args:
+        source: a diffusers folder, or a hub id.
+        package: the folder to write.
+        precision: fp32, or fp16 (inputs, outputs and weights; needs no GPU).
+        dialect: portable: standard ONNX operators only.
+        static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
+            shapes, the other graphs then having batch 1; None leaves batch, height and width open.
+        force: replace a package that is there once the new one is whole.
+        revision: branch, tag or commit of a hub id.
+        report: called with a line of text as each thing is done.
+
+    Raises:
+        SourceError: a checkpoint that is missing, broken or not supported.
+        VerificationError: a graph does not do what PyTorch does.
+        TriptychError: the destination exists, is not writable, or its disk is full.
+    """
+    chosen = precision_named(precision)
+    if dialect not in DIALECTS:
+        raise ArgumentError(f"unknown dialect {dialect}; {nearest(dialect, DIALECTS)}")
+    checkpoint = open_checkpoint(source, revision)
+    needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
+    with publish(Path(package), force=force, needed_bytes=needed) as folder:
+        facts: dict[str, Facts] = {}
+        for name, load in components_of(checkpoint).items():
+            start = time.perf_counter()
+            facts[name] = _export_component(load, checkpoint, folder / name, chosen, static)
+            report(_summary(name, facts[name], time.perf_counter() - start))
+        _write_others(checkpoint, folder)
+        _write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, dialect, static, facts))
+    report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
+    return Path(package)
+
+
+def _export_component(
+    load: Callable[[], Component],
+    checkpoint: Checkpoint,
+    folder: Path,
+    precision: Precision,
+    static: tuple[int, int, int] | None,
+) -> Facts:
+    """Export and verify one component; when this returns, neither its module nor its session is in memory."""
+    folder.mkdir()
+    component = load()
+    sizes = None if static is None else static_sizes(checkpoint, component, static)
+    _write_json(folder / "config.json", component.config)
+    facts: Facts = {
+        "inputs": [],
+        "outputs": [],
+        "parameters": sum(parameter.numel() for parameter in component.module.parameters()),
+        "macs": count_macs(component),
+        "default_shape": {name: list(shape) for name, shape in component.shapes(component.default).items()},
+    }
+    questions = ask(component, sizes)
+    name = component.name
+    component.module.to(precision.dtype)
+    model = to_onnx(component, precision.dtype, sizes)
+    files = save(model, folder)
+    for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
+        facts[side] = [
+            {"name": value.name, "dtype": value.dtype.numpy().name, "shape": [_axis(axis) for axis in value.shape]}
+            for value in values
+        ]
+    facts |= {"opset": opset_of(model), "operators": count_operators(files[0]), "said": {}}
+    del component, model
+    _free()
+    parity = verify(name, files[0], questions, precision.floor_db)
+    _free()
+    facts["parity"] = {
+        "db": parity.db,
+        "max_abs_error": parity.max_abs_error,
+        "floor_db": parity.floor_db,
+        "cases": list(parity.cases),
+    }
+    facts["files"] = describe_files(files, folder.parent)
+    return facts
+
+
+def _axis(axis: Any) -> int | str:
+    return axis if isinstance(axis, int) else str(axis.value)
+
+
+def _free() -> None:
+    """Give freed memory back to the system, so that PyTorch's and ONNX Runtime's shares do not add up."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
+        pass
+
+
+def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
+    """Everything that is no graph: model_index.json, the scheduler's configuration, the tokenizer."""
+    index = {key: [None, None] if key in _NOT_EXPORTED else value for key, value in checkpoint.model_index.items()}
+    index = {key: value for key, value in index.items() if key != "_name_or_path"}
+    _write_json(folder / "model_index.json", index | {"requires_safety_checker": False})
+    (folder / "scheduler").mkdir()
+    scheduler = checkpoint.path / "scheduler" / "scheduler_config.json"
+    if not scheduler.is_file():
+        raise SourceError(f"{checkpoint.name} is not whole: it has no scheduler/scheduler_config.json")
+    (folder / "scheduler" / "scheduler_config.json").write_bytes(scheduler.read_bytes())
+    try:
+        write_fast_tokenizer(checkpoint.path / "tokenizer", folder / "tokenizer")
+    except PackageError as error:
+        raise SourceError(f"{checkpoint.name}: {error}") from None
+
+
+def _manifest(
+    checkpoint: Checkpoint,
+    folder: Path,
+    precision: Precision,
+    dialect: str,
+    static: tuple[int, int, int] | None,
+    components: dict[str, Facts],
+) -> Facts:
+    listed = {file for facts in components.values() for file in facts["files"]}
+    others = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {
+        "format": FORMAT,
+        "family": checkpoint.family,
+        "source": {"name": checkpoint.name, "revision": checkpoint.revision},
+        "precision": precision.name,
+        "dialect": dialect,
+        "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
+        "versions": {tool: version(tool) for tool in _TOOLS},
+        "components": components,
+        "files": describe_files([file for file in others if str(file.relative_to(folder)) not in listed], folder),
+    }
+
+
+def _summary(name: str, facts: Facts, seconds: float) -> str:
+    parity = facts["parity"]
+    return (
+        f"{name}: {facts['parameters'] / 1e6:,.1f} M parameters, {facts['macs'] / 1e9:,.1f} GMAC, "
+        f"{parity['db']:.1f} dB from PyTorch (floor {parity['floor_db']:g}), "
+        f"max error {parity['max_abs_error']:.1e}, {seconds:.0f} s"
+    )
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

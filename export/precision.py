@@ -1,0 +1,38 @@
+"""What a graph computes in, and how near to PyTorch's float32 it must come."""
+
+from dataclasses import dataclass
+
+import torch
+
+from triptych.runtime.errors import ArgumentError, nearest
+
+FP32_FLOOR_DB = 80.0
+"""A graph in float32 whose answers are further than this from PyTorch's is wrong, not rounded."""
+FP16_FLOOR_DB = 40.0
+"""The same for float16, whose own rounding leaves 50 to 70 dB on sound models."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision by its name on the command line; `floor_db` is the least signal-to-noise ratio, see `verify`."""
+
+    name: str
+    dtype: torch.dtype
+    floor_db: float
+
+
+PRECISIONS = {
+    "fp32": Precision("fp32", torch.float32, FP32_FLOOR_DB),
+    "fp16": Precision("fp16", torch.float16, FP16_FLOOR_DB),
+}
+
+
+def precision_named(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if name not in PRECISIONS:
+        raise ArgumentError(f"unknown precision {name}; {nearest(name, PRECISIONS)}")
+    return PRECISIONS[name]
