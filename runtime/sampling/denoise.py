@@ -1,0 +1,125 @@
+"""The loop: one network call and one row of the table at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from ..errors import ArgumentError, SamplerError
+from .sampler import VANISHING, Sampler
+
+Predict = Callable[[np.ndarray, float], np.ndarray]
+Draw = Callable[[tuple[int, ...]], np.ndarray]
+_Terms = list[tuple[int, np.floating]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one network call gave.
+
+    Attributes:
+        index: number of the call, from 0.
+        timestep: as the network was given it.
+        latents: float32 [B, C, H, W], what the next call is fed, or the result. It is that very array: writing into it
+            changes what follows (inpainting does).
+        seconds: spent in `predict`.
+    """
+
+    index: int
+    timestep: float
+    latents: np.ndarray
+    seconds: float
+    _fed: np.ndarray
+    _prediction: np.ndarray
+    _to_denoised: np.ndarray
+
+    @property
+    def denoised(self) -> np.ndarray:
+        """The estimate of x0 that the call gave, float32 [B, C, H, W]; computed when it is asked for."""
+        of_latents, of_prediction = self._to_denoised
+        if of_latents == 0:
+            return self._prediction
+        return of_latents * self._fed + of_prediction * self._prediction
+
+
+def denoise(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | None = None) -> Iterator[Step]:
+    """Turn noise into latents, step by step; nothing runs until the first step is asked for, or after the last one is.
+
+    Args:
+        predict: (latents float32 [B, C, H, W] as the network is fed them, timestep) -> its raw output, same shape.
+            It may use the same array for its output every time.
+        noise: unit Gaussian [B, C, H, W]; not changed. Everything is computed in its type if that is float64 (to
+            measure convergence), else in float32.
+        sampler: which table.
+        draw: shape -> unit Gaussian; stochastic samplers need it.
+
+    Yields:
+        A `Step` for every network call; the last one's `latents` are the result.
+
+    Raises:
+        SamplerError: the sampler draws noise and `draw` is missing.
+        ArgumentError: the network's output has another shape than the latents.
+    """
+    if sampler.stochastic and draw is None:
+        raise SamplerError(f"{sampler.name} draws noise at every step with these options; give `draw`")
+    noise = np.asarray(noise)
+    return _steps(predict, noise if noise.dtype == np.float64 else noise.astype(np.float32), sampler, draw)
+
+
+def _steps(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | None) -> Iterator[Step]:
+    table, limit = sampler.table, sampler.limit
+    kind = noise.dtype.type
+    conversions = [[(0, kind(p)), (1, kind(q))] if p else [(1, kind(q))] for p, q in sampler.to_basis]
+    to_denoised = sampler.to_denoised.astype(kind)
+    advances = [_terms(row, kind) for row in table.advance]
+    corrects = [None if row[0] == 1 and not row[1:].any() else _terms(row, kind) for row in table.correct]
+    scratch = np.empty_like(noise)
+    history: deque[np.ndarray] = deque(maxlen=table.advance.shape[1] - 1)
+    fed = noise * kind(table.initial_scale)
+    state = fed
+    for i, timestep in enumerate(table.timesteps.tolist()):
+        start = perf_counter()
+        output = np.asarray(predict(fed, timestep), kind)
+        seconds = perf_counter() - start
+        if output.shape != fed.shape:
+            raise ArgumentError(f"the network's output has shape {list(output.shape)}; its input {list(fed.shape)}")
+
+        prediction = _combine(conversions[i], (fed, output), scratch)
+        base = fed
+        if limit is not None:
+            prediction, base = _limited(sampler, i, fed, prediction)
+        history.appendleft(prediction)
+        correct = corrects[i]
+        state = base if correct is None else _combine(correct, (base, state, *history), scratch)
+        latents = _combine(advances[i], (state, *history), scratch)
+        if draw is not None and table.noise[i] != 0:
+            latents += kind(table.noise[i]) * np.asarray(draw(latents.shape), kind)
+        yield Step(i, timestep, latents, seconds, fed, prediction, to_denoised[i])
+        fed = latents
+
+
+def _limited(sampler: Sampler, i: int, fed: np.ndarray, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The prediction in the table's basis from a clipped x0, and the latents to go on from."""
+    table = sampler.table
+    kind = fed.dtype.type
+    alpha, sigma = kind(max(table.alphas[i], VANISHING)), kind(table.sigmas[i])
+    limited = sampler.limit(x0) if sampler.limit is not None else x0
+    if table.keep_noise:  # other x0, same eps: the latents themselves move
+        return limited, fed + alpha * (limited - x0)
+    return (limited if table.basis == "sample" else (fed - alpha * limited) / sigma), fed
+
+
+def _terms(row: np.ndarray, kind: type[np.floating]) -> _Terms:
+    """The coefficients that count."""
+    return [(int(j), kind(row[j])) for j in row.nonzero()[0]] or [(0, kind(0))]
+
+
+def _combine(terms: _Terms, arrays: Sequence[np.ndarray], scratch: np.ndarray) -> np.ndarray:
+    """The sum of coefficient times array, in a new array."""
+    (first, coefficient), *rest = terms
+    total = np.multiply(arrays[first], coefficient)
+    for j, coefficient in rest:
+        total += np.multiply(arrays[j], coefficient, out=scratch)
+    return total

@@ -1,0 +1,60 @@
+"""What the network predicts, as two scalars a step: any of epsilon, sample and v becomes any other.
+
+With x = alpha x0 + sigma eps:  epsilon is eps, sample is x0, v_prediction is alpha eps - sigma x0 (Salimans and Ho
+2022, section 4).
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+
+Prediction = Literal["epsilon", "sample", "v_prediction"]
+PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
+
+Limit = Callable[[np.ndarray], np.ndarray]
+
+
+def components(prediction: Prediction, alpha: float, sigma: float) -> tuple[float, float]:
+    """The prediction as a combination of (x0, eps)."""
+    match prediction:
+        case "sample":
+            return 1.0, 0.0
+        case "epsilon":
+            return 0.0, 1.0
+        case "v_prediction":
+            return -sigma, alpha
+
+
+def convert(given: Prediction, wanted: Prediction, alpha: float, sigma: float) -> tuple[float, float]:
+    """(p, q) with  wanted = p x + q given.  Infinite or NaN where x holds none of what is wanted (alpha or sigma 0)."""
+    if given == wanted:
+        return 0.0, 1.0
+    of_x, of_given, of_wanted = (alpha, sigma), components(given, alpha, sigma), components(wanted, alpha, sigma)
+    determinant = np.float64(of_x[0] * of_given[1] - of_x[1] * of_given[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = (of_wanted[0] * of_given[1] - of_wanted[1] * of_given[0]) / determinant
+        q = (of_x[0] * of_wanted[1] - of_x[1] * of_wanted[0]) / determinant
+    return float(p), float(q)
+
+
+def clip(bound: float) -> Limit:
+    """Clip x0 to [-bound, bound], float32 [B, ...]."""
+    return lambda x0: np.clip(x0, -bound, bound)
+
+
+def dynamic_threshold(ratio: float, largest: float) -> Limit:
+    """Dynamic thresholding (Saharia et al. 2022, section 2.3) of x0, float32 [B, ...], each picture by itself.
+
+    Args:
+        ratio: the quantile of |x0| that becomes the threshold.
+        largest: the threshold is at least 1 and at most this.
+    """
+
+    def limit(x0: np.ndarray) -> np.ndarray:
+        flat = x0.reshape(len(x0), -1)
+        threshold = np.quantile(np.abs(flat), ratio, axis=1, keepdims=True)
+        threshold = np.minimum(np.maximum(threshold, 1.0), largest).astype(np.float32)
+        return (np.clip(flat, -threshold, threshold) / threshold).reshape(x0.shape)
+
+    return limit

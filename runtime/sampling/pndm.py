@@ -1,0 +1,113 @@
+"""PNDM: pseudo Runge-Kutta and linear multistep methods (Liu et al. 2022)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import SamplerError
+from .grids import require_decreasing, require_trained, spaced
+from .parametrisation import Prediction
+from .schedule import training_schedule
+from .table import Table, transport
+
+# Adams-Bashforth weights (eq. 9 and 13) of the newest prediction, the one before, ...
+_MULTISTEP = {
+    1: (1.0,),
+    2: (3 / 2, -1 / 2),
+    3: (23 / 12, -16 / 12, 5 / 12),
+    4: (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+}
+_RUNGE_KUTTA = ((1.0,), (1.0,), (1.0,), (1 / 6, 1 / 3, 1 / 3, 1 / 6))  # eq. 12: weights of the calls of one step
+_RUNGE_KUTTA_STEPS = 3
+
+
+@dataclass(frozen=True)
+class _Row:
+    fed: int  # timestep of the network call
+    start: int  # timestep from which the latents are carried ...
+    end: int  # ... and to which; below 0 is past the last
+    weights: Mapping[int, float]  # by the number of the call
+    again: bool = False  # begin from where the previous row began, not from what it gave
+
+
+def pndm(options: Mapping[str, Any], steps: int) -> Table:
+    """PLMS with skip_prk_steps, else Runge-Kutta for the first three steps (F-PNDM, algorithm 2).
+
+    Order 2, as the paper says: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
+    As in diffusers, a step is num_train_timesteps // steps long whatever the spacing, and v predictions are combined
+    before they become eps, although those of different timesteps differ where eps would agree.
+    """
+    schedule = training_schedule(options)
+    count = len(schedule)
+    grid = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
+    require_decreasing(grid, "timesteps", steps, count)
+    require_trained(grid, steps, count)
+    build = _plms if options["skip_prk_steps"] else _prk
+    rows = build([int(t) for t in grid], count // steps)
+
+    final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
+    basis: Prediction = options["prediction_type"]
+    # A start or a fed timestep of -1 (see `spaced`) is the last by index, as in diffusers; an end of -1 the clean end.
+    fed = np.array([schedule.at(row.fed % count) for row in rows])
+    start = np.array([schedule.at(row.start % count) for row in rows])
+    end = np.array([schedule.at(row.end, final=final) for row in rows])
+    width = 1 + max(i - call for i, row in enumerate(rows) for call in row.weights)
+    advance, correct = np.zeros((len(rows), 1 + width)), np.zeros((len(rows), 2 + width))
+    for i, row in enumerate(rows):
+        correct[i, 1 if row.again else 0] = 1.0
+        kept, predicted = transport(basis, (start[i, 0], start[i, 1]), (end[i, 0], end[i, 1]))
+        advance[i, 0] = kept
+        for call, weight in row.weights.items():
+            advance[i, 1 + i - call] += predicted * weight
+    return Table(
+        basis=basis,
+        order=2,
+        timesteps=np.array([float(row.fed) for row in rows]),
+        alphas=fed[:, 0].copy(),
+        sigmas=fed[:, 1].copy(),
+        start=start,
+        end=end,
+        advance=advance,
+        correct=correct,
+        noise=np.zeros(len(rows)),
+    )
+
+
+def _plms(grid: list[int], stride: int) -> list[_Row]:
+    """The second timestep is called twice: Euler there, then again from the start with the mean of both."""
+    rows = [_Row(grid[0], grid[0], grid[0] - stride, {0: 1.0})]
+    if len(grid) == 1:
+        return rows
+    rows.append(_Row(grid[1], grid[1] + stride, grid[1], {0: 0.5, 1: 0.5}, again=True))
+    remembered = [0]  # the second call's prediction is not remembered
+    return rows + _multistep(grid[1:], stride, remembered, first_call=2)
+
+
+def _prk(grid: list[int], stride: int) -> list[_Row]:
+    """Three steps of four calls each, then PLMS, which begins by calling the fourth timestep again."""
+    if len(grid) < _RUNGE_KUTTA_STEPS + 1:
+        raise SamplerError(f"num_inference_steps={len(grid)} is too few with skip_prk_steps false; allowed: 4 and more")
+    half = stride // 2
+    rows: list[_Row] = []
+    for step in range(_RUNGE_KUTTA_STEPS):
+        start, middle, end = grid[step], grid[step + 1] + half, grid[step + 1]
+        calls = [(start, start - half), (middle, middle), (middle, middle - half), (end, end)]
+        for stage, (fed, landing) in enumerate(calls):
+            first = 4 * step + (0 if stage == 3 else stage)
+            weights = {first + k: weight for k, weight in enumerate(_RUNGE_KUTTA[stage])}
+            rows.append(_Row(fed, start, landing, weights, again=stage > 0))
+    remembered = [4 * step for step in range(_RUNGE_KUTTA_STEPS)]
+    return rows + _multistep(grid[_RUNGE_KUTTA_STEPS:], stride, remembered, first_call=len(rows))
+
+
+def _multistep(grid: list[int], stride: int, remembered: list[int], first_call: int) -> list[_Row]:
+    """One call a timestep; `remembered` are the calls whose predictions count as the steps before."""
+    rows = []
+    calls = list(remembered)
+    for call, timestep in enumerate(grid, start=first_call):
+        calls = [*calls[-3:], call]
+        weights = _MULTISTEP[len(calls)]
+        rows.append(_Row(timestep, timestep, timestep - stride, dict(zip(reversed(calls), weights, strict=True))))
+    return rows

@@ -1,0 +1,127 @@
+"""A sampler: a scheduler configuration and a number of steps, worked out once, without state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import SamplerError
+from . import registry
+from .options import read, whole_steps
+from .parametrisation import Limit, Prediction, clip, convert, dynamic_threshold
+from .table import Table
+
+VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse is still a float32
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Everything that the loop needs, as data: pictures and threads may share one.
+
+    Attributes:
+        name: diffusers' class name.
+        config: every option of that class, as used.
+        table: the coefficients.
+        prediction: what the network predicts: epsilon, sample or v_prediction.
+        to_basis: float64 [n, 2], (p, q) with  m = p x + q output.
+        to_denoised: float64 [n, 2], (p, q) with  x0 = p x + q m.
+        limit: clips or thresholds x0; None for neither.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    table: Table
+    prediction: Prediction
+    to_basis: np.ndarray
+    to_denoised: np.ndarray
+    limit: Limit | None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], num_inference_steps: int = 20, *, eta: float = 0.0) -> "Sampler":
+        """Work out a sampler.
+
+        Args:
+            config: diffusers' scheduler_config.json, as a dict; `_class_name` says which scheduler.
+            num_inference_steps: steps; some schedulers call the network more often, see `len(sampler)`.
+            eta: DDIM's share of new noise, from 0 (none) to 1 (as DDPM).
+
+        Raises:
+            SamplerError: an unknown scheduler; an option or value that it does not take; a number of steps that its
+                schedule does not allow.
+        """
+        scheduler = registry.of_config(config)
+        # What a configuration only records as another class's default is not said, as in diffusers
+        by_default = config.get("_use_default_values", [])
+        said = {key: value for key, value in config.items() if key not in by_default}
+        options = read(scheduler.class_name, scheduler.options, registry.FOREIGN_OPTIONS, said)
+        steps = whole_steps(num_inference_steps)
+        if not 0 <= eta <= 1:
+            raise SamplerError(f"eta={eta} is out of range; allowed: 0 to 1")
+        if eta and not scheduler.has_eta:
+            raise SamplerError(f"{scheduler.class_name} takes no eta; it is DDIMScheduler's")
+        table = scheduler.build(options, steps, eta) if scheduler.has_eta else scheduler.build(options, steps)
+        return cls.from_table(scheduler.class_name, options, table)
+
+    @classmethod
+    def from_table(cls, name: str, options: Mapping[str, Any], table: Table) -> "Sampler":
+        """A sampler of a table; `options` say prediction_type, clip_sample and thresholding."""
+        prediction: Prediction = options["prediction_type"]
+        limit = _limit(options)
+        # Clipped, even a network that predicts pure noise from pure noise says something: the bound, with a sign
+        alphas = np.maximum(table.alphas, VANISHING) if limit else table.alphas
+        positions = list(zip(alphas.tolist(), table.sigmas.tolist(), strict=True))
+        first: Prediction = "sample" if limit else table.basis  # x0 is what can be limited
+        to_basis = np.array([convert(prediction, first, alpha, sigma) for alpha, sigma in positions])
+        to_denoised = np.array([convert(table.basis, "sample", alpha, sigma) for alpha, sigma in positions])
+        if not (np.isfinite(to_basis).all() and np.isfinite(to_denoised).all()):
+            raise SamplerError(
+                f"prediction_type={prediction} says nothing about x0 where the latents are pure noise "
+                "(rescale_betas_zero_snr); allowed there: sample, v_prediction"
+            )
+        for array in (to_basis, to_denoised):
+            array.flags.writeable = False
+        return cls(name, options, table, prediction, to_basis, to_denoised, limit)
+
+    def __len__(self) -> int:
+        """Network calls."""
+        return len(self.table.timesteps)
+
+    @property
+    def timesteps(self) -> np.ndarray:
+        """As the network is given them, float64, one for each call."""
+        return self.table.timesteps
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """Signal in the latents that each call is fed, float64."""
+        return self.table.alphas
+
+    @property
+    def sigmas(self) -> np.ndarray:
+        """Noise in the latents that each call is fed, float64."""
+        return self.table.sigmas
+
+    @property
+    def noise_levels(self) -> np.ndarray:
+        """sigma / alpha of each call, float64: the sigma of Karras et al. 2022, in which intervals are stated."""
+        with np.errstate(divide="ignore"):
+            return self.table.sigmas / self.table.alphas
+
+    @property
+    def order(self) -> int:
+        """Declared order of convergence."""
+        return self.table.order
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws noise on the way."""
+        return bool(self.table.noise.any())
+
+
+def _limit(options: Mapping[str, Any]) -> Limit | None:
+    if options.get("thresholding"):
+        return dynamic_threshold(options["dynamic_thresholding_ratio"], options["sample_max_value"])
+    if options.get("clip_sample"):
+        return clip(options["clip_sample_range"])
+    return None

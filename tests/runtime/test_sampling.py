@@ -1,0 +1,311 @@
+"""The contract of the sampling package: names, grids by hand, refusals, and that nothing is shared or overwritten."""
+
+import copy
+import inspect
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
+
+from tests.runtime.sampling_reference import SHAPE, drawing, network, unit_noise
+from triptych.runtime import sampling
+from triptych.runtime.errors import ArgumentError, SamplerError
+from triptych.runtime.sampling import Sampler, denoise, with_scheduler
+from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, SCHEDULERS
+
+CLASS_NAMES = [scheduler.class_name for scheduler in SCHEDULERS]
+SHORT_NAMES = ["ddim", "pndm", "euler", "dpmpp_2m"]
+SD15 = {
+    "_class_name": "PNDMScheduler",
+    "_diffusers_version": "0.6.0",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+    "clip_sample": False,
+}
+
+
+def run(config: dict[str, Any], steps: int = 5, **options: Any) -> np.ndarray:
+    *_, last = denoise(network, unit_noise(), Sampler.from_config(config, steps, **options), drawing(2))
+    return last.latents
+
+
+def test_what_is_exported() -> None:
+    assert sampling.__all__ == ["Sampler", "Step", "denoise", "with_scheduler"]
+
+
+# Lin et al. 2023, table 2, for 10 of 1000 timesteps
+@pytest.mark.parametrize(
+    ("spacing", "timesteps"),
+    [
+        ("leading", [900, 800, 700, 600, 500, 400, 300, 200, 100, 0]),
+        ("linspace", [999, 888, 777, 666, 555, 444, 333, 222, 111, 0]),
+        ("trailing", [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]),
+    ],
+)
+def test_spacings_by_hand(spacing: str, timesteps: list[int]) -> None:
+    config = {"_class_name": "DDIMScheduler", "timestep_spacing": spacing, "clip_sample": False}
+    sampler = Sampler.from_config(config, 10)
+    assert sampler.timesteps.tolist() == timesteps
+    assert sampler.timesteps.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "timesteps"),
+    [
+        # leading with steps_offset 1; PLMS calls its second timestep twice
+        ("ddim", [801, 601, 401, 201, 1]),
+        ("pndm", [801, 601, 601, 401, 201, 1]),
+        ("euler", [999, 749.25, 499.5, 249.75, 0]),
+        ("dpmpp_2m", [999, 799, 599, 400, 200]),
+    ],
+)
+def test_stable_diffusion_by_hand(name: str, timesteps: list[float]) -> None:
+    assert Sampler.from_config(with_scheduler(SD15, name), 5).timesteps.tolist() == timesteps
+
+
+def test_runge_kutta_start_by_hand() -> None:
+    """Four calls for each of the first three steps (Liu et al. 2022, algorithm 2), then one a step."""
+    sampler = Sampler.from_config(SD15 | {"skip_prk_steps": False, "steps_offset": 0}, 5)
+    assert sampler.timesteps.tolist() == [800, 700, 700, 600, 600, 500, 500, 400, 400, 300, 300, 200, 200, 0]
+
+
+def test_levels_of_stable_diffusion() -> None:
+    """sigma_max 14.6146 and sigma_min 0.0292, as k-diffusion prints them for this model."""
+    sampler = Sampler.from_config(with_scheduler(SD15, "euler"), 30)
+    assert sampler.noise_levels[[0, -1]] == pytest.approx([14.6146, 0.0292], abs=1e-4)
+    np.testing.assert_allclose(sampler.alphas**2 + sampler.sigmas**2, 1)
+    assert len(sampler) == len(sampler.timesteps) == 30
+    assert not sampler.stochastic
+    assert sampler.order == 1
+
+
+def test_steps_tell_what_happened() -> None:
+    sampler = Sampler.from_config(SD15, 4)
+    steps = list(denoise(network, unit_noise(), sampler))
+    assert [step.index for step in steps] == [0, 1, 2, 3, 4]
+    assert [step.timestep for step in steps] == sampler.timesteps.tolist()
+    for step in steps:
+        assert step.latents.shape == step.denoised.shape == SHAPE
+        assert step.latents.dtype == step.denoised.dtype == np.float32
+        assert step.seconds >= 0
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_steps_keep_their_arrays_and_the_network_may_reuse_its_own(name: str) -> None:
+    output = np.empty(SHAPE, np.float32)
+
+    def reusing(latents: np.ndarray, timestep: float) -> np.ndarray:
+        output[:] = network(latents, timestep)
+        return output
+
+    sampler = Sampler.from_config(with_scheduler(SD15 | {"prediction_type": "v_prediction"}, name), 6)
+    noise = unit_noise()
+    kept = [(step, step.latents.copy(), step.denoised.copy()) for step in denoise(reusing, noise, sampler)]
+    for (step, latents, denoised), fresh in zip(kept, denoise(network, noise, sampler), strict=True):
+        np.testing.assert_array_equal(step.latents, latents)
+        np.testing.assert_array_equal(step.denoised, denoised)
+        np.testing.assert_array_equal(fresh.latents, latents)
+    np.testing.assert_array_equal(noise, unit_noise())
+
+
+def test_a_caller_may_change_latents_between_steps() -> None:
+    fed = []
+
+    def recording(latents: np.ndarray, timestep: float) -> np.ndarray:
+        fed.append(latents.copy())
+        return network(latents, timestep)
+
+    for step in denoise(recording, unit_noise(), Sampler.from_config(SD15, 3)):
+        step.latents[:, :, 0] = step.index + 5
+    assert (fed[2][:, :, 0] == 6).all()
+
+
+def test_nothing_runs_before_it_is_asked_for_or_after_the_caller_leaves() -> None:
+    calls = []
+
+    def counting(latents: np.ndarray, timestep: float) -> np.ndarray:
+        calls.append(timestep)
+        return network(latents, timestep)
+
+    steps = denoise(counting, unit_noise(), Sampler.from_config(SD15, 10))
+    assert calls == []
+    next(steps)
+    next(steps)
+    assert calls == [901, 801]
+
+
+def test_threads_and_repeats_share_a_sampler() -> None:
+    """diffusers keeps history on its schedulers, and leaks it from one picture into the next (its issue 8711)."""
+    sampler = Sampler.from_config(SD15, 12)
+    results = []
+    with ThreadPoolExecutor(4) as threads:
+        for steps in threads.map(lambda seed: list(denoise(network, unit_noise(seed), sampler)), [1, 2, 1, 2]):
+            results.append(steps[-1].latents)
+    np.testing.assert_array_equal(results[0], results[2])
+    np.testing.assert_array_equal(results[1], results[3])
+    with pytest.raises(ValueError, match="read-only"):
+        sampler.timesteps[0] = 0
+
+
+def test_images_of_a_batch_are_those_made_alone() -> None:
+    sampler = Sampler.from_config(with_scheduler(SD15, "dpmpp_2m") | {"thresholding": True}, 7)
+    *_, both = denoise(network, unit_noise(), sampler)
+    for k in range(2):
+        *_, alone = denoise(network, unit_noise()[k : k + 1], sampler)
+        np.testing.assert_allclose(alone.latents[0], both.latents[k], rtol=0, atol=1e-6)
+
+
+def test_noise_is_drawn_where_it_counts() -> None:
+    ddim = with_scheduler(SD15, "ddim")
+    assert Sampler.from_config(ddim, 5, eta=1.0).stochastic
+    assert not np.array_equal(run(ddim, eta=0.5), run(ddim))
+    with pytest.raises(SamplerError, match=r"DDIMScheduler draws noise.*give `draw`"):
+        denoise(network, unit_noise(), Sampler.from_config(ddim, 5, eta=1.0))
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    sampler = Sampler.from_config(SD15, 5)
+    with pytest.raises(ArgumentError, match=r"\[2, 6, 5, 7\]; its input \[2, 3, 5, 7\]"):
+        next(denoise(lambda x, t: np.concatenate([x, x], axis=1), unit_noise(), sampler))
+
+
+@pytest.mark.parametrize("name", CLASS_NAMES)
+def test_every_option_of_diffusers_is_known_with_its_default(name: str) -> None:
+    (ours,) = (scheduler.options for scheduler in SCHEDULERS if scheduler.class_name == name)
+    theirs = inspect.signature(getattr(diffusers, name).__init__).parameters
+    assert set(ours) == set(theirs) - {"self"}
+    for key, option in ours.items():
+        if option.allowed != "anything":
+            assert option.default == theirs[key].default, key
+
+
+def test_options_of_other_diffusers_schedulers_pass() -> None:
+    for member in KarrasDiffusionSchedulers:
+        assert set(inspect.signature(getattr(diffusers, member.name).__init__).parameters) <= FOREIGN_OPTIONS | {
+            "self",
+            "args",
+            "kwargs",
+        }
+
+
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_another_scheduler_of_the_same_model(name: str) -> None:
+    before = copy.deepcopy(SD15)
+    config = with_scheduler(SD15, name)
+    assert before == SD15
+    assert config["_class_name"] in CLASS_NAMES
+    assert config["beta_start"] == SD15["beta_start"]
+    assert "timestep_spacing" not in config  # the file does not say, so the scheduler's own default holds
+    assert config == with_scheduler(SD15, config["_class_name"]) | (
+        {"algorithm_type": "dpmsolver++", "solver_order": 2} if name == "dpmpp_2m" else {}
+    )
+
+
+def test_values_that_were_only_defaults_are_dropped() -> None:
+    recorded = SD15 | {"timestep_spacing": "leading", "_use_default_values": ["timestep_spacing"]}
+    assert "timestep_spacing" not in with_scheduler(recorded, "euler")
+    np.testing.assert_array_equal(run(recorded), run(SD15))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"_class_name": "EulerDiscretScheduler"}, "unknown scheduler 'EulerDiscretScheduler'; did you mean Euler"),
+        ({"_class_name": "dpmp_2m"}, "unknown scheduler 'dpmp_2m'; did you mean dpmpp_2m"),
+        ({"_class_name": "ScoreSdeVpScheduler"}, "unknown scheduler"),
+        ({"_class_name": None}, "unknown scheduler None"),
+        ({"beta_strat": 0.1}, "PNDMScheduler has no option 'beta_strat'; did you mean beta_start"),
+        ({"beta_schedule": "cosine"}, 'beta_schedule="cosine" is not supported; allowed: linear, scaled_linear'),
+        ({"beta_start": "small"}, 'beta_start="small" is not supported; allowed: numbers from 0'),
+        ({"beta_start": float("nan")}, "beta_start=NaN"),
+        ({"beta_start": True}, "beta_start=true"),
+        ({"beta_end": 1.5}, "must decrease and stay between 0 and 1"),
+        ({"beta_start": -0.1}, "beta_start=-0.1 is not supported; allowed: numbers from 0"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps=0 is not supported; allowed: whole numbers from 2"),
+        ({"num_train_timesteps": 1000.0}, "num_train_timesteps=1000.0"),
+        ({"trained_betas": [0.1, 0.2]}, r"trained_betas has shape \[2\]; num_train_timesteps=1000 needs \[1000\]"),
+        ({"trained_betas": "0.1"}, 'trained_betas="0.1" is not supported; allowed: null, a list of numbers'),
+        ({"prediction_type": "sample"}, 'prediction_type="sample" is not supported; allowed: epsilon, v_prediction'),
+        ({"prediction_type": ["epsilon"]}, "prediction_type"),
+        ({"timestep_spacing": "karras"}, "allowed: leading, linspace, trailing"),
+        ({"steps_offset": -1}, "steps_offset=-1 is not supported; allowed: whole numbers from 0"),
+        ({"skip_prk_steps": 1}, "skip_prk_steps=1 is not supported; allowed: true, false"),
+        ({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": True}, "use_beta_sigmas=true is not supported"),
+        ({"_class_name": "EulerDiscreteScheduler", "sigma_min": -1}, "sigma_min=-1 is not supported"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas=true"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "use_dynamic_shifting": True}, "use_dynamic_shifting=true"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "use_beta_sigmas": True}, "use_beta_sigmas=true"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "variance_type": "learned"}, 'variance_type="learned"'),
+        ({"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction"}, "flow_prediction"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 4}, "whole numbers from 1 to 3"),
+        ({"_class_name": "DPMSolverMultistepScheduler", "algorithm_type": "dpmsolver"}, "final_sigmas_type sigma_min"),
+        (
+            {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"},
+            "prediction_type=epsilon says nothing about x0",
+        ),
+    ],
+)
+def test_configurations_that_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SamplerError, match=message) as caught:
+        Sampler.from_config(SD15 | changes, 5)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("config", [None, {}, "ddim", []])
+def test_what_is_no_configuration_is_refused(config: Any) -> None:
+    with pytest.raises(SamplerError, match="_class_name"):
+        Sampler.from_config(config, 5)
+    with pytest.raises(SamplerError, match="_class_name"):
+        with_scheduler(config, "ddim")
+
+
+def test_an_unknown_name_is_refused_with_its_neighbours() -> None:
+    with pytest.raises(SamplerError, match="unknown scheduler 'eulr'; did you mean euler"):
+        with_scheduler(SD15, "eulr")
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, "20", None, True, float("nan")])
+@pytest.mark.parametrize("name", SHORT_NAMES)
+def test_steps_that_are_no_count_are_refused(name: str, steps: Any) -> None:
+    with pytest.raises(SamplerError, match=r"num_inference_steps=.* must be a whole number, 1 or more"):
+        Sampler.from_config(with_scheduler(SD15, name), steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "steps"),
+    [
+        ("ddim", {}, 1001),
+        ("ddim", {}, 1000),  # steps_offset 1: would begin at timestep 1000
+        ("pndm", {}, 1001),
+        ("pndm", {"timestep_spacing": "linspace"}, 1001),
+        ("pndm", {"skip_prk_steps": False}, 3),
+        ("euler", {"timestep_spacing": "leading"}, 1001),
+        ("dpmpp_2m", {}, 1000),
+        ("dpmpp_2m", {"timestep_spacing": "leading"}, 999),
+    ],
+)
+def test_more_or_fewer_steps_than_the_schedule_allows(name: str, changes: dict[str, Any], steps: int) -> None:
+    with pytest.raises(SamplerError, match=f"num_inference_steps={steps}"):
+        Sampler.from_config(with_scheduler(SD15, name) | changes, steps)
+
+
+def test_steps_may_be_numpy_integers_and_as_many_as_fit() -> None:
+    assert len(Sampler.from_config(with_scheduler(SD15, "ddim") | {"steps_offset": 0}, np.int64(1000))) == 1000
+    assert len(Sampler.from_config(with_scheduler(SD15, "euler"), 1500)) == 1500  # its timesteps are not whole numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "eta", "message"), [("ddim", 1.5, "0 to 1"), ("ddim", -1, "0 to 1"), ("euler", 1, "no eta")]
+)
+def test_eta_that_is_refused(name: str, eta: float, message: str) -> None:
+    with pytest.raises(SamplerError, match=message):
+        Sampler.from_config(with_scheduler(SD15, name), 5, eta=eta)
