@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 
@@ -21,16 +20,16 @@ class Step:
 
     Attributes:
         index: number of the call, from 0.
+        total: how many calls there will be.
         timestep: as the network was given it.
         latents: float32 [B, C, H, W], what the next call is fed, or the result. It is that very array: writing into it
             changes what follows (inpainting does).
-        seconds: spent in `predict`.
     """
 
     index: int
+    total: int
     timestep: float
     latents: np.ndarray
-    seconds: float
     _fed: np.ndarray
     _prediction: np.ndarray
     _to_denoised: np.ndarray
@@ -80,9 +79,7 @@ def _steps(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | N
     fed = noise * kind(table.initial_scale)
     state = fed
     for i, timestep in enumerate(table.timesteps.tolist()):
-        start = perf_counter()
         output = np.asarray(predict(fed, timestep), kind)
-        seconds = perf_counter() - start
         if output.shape != fed.shape:
             raise ArgumentError(f"the network's output has shape {list(output.shape)}; its input {list(fed.shape)}")
 
@@ -96,7 +93,7 @@ def _steps(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | N
         latents = _combine(advances[i], (state, *history), scratch)
         if draw is not None and table.noise[i] != 0:
             latents += kind(table.noise[i]) * np.asarray(draw(latents.shape), kind)
-        yield Step(i, timestep, latents, seconds, fed, prediction, to_denoised[i])
+        yield Step(i, len(sampler), timestep, latents, fed, prediction, to_denoised[i])
         fed = latents
 
 

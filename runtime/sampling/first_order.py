@@ -25,7 +25,7 @@ def ddim(options: Mapping[str, Any], steps: int, eta: float = 0.0) -> Table:
     timesteps = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
     require_trained(timesteps, steps, count)
     final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
-    start = np.array([_wrapped(schedule.alphas_cumprod, t) for t in timesteps])
+    start = np.array([schedule.at(t % count) for t in timesteps])  # -1, which trailing may give, is the last by index
     end = np.array([schedule.at(t - count // steps, final=final) for t in timesteps])
 
     # eq. 16: the part of the noise that is new, and what of the old direction is left
@@ -104,9 +104,3 @@ def _table(
         initial_scale=initial_scale,
         keep_noise=keep_noise,
     )
-
-
-def _wrapped(alphas_cumprod: np.ndarray, timestep: float) -> tuple[float, float]:
-    """(alpha, sigma) by index; -1, which trailing may give, is the last one, as in diffusers."""
-    square = float(alphas_cumprod[int(timestep)])
-    return square**0.5, (1.0 - square) ** 0.5
