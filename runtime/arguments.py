@@ -19,6 +19,9 @@ def one_each(
     Raises:
         ArgumentError: no prompts, something that is no text, or as many negatives as fit neither all nor each.
     """
+    for texts in (prompt, negative_prompt):
+        if not isinstance(texts, Sequence):
+            raise ArgumentError(f"a prompt must be text or a list of texts, not {type(texts).__name__}")
     prompts = [prompt] if isinstance(prompt, str) else list(prompt)
     if not prompts:
         raise ArgumentError("no prompt: the list of prompts is empty")

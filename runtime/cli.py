@@ -225,7 +225,7 @@ def _pairs(options: list[str] | None) -> dict[str, str]:
 
 def _device(name: str) -> str | list[str]:
     """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
-    return name.split(",") if "ExecutionProvider" in name else name
+    return name.split(",") if "Execution" in name else name
 
 
 def _say(line: str) -> None:

@@ -55,12 +55,12 @@ class TextToImage:
             name: Graph(package.graph(name), device, name)
             for name in (*self.family.text_encoders, self.family.generator, DECODER)
         }
-        self._network = self._graphs[self.family.generator]
-        _check_widths(self._graphs[self.family.text_encoders[0]], self._network, self.family.conditioning)
+        network = self._graphs[self.family.generator]
+        _check_widths(self._graphs[self.family.text_encoders[0]], network, self.family.conditioning)
         vae, generator = package.config(DECODER), package.config(self.family.generator)
         self.scaling_factor = float(vae.get("scaling_factor", _DEFAULTS["scaling_factor"]))
         self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(_DEFAULTS["vae_blocks"]))) - 1)
-        self.latent_channels, self.latent_size = _latent_shape(self._network, generator)
+        self.latent_channels, self.latent_size = _latent_shape(network, generator)
 
     @classmethod
     def load(
@@ -132,7 +132,7 @@ class TextToImage:
                 "encoder_hidden_states": conditioning,
             }
             start = time.perf_counter()
-            output = next(iter(self._network(inputs).values())).astype(np.float32, copy=False)
+            output = next(iter(self._graphs[name](inputs).values())).astype(np.float32, copy=False)
             if timings is not None:
                 timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
             _check_finite(output, name, f" at step {call} of {total}")
@@ -254,7 +254,7 @@ class TextToImage:
 
     def _latent_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for a picture of that size in pixels, None being the package's own."""
-        axes = self._network.inputs["sample"].shape[2:]
+        axes = self._graphs[self.family.generator].inputs["sample"].shape[2:]
         factor, (own_height, own_width) = self.vae_scale_factor, self.latent_size
         return (
             check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),

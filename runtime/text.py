@@ -93,8 +93,7 @@ def build_clip_tokenizer(
 ) -> "Tokenizer":
     """CLIP's tokenizer from its vocabulary (token -> id) and its merges, the most frequent first.
 
-    The same steps as in the tokenizer.json that OpenAI's checkpoints carry. Special tokens in a text are not yet
-    matched: `load_tokenizer` adds them.
+    The steps are those of transformers 5. Special tokens in a text are not yet matched: `load_tokenizer` adds them.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -223,7 +222,8 @@ def _added_tokens(folder: Path, config: Mapping[str, Any]) -> list["AddedToken"]
 
 def _special_tokens(config: Mapping[str, Any]) -> list["AddedToken"]:
     """The tokens with a name, and those listed as special."""
-    listed = [*config.get("additional_special_tokens", []), *config.get("extra_special_tokens", [])]
+    extra = config.get("extra_special_tokens", [])
+    listed = [*config.get("additional_special_tokens", []), *(extra.values() if isinstance(extra, dict) else extra)]
     return [_as_token(token, special=True) for token in (*(config[name] for name in _NAMED), *listed)]
 
 
