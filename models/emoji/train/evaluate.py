@@ -1,0 +1,213 @@
+"""Score a checkpoint or an ONNX package: ``python models/emoji/train/evaluate.py SOURCE --json FILE``.
+
+What is measured is told in the model card; how the nearest emoji is found, in recognise.py.
+"""
+
+import argparse
+import json
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import captions
+import data
+import pictures
+import torch
+from captions import Concept
+from painters import Painter, open_painter
+from PIL import Image
+from recognise import Gallery, background_name, foreground
+from torch import Tensor
+
+WORK = Path(__file__).with_name("work")
+BATCH = 32
+SEED = 1000  # first seed of the scored pictures: seeds are never those of training
+OPEN_WORDS = ("dog", "cat", "flower", "face", "heart", "bird", "fruit", "car")
+OPEN_SEEDS = 8
+SMALL_SIDE = 0.6  # of the picture: what is smaller counts as small
+MOST_HELD_OUT = 200
+
+
+@dataclass(frozen=True)
+class Query:
+    """A prompt, and what its picture has to show."""
+
+    prompt: str
+    wanted: frozenset[int]  # concepts, any of which is right
+    background: int  # into pictures.BACKGROUND_NAMES
+    seed: int
+    small: bool = False
+
+
+def paint_all(painter: Painter, queries: list[Query]) -> Tensor:
+    """Pictures of all queries, [queries, 3, 64, 64] in 0..1."""
+    parts = []
+    for start in range(0, len(queries), BATCH):
+        part = queries[start : start + BATCH]
+        parts.append(painter([q.prompt for q in part], [q.seed for q in part]))
+        print(f"{start + len(part)}/{len(queries)}", end="\r", flush=True)
+    return torch.cat(parts)
+
+
+def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, float]:
+    """Shares of pictures that show the subject asked for (top 1, top 5), on the background asked for, both."""
+    shown = foreground(painted)
+    ranked, distance = gallery.rank(shown)
+    first = torch.tensor([int(r[0]) in q.wanted for r, q in zip(ranked, queries, strict=True)])
+    five = torch.tensor([bool(q.wanted & set(r.tolist())) for r, q in zip(ranked, queries, strict=True)])
+    background = background_name(shown.background) == torch.tensor([q.background for q in queries])
+    size = (shown.side < SMALL_SIDE) == torch.tensor([q.small for q in queries])
+    return {
+        "pictures": len(queries),
+        "top1": _share(first),
+        "top5": _share(five),
+        "background": _share(background),
+        "top1_and_background": _share(first & background),
+        "size": _share(size),
+        "nearest_psnr_db": round(float((-10 * distance[:, 0].clamp(min=1e-6).log10()).median()), 2),
+    }
+
+
+def _share(right: Tensor) -> float:
+    return round(float(right.float().mean()), 4)
+
+
+def named_queries(concepts: list[Concept], seeds: int) -> list[Query]:
+    """Every concept by its name alone."""
+    meanings = captions.meanings(concepts)
+    return [
+        Query(concept.names[0], frozenset(meanings[concept.names[0]]), 0, SEED + seed)
+        for seed in range(seeds)
+        for concept in concepts
+    ]
+
+
+def coloured_queries(concepts: list[Concept], held_out: bool) -> list[Query]:
+    """Concepts on a coloured background: every pair held out of training, or one pair in training a concept."""
+    meanings, rng, queries = captions.meanings(concepts), random.Random(SEED), []
+    for concept in concepts:
+        names = [n for n in pictures.BACKGROUND_NAMES[1:] if captions.held_out(concept, n) == held_out]
+        for name in names if held_out else [rng.choice(names)]:
+            prompt = f"{concept.names[0]} on a {name} background"
+            background = pictures.BACKGROUND_NAMES.index(name)
+            queries.append(Query(prompt, frozenset(meanings[concept.names[0]]), background, SEED + len(queries)))
+    return rng.sample(queries, min(len(queries), MOST_HELD_OUT)) if held_out else queries
+
+
+def small_queries(concepts: list[Concept]) -> list[Query]:
+    """Every fourth concept, small."""
+    plain = named_queries(concepts, 1)[::4]
+    return [Query(f"small {q.prompt}", q.wanted, 0, q.seed, small=True) for q in plain]
+
+
+def open_word_scores(painter: Painter, gallery: Gallery, concepts: list[Concept]) -> dict[str, dict[str, float]]:
+    """For words with many pictures: how different the seeds are, and how many emoji they show."""
+    meanings, result = captions.meanings(concepts), {}
+    for word in OPEN_WORDS:
+        wanted = frozenset(meanings[word])
+        painted = paint_all(painter, [Query(word, wanted, 0, SEED + seed) for seed in range(OPEN_SEEDS)])
+        ranked, _ = gallery.rank(foreground(painted))
+        shown = set(ranked[:, 0].tolist())
+        pairs = torch.pdist(painted.flatten(1)).square() / painted[0].numel()
+        result[word] = {
+            "emoji_of_this_name": len(wanted),
+            "different_emoji_shown": len(shown & wanted),
+            "right": _share(torch.tensor([int(r) in wanted for r in ranked[:, 0]])),
+            "mean_pairwise_psnr_db": round(float((-10 * pairs.log10()).mean()), 2),
+        }
+    return result
+
+
+def seed_psnr(painted: Tensor, count: int) -> float:
+    """Median PSNR in dB between two seeds of one prompt: ``painted`` is ``count`` prompts, then they again."""
+    error = (painted[:count] - painted[count : 2 * count]).square().mean(dim=(1, 2, 3))
+    return round(float((-10 * error.log10()).median()), 2)
+
+
+def vae_psnr(source: Path, sprites: Tensor) -> dict[str, float]:
+    """Mean PSNR in dB of all emoji coded and decoded: upright on white, and posed on random backgrounds."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL.from_pretrained(source / "vae", low_cpu_mem_usage=False).float()
+    generator = torch.Generator().manual_seed(SEED)
+    parts: dict[str, list[Tensor]] = {"upright_on_white_db": [], "posed_on_colours_db": []}
+    for batch in sprites.split(BATCH):
+        count = len(batch)
+        none = torch.zeros(count, dtype=torch.bool)
+        colours = pictures.background_colours(torch.randint(10, (count,), generator=generator), generator)
+        upright = pictures.compose(batch, pictures.plain_pose(count), torch.ones(count, 3))
+        posed = pictures.compose(batch, pictures.random_pose(count, generator, none), colours)
+        for name, picture in zip(parts, (upright, posed), strict=True):
+            with torch.no_grad():
+                decoded = vae.decode(vae.encode(picture).latent_dist.mean).sample.clamp(-1, 1)
+            parts[name].append(-10 * ((decoded - picture) / 2).square().mean(dim=(1, 2, 3)).log10())
+    return {name: round(float(torch.cat(values).mean()), 2) for name, values in parts.items()}
+
+
+def real_pictures(sprites: Tensor) -> tuple[Tensor, list[Query]]:
+    """Fresh pictures of the data itself: what the score would be of a model that is perfect."""
+    generator, count = torch.Generator().manual_seed(SEED), len(sprites)
+    background = torch.randint(10, (count,), generator=generator)
+    pose = pictures.random_pose(count, generator, torch.zeros(count, dtype=torch.bool))
+    painted = pictures.compose(sprites, pose, pictures.background_colours(background, generator)) / 2 + 0.5
+    return painted, [Query("", frozenset({i}), int(b), 0) for i, b in enumerate(background)]
+
+
+def sheet(painted: Tensor, columns: int, path: Path) -> None:
+    """Write pictures side by side, for the eye."""
+    rows = -(-len(painted) // columns)
+    canvas = Image.new("RGB", (columns * pictures.PICTURE, rows * pictures.PICTURE), "white")
+    for index, picture in enumerate(painted):
+        pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
+        canvas.paste(Image.fromarray(pixels), (index % columns * pictures.PICTURE, index // columns * pictures.PICTURE))
+    canvas.save(path)
+
+
+def main() -> None:
+    """Evaluate, print the figures, write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path, help="a diffusers checkpoint or an ONNX package")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=2.5)
+    parser.add_argument("--every", type=int, default=1, help="score every n-th concept only, for a quick look")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--sheet", type=Path, help="write the pictures of the names alone to this PNG")
+    options = parser.parse_args()
+    began = time.monotonic()
+
+    WORK.mkdir(exist_ok=True)
+    concepts = captions.load_concepts()
+    sprites = data.load_sprites(WORK)
+    taught = data.concept_sprites(sprites, concepts)
+    gallery = Gallery(taught)
+    painter = open_painter(options.source, options.steps, options.guidance)
+
+    figures: dict[str, object] = {"steps": options.steps, "guidance": options.guidance, "concepts": len(concepts)}
+    if (options.source / "vae").exists():
+        figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())))
+    figures["data_itself"] = score(gallery, *real_pictures(taught))
+    names = named_queries(concepts, 1)[:: options.every]
+    names += named_queries(concepts, 2)[len(concepts) :: options.every]
+    painted = paint_all(painter, names)
+    figures["names"] = score(gallery, painted, names) | {"two_seeds_psnr_db": seed_psnr(painted, len(names) // 2)}
+    if options.sheet:
+        sheet(painted, 20, options.sheet)
+    sets = {
+        "coloured_backgrounds": coloured_queries(concepts, held_out=False),
+        "held_out_pairs": coloured_queries(concepts, held_out=True),
+        "small": small_queries(concepts),
+    }
+    for name, queries in sets.items():
+        chosen = queries[:: options.every]
+        figures[name] = score(gallery, paint_all(painter, chosen), chosen)
+    figures["open_words"] = open_word_scores(painter, gallery, concepts)
+    figures["seconds"] = round(time.monotonic() - began)
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

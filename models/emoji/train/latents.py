@@ -1,0 +1,63 @@
+"""The coder's latents of every concept in many poses, on all backgrounds: made once, learnt from many times."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pictures
+import torch
+from captions import Concept, held_out
+from diffusers import AutoencoderKL
+from loop import save_atomically, step_generator
+from torch import Tensor
+
+SEED = 2
+VIEWS = 64
+WHITE_SHARE = 0.4
+SMALL_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Pictures as the U-Net learns them, and what captions say of them."""
+
+    latents: Tensor  # float16 [pictures, 4, 16, 16], unit variance
+    concept: Tensor  # int64 [pictures]
+    background: Tensor  # int64 [pictures], into pictures.BACKGROUND_NAMES
+    small: Tensor  # bool [pictures]
+
+
+def choose_backgrounds(concept: Concept, count: int, generator: torch.Generator) -> Tensor:
+    """White for a fixed share, the other colours alike, without the pairs held out; int64 [count]."""
+    allowed = [i for i, name in enumerate(pictures.BACKGROUND_NAMES) if i and not held_out(concept, name)]
+    white = round(count * WHITE_SHARE)
+    coloured = torch.tensor(allowed)[torch.randint(len(allowed), (count - white,), generator=generator)]
+    return torch.cat([torch.zeros(white, dtype=torch.int64), coloured])
+
+
+@torch.no_grad()
+def make(vae: AutoencoderKL, concepts: list[Concept], sprites: Tensor, folder: Path) -> Latents:
+    """Encode the pictures, or read them where a run before has done so. ``sprites`` are those of the concepts."""
+    path = folder / "latents.pt"
+    if path.exists():
+        return Latents(**torch.load(path, weights_only=True))
+    latents, backgrounds, smalls = [], [], []
+    for index, concept in enumerate(concepts):
+        generator = step_generator(SEED, index)
+        background = choose_backgrounds(concept, VIEWS, generator)
+        small = torch.rand(VIEWS, generator=generator) < SMALL_SHARE
+        colours = pictures.background_colours(background, generator)
+        pose = pictures.random_pose(VIEWS, generator, small)
+        picture = pictures.compose(sprites[index].expand(VIEWS, -1, -1, -1), pose, colours)
+        with torch.autocast("cpu", torch.bfloat16):
+            code = vae.encode(picture).latent_dist.mean
+        latents.append((code.float() * vae.config.scaling_factor).half())
+        backgrounds.append(background)
+        smalls.append(small)
+    state = {
+        "latents": torch.cat(latents),
+        "concept": torch.arange(len(concepts)).repeat_interleave(VIEWS),
+        "background": torch.cat(backgrounds),
+        "small": torch.cat(smalls),
+    }
+    save_atomically(state, path)
+    return Latents(**state)
