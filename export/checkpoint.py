@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -60,7 +60,7 @@ class Checkpoint:
         for file in self._weights_files(component):
             weights |= _read_weights(file)
         if hasattr(module, "_fix_state_dict_keys_on_load"):  # attention blocks of VAEs from before 2023
-            module._fix_state_dict_keys_on_load(weights)
+            cast(Any, module)._fix_state_dict_keys_on_load(weights)
         weights = _as_this_transformers_has_it(weights, module)
         try:
             found = module.load_state_dict(weights, strict=False, assign=True)
@@ -84,9 +84,7 @@ class Checkpoint:
                 if index.is_file():
                     return [folder / shard for shard in sorted(set(_read_json(index)["weight_map"].values()))]
         names = ", ".join(sorted(file.name for file in folder.glob("*"))) or "nothing"
-        raise SourceError(
-            f"{self.name} has no weights for {component}: it wants model.safetensors or the like, has {names}"
-        )
+        raise SourceError(f"{self.name} has no weights for {component}: no .safetensors or .bin file among {names}")
 
 
 def open_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoint:
@@ -157,7 +155,7 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """CLIP's text model holds its parts under `text_model.` in transformers 4 and in most files, bare in transformers 5."""
+    """CLIP's text model has its parts under `text_model.` in transformers 4 and most files, bare in transformers 5."""
     prefix, expected = "text_model.", module.state_dict().keys()
     if any(name.startswith(prefix) for name in expected):
         return {name if name.startswith(prefix) else prefix + name: weight for name, weight in weights.items()}
@@ -174,7 +172,7 @@ def _parameters_on_meta() -> Iterator[None]:
             parameter = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
         register(self, name, parameter)
 
-    nn.Module.register_parameter = register_on_meta  # type: ignore[method-assign]
+    nn.Module.register_parameter = register_on_meta  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """Publish a folder whole or not at all."""
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -73,7 +72,8 @@ def _check_destination(destination: Path, force: bool) -> None:
 def _check_space(destination: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(destination.parent).free
     if free < needed_bytes:
-        raise OSError(errno.ENOSPC, f"{needed_bytes / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free")
+        reason = f"No space left on device ({needed_bytes / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free)"
+        raise OSError(errno.ENOSPC, reason)
 
 
 @contextmanager
@@ -88,9 +88,7 @@ def _locked(partial: Path, destination: Path) -> Iterator[None]:
         except (BlockingIOError, FileNotFoundError):
             same = False
         if not same:
-            raise TriptychError(
-                f"{destination} is being written by another export; wait for it, or name another folder"
-            )
+            raise TriptychError(f"{destination} is being written by another export; wait for it or name another folder")
         for left in partial.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
@@ -105,6 +103,4 @@ def _clear_errors(destination: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        with contextlib.suppress(ValueError, IndexError):
-            reason = os.strerror(error.errno) + ("" if reason == os.strerror(error.errno) else f": {reason}")
         raise TriptychError(f"{destination} cannot be written: {reason}; nothing was left there") from error

@@ -1,13 +1,9 @@
 """PyTorch module -> ONNX graph, and the graph -> file."""
 
-import io
-import logging
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -43,7 +39,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
         name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(given.shape) if isinstance(size, str)}
         for name, given in component.inputs.items()
     }
-    with _quiet(), torch.no_grad():
+    with torch.no_grad():
         program = torch.onnx.export(
             component.module,
             kwargs=example,
@@ -66,7 +62,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
 
 
 def save(model: ir.Model, folder: Path) -> list[Path]:
-    """Write the graph into `folder`, its weights beside it where they are above EXTERNAL_DATA_BYTES; return the files."""
+    """Write the graph into `folder`, weights above EXTERNAL_DATA_BYTES beside it, and return the files."""
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if weights <= EXTERNAL_DATA_BYTES:
         ir.save(model, folder / GRAPH)
@@ -76,7 +72,7 @@ def save(model: ir.Model, folder: Path) -> list[Path]:
 
 
 def count_operators(path: Path) -> dict[str, int]:
-    """How often each operator occurs in a written graph and its subgraphs, by name; contrib ones as "com.microsoft::X"."""
+    """How often each operator occurs in a written graph: "Conv": 98; contrib ones as "com.microsoft::X"."""
     model = ir.load(path)
     nodes = [
         *model.graph.all_nodes(),
@@ -84,6 +80,14 @@ def count_operators(path: Path) -> dict[str, int]:
     ]
     counts = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes)
     return dict(sorted(counts.items()))
+
+
+def describe(value: ir.Value) -> dict[str, Any]:
+    """Name, dtype and shape of an input or output, as the manifest has them; an open axis is its name."""
+    assert value.dtype is not None
+    assert value.shape is not None
+    shape = [axis if isinstance(axis, int) else str(axis.value) for axis in value.shape]
+    return {"name": value.name, "dtype": value.dtype.numpy().name, "shape": shape}
 
 
 def opset_of(model: ir.Model) -> int:
@@ -119,19 +123,3 @@ def _size(axis: int | str, static: Sizes | None) -> int | str:
         return axis
     name, operator, factor = [*axis.split(" "), "*", "1"][:3]
     return static[name] * int(factor) if operator == "*" else static[name] // int(factor)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what PyTorch's exporter tells its developers from people who export; a real failure is an exception."""
-    loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -5,6 +5,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from triptych.runtime.text import write_fast_tokenizer
 from .checkpoint import Checkpoint, open_checkpoint
 from .components import Component, components_of, static_sizes
 from .files import describe_files, publish
-from .graph import count_operators, opset_of, save, to_onnx
+from .graph import count_operators, describe, opset_of, save, to_onnx
 from .macs import count_macs
 from .precision import Precision, precision_named
+from .quiet import quiet
 from .verify import ask, verify
 
 Report = Callable[[str], None]
@@ -69,7 +71,8 @@ def export(
         facts: dict[str, Facts] = {}
         for name, load in components_of(checkpoint).items():
             start = time.perf_counter()
-            facts[name] = _export_component(load, checkpoint, folder / name, chosen, static)
+            with quiet():
+                facts[name] = _export_component(load, checkpoint, folder / name, chosen, static)
             report(_summary(name, facts[name], time.perf_counter() - start))
         _write_others(checkpoint, folder)
         _write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, dialect, static, facts))
@@ -102,10 +105,7 @@ def _export_component(
     model = to_onnx(component, precision.dtype, sizes)
     files = save(model, folder)
     for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
-        facts[side] = [
-            {"name": value.name, "dtype": value.dtype.numpy().name, "shape": [_axis(axis) for axis in value.shape]}
-            for value in values
-        ]
+        facts[side] = [describe(value) for value in values]
     facts |= {"opset": opset_of(model), "operators": count_operators(files[0]), "said": {}}
     del component, model
     _free()
@@ -121,17 +121,11 @@ def _export_component(
     return facts
 
 
-def _axis(axis: Any) -> int | str:
-    return axis if isinstance(axis, int) else str(axis.value)
-
-
 def _free() -> None:
     """Give freed memory back to the system, so that PyTorch's and ONNX Runtime's shares do not add up."""
     gc.collect()
-    try:
+    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
-        pass
 
 
 def _write_others(checkpoint: Checkpoint, folder: Path) -> None:

@@ -70,7 +70,7 @@ def verify(name: str, graph: Path, questions: list[Question], floor_db: float) -
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     types = {spec.name: np.float16 if spec.type == "tensor(float16)" else None for spec in session.get_inputs()}
     outputs = [spec.name for spec in session.get_outputs()]
-    cases = []
+    cases: list[dict[str, Any]] = []
     for question in questions:
         inputs = {key: value.astype(types[key] or value.dtype) for key, value in question.inputs.items()}
         given = dict(zip(outputs, session.run(None, inputs), strict=True))
@@ -97,15 +97,12 @@ def _compare(component: str, output: str, given: np.ndarray, answer: np.ndarray)
     if given.shape != answer.shape:
         raise VerificationError(f"{component}: {output} has shape {given.shape}, PyTorch's has {answer.shape}")
     if not np.isfinite(answer).all():
-        raise VerificationError(
-            f"{component}: PyTorch itself gives NaN or infinity in {output}; the weights are broken"
-        )
+        raise VerificationError(f"{component}: PyTorch itself gives NaN or infinity in {output}: broken weights")
     if not np.isfinite(given).all():
         raise VerificationError(f"{component}: the graph gives NaN or infinity in {output}; try --precision fp32")
     error = given.astype(np.float64) - answer
     noise, signal = float(np.sum(error**2)), float(np.sum(answer.astype(np.float64) ** 2))
     if noise == 0:
-        db = MOST_DB
-    else:
-        db = min(MOST_DB, 10 * math.log10(signal / noise)) if signal > 0 else -MOST_DB
-    return db, float(np.abs(error).max())
+        return MOST_DB, 0.0
+    db = 10 * math.log10(signal / noise) if signal > 0 else -MOST_DB
+    return min(MOST_DB, db), float(np.abs(error).max())
