@@ -38,7 +38,7 @@ def one_each(
     return [text for text in prompts for _ in range(repeats)], [text for text in negatives for _ in range(repeats)]
 
 
-def seeds_from(seed: int | None, count: int) -> list[int | None]:
+def seeds_from(seed: int | None, count: int) -> list[int]:
     """Seeds of `count` pictures: seed, seed + 1, ...; None draws the first.
 
     Raises:

@@ -57,7 +57,8 @@ def export(
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    shape = None if static is None else (batch, *reversed(_size(static)))
+    width, height = (0, 0) if static is None else _size(static)
+    shape = None if static is None else (batch, height, width)
     print(run(source, package, precision=precision, static=shape, force=force, revision=revision, report=_say))
 
 

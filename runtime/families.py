@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,10 @@ class Family:
     text_encoders: tuple[str, ...]
     generator: str
     conditioning: str
+
+    def scheduler_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The package's scheduler as diffusers' pipeline runs it: it mends these two options of early checkpoints."""
+        return {**config, "steps_offset": 1, "clip_sample": False}
 
     def embeddings(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The conditioning, float32 [n, tokens, width], out of the text encoder's outputs."""

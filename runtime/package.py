@@ -43,12 +43,11 @@ class Package:
 
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, or {} where others' packages have none."""
-        path = self.path / component / "config.json"
-        return _read_json(path) if path.exists() else {}
+        return read_json(self.path / component / "config.json", optional=True)
 
     def scheduler_config(self) -> dict[str, Any]:
         """The package's own scheduler, as diffusers writes it."""
-        return _read_json(self.path / "scheduler" / "scheduler_config.json")
+        return read_json(self.path / "scheduler" / "scheduler_config.json")
 
     def files(self) -> dict[str, Mapping[str, Any]]:
         """Relative path -> {bytes, sha256} of every file that the manifest speaks of."""
@@ -100,8 +99,8 @@ def open_package(path: str | Path) -> Package:
         raise PackageError(f"{path} is not a folder; a package is a folder made by `triptych export SOURCE PACKAGE`")
     if not (path / "model_index.json").is_file():
         raise PackageError(f"{path} is no package: it has no model_index.json")
-    model_index = _read_json(path / "model_index.json")
-    manifest = _read_json(path / MANIFEST) if (path / MANIFEST).exists() else None
+    model_index = read_json(path / "model_index.json")
+    manifest = read_json(path / MANIFEST) if (path / MANIFEST).exists() else None
     package = Package(path, model_index, manifest)
     if not package.components:
         raise PackageError(
@@ -128,7 +127,14 @@ def _check_manifest(package: Package, manifest: Mapping[str, Any]) -> None:
             )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
+    """The JSON object in a file; {} where an optional one is not there.
+
+    Raises:
+        PackageError: the file is missing, cannot be read, or holds something else.
+    """
+    if optional and not path.exists():
+        return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -192,11 +192,13 @@ class TextToImage:
         start = time.perf_counter()
         prompts, negatives = one_each(prompt, negative_prompt, num_images_per_prompt)
         latent_height, latent_width = self._latent_size(height, width)
-        config = self.package.scheduler_config()
+        config = self.family.scheduler_config(self.package.scheduler_config())
         if scheduler is not None:
             config = with_scheduler(config, scheduler)
         sampler = Sampler.from_config(config, num_inference_steps=num_inference_steps)
-        seeds = seeds_from(seed, len(prompts)) if latents is None else [None] * len(prompts)
+        seeds: list[int | None] = [None] * len(prompts)
+        if latents is None:
+            seeds = list(seeds_from(seed, len(prompts)))
         sources = [noise_source(noise, image_seed or 0) for image_seed in seeds]
         shape = (1, self.latent_channels, latent_height, latent_width)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ArgumentError, PackageError
+from .package import read_json
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -175,7 +176,7 @@ def _from_vocabulary(folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
     for file in (vocab, merges):
         if not file.is_file():
             raise PackageError(f"{folder} holds no tokenizer.json, and {file.name} is missing too")
-    tokens = _read_json(vocab)
+    tokens = read_json(vocab)
     bos, eos, unk = (_content(config[f"{name}_token"]) for name in ("bos", "eos", "unk"))
     for token in (bos, eos):
         if token not in tokens:
@@ -192,9 +193,9 @@ def _configuration(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json over CLIP's defaults, and special_tokens_map.json over both where transformers reads it."""
     if not folder.is_dir():
         raise PackageError(f"{folder} is missing: it should hold tokenizer.json, or vocab.json and merges.txt")
-    config = _read_json(folder / "tokenizer_config.json", optional=True)
+    config = read_json(folder / "tokenizer_config.json", optional=True)
     if "added_tokens_decoder" not in config:  # since it exists, special_tokens_map.json only repeats it
-        config |= _read_json(folder / "special_tokens_map.json", optional=True)
+        config |= read_json(folder / "special_tokens_map.json", optional=True)
     given = {name: token for name, token in config.items() if token is not None}
     return _NAMED | given
 
@@ -215,7 +216,7 @@ def _added_tokens(folder: Path, config: Mapping[str, Any]) -> list["AddedToken"]
     if "added_tokens_decoder" in config:
         decoder: dict[str, dict[str, Any]] = config["added_tokens_decoder"]
         return [_as_token(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
-    ids = _read_json(folder / "added_tokens.json", optional=True)
+    ids = read_json(folder / "added_tokens.json", optional=True)
     special = {token.content for token in _special_tokens(config)}
     return [_as_token(token, special=token in special) for token in sorted(ids, key=lambda token: ids[token])]
 
@@ -248,15 +249,3 @@ def _as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "A
 
 def _content(token: str | Mapping[str, Any]) -> str:
     return token if isinstance(token, str) else token["content"]
-
-
-def _read_json(path: Path, optional: bool = False) -> dict[str, Any]:
-    if optional and not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise PackageError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise PackageError(f"{path} should hold a JSON object, not a {type(value).__name__}")
-    return value

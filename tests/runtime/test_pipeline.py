@@ -1,6 +1,7 @@
 """The runtime against diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,32 @@ def test_every_scheduler_gives_the_picture_of_diffusers(
     finally:
         diffusers_pipe.scheduler = own
     check(pipe("a red fox", num_inference_steps=STEPS, seed=SEED, scheduler=name), *expected)
+
+
+OUTDATED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False}
+
+
+def linked(source: Path, copy: Path, scheduler: dict[str, Any]) -> Path:
+    """The same folder with another scheduler configuration, without a manifest."""
+    (copy / "scheduler").mkdir(parents=True)
+    for entry in source.iterdir():
+        if entry.name not in ("scheduler", "triptych.json"):
+            os.symlink(entry, copy / entry.name)
+    (copy / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    return copy
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_outdated_scheduler_options_are_mended_as_diffusers_does(
+    package: Path, checkpoint: Path, tmp_path: Path, diffusers_pipe: StableDiffusionPipeline
+) -> None:
+    """Early checkpoints have steps_offset 0 and clip_sample true; StableDiffusionPipeline changes both on loading."""
+    config = {"_class_name": "DDIMScheduler", "clip_sample": True, "steps_offset": 0, **OUTDATED}
+    outdated = StableDiffusionPipeline(**{**diffusers_pipe.components, "scheduler": DDIMScheduler.from_config(config)})
+    outdated.set_progress_bar_config(disable=True)
+    expected = theirs(outdated, 1, prompt="a red fox", num_inference_steps=STEPS)
+    pipe = TextToImage.load(linked(package, tmp_path / "p", config), device="cpu")
+    check(pipe("a red fox", num_inference_steps=STEPS, seed=SEED), *expected)
 
 
 @pytest.mark.parametrize(
