@@ -32,6 +32,9 @@ def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Pa
         if replaced.exists() and not destination.exists():  # killed between the two renames below
             replaced.rename(destination)
         _check_destination(destination, force)
+        above = next(parent for parent in destination.parents if parent.exists())
+        if not above.is_dir():
+            raise TriptychError(f"{destination} cannot be written: {above} is not a folder")
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _locked(partial, destination):
             try:

@@ -54,8 +54,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     model = program.model
     shapes = [given.shape for given in component.inputs.values()] + list(component.outputs.values())
     _name_axes(model, shapes, static)
-    # stack traces and module paths of the machine that exported: private, and larger than the graph itself
-    ClearMetadataAndDocStringPass()(model)
+    _forget_origin(model)
     model.graph.name = component.name
     model.producer_name, model.producer_version = "triptych", None
     return model
@@ -93,6 +92,14 @@ def describe(value: ir.Value) -> dict[str, Any]:
 def opset_of(model: ir.Model) -> int:
     """The version of the standard operators that the graph is written in."""
     return model.opset_imports[""]
+
+
+def _forget_origin(model: ir.Model) -> None:
+    """Drop stack traces and module paths of the machine that exported: private, and larger than the graph itself."""
+    ClearMetadataAndDocStringPass()(model)
+    outputs = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in (*model.graph.inputs, *model.graph.initializers.values(), *outputs):
+        value.metadata_props.clear()
 
 
 def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> None:

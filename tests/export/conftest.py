@@ -14,5 +14,5 @@ def static_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     from triptych.export import export, graph
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "EXTERNAL_DATA_BYTES", 2_000_000)  # of the four, the U-Net alone has as much
+        patch.setattr(graph, "EXTERNAL_DATA_BYTES", 1_000_000)  # of the four, the U-Net alone has as much
         return export(checkpoint, tmp_path_factory.mktemp("static") / "tiny", precision="fp16", static=STATIC)
