@@ -1,0 +1,104 @@
+"""Measure the components of a package one by one, each in a session of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from triptych.runtime import TextToImage
+from triptych.runtime.device import Device
+from triptych.runtime.families import Family
+from triptych.runtime.package import Package
+from triptych.runtime.pipeline import DECODER
+from triptych.runtime.session import Graph
+
+from .measure import Latency, time_calls
+from .memory import release, resident_bytes
+from .result import ComponentFigures, MatrixProduct
+
+Arrays = Mapping[str, np.ndarray]
+
+GUIDED = 2  # rows of the U-Net's batch for one picture: with the prompt and with the negative prompt
+_TIMESTEP = 500  # in the middle of the schedule; the work is the same at all of them
+PROMPT = "a photograph of a red fox in the snow, golden hour"
+
+
+def components_in_use(family: Family) -> tuple[str, ...]:
+    """Those that a picture needs, in the order in which it needs them."""
+    return (*family.text_encoders, family.generator, DECODER)
+
+
+def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str, np.ndarray]]:
+    """What each component is called with for one picture of that size in pixels, with guidance; random latents."""
+    generator = np.random.default_rng(0)
+    sides = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
+    latents = generator.standard_normal((1, pipe.latent_channels, *sides), np.float32)
+    conditioning = pipe.encode([PROMPT])
+    texts: Arrays = {"input_ids": pipe.tokenizer.encode([PROMPT]).ids}
+    return {
+        **{name: dict(texts) for name in pipe.family.text_encoders},
+        pipe.family.generator: {
+            "sample": latents.repeat(GUIDED, axis=0),
+            "timestep": np.asarray(_TIMESTEP, np.float32),
+            "encoder_hidden_states": conditioning.repeat(GUIDED, axis=0),
+        },
+        DECODER: {"latent_sample": latents / np.float32(pipe.scaling_factor)},
+    }
+
+
+def measure_component(
+    package: Package,
+    device: Device,
+    name: str,
+    inputs: Arrays,
+    time: Callable[[Callable[[], object]], Latency] = time_calls,
+) -> ComponentFigures:
+    """Load one component, call it with `inputs`, and let it go; what needs the matrix product is left unknown."""
+    release()
+    before = resident_bytes()
+    graph = Graph(package.graph(name), device, name)
+    latency = time(lambda: graph(inputs))
+    resident = max(0, resident_bytes() - before)
+    shapes = {key: list(array.shape) for key, array in inputs.items()}
+    macs = macs_at((package.manifest or {}).get("components", {}).get(name, {}), shapes)
+    return ComponentFigures(
+        shapes=shapes,
+        dtype=next(iter(graph.outputs.values())).dtype.name,
+        load_seconds=graph.load_seconds,
+        first_seconds=latency.first_seconds,
+        calls=latency.calls,
+        median_seconds=latency.median_seconds,
+        p90_seconds=latency.p90_seconds,
+        macs=macs,
+        flops_per_second=None if macs is None else 2 * macs / latency.median_seconds,
+        share_of_matrix_product=None,
+        bytes=package.bytes_of(name),
+        resident_bytes=resident,
+    )
+
+
+def with_share(figures: ComponentFigures, product: MatrixProduct) -> ComponentFigures:
+    """The figures with the share of what a large matrix product reaches."""
+    if figures.flops_per_second is None:
+        return figures
+    return replace(figures, share_of_matrix_product=figures.flops_per_second / product.flops_per_second)
+
+
+def macs_at(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> int | None:
+    """The MACs of a call with inputs of these shapes, from a component's facts in the manifest.
+
+    The manifest counts them at one set of shapes, batch 1. They grow in proportion to the batch, but not to the size of
+    the picture (attention grows with its square), so at any other size they are not known: None.
+    """
+    macs, default = facts.get("macs"), facts.get("default_shape")
+    if macs is None or default is None or default.keys() != shapes.keys():
+        return None
+    batches = set()
+    for name, shape in shapes.items():
+        known = default[name]
+        if len(shape) != len(known) or list(shape[1:]) != list(known[1:]):
+            return None
+        if shape:  # a timestep has no batch
+            batches.add(shape[0] / known[0])
+    return round(macs * batches.pop()) if len(batches) == 1 else None

@@ -1,0 +1,37 @@
+"""Write result files whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from triptych.runtime.errors import ArgumentError
+
+
+def check_writable(path: Path) -> None:
+    """Say before anything is measured that a result could not be written.
+
+    Raises:
+        ArgumentError: the folder of `path` does not exist or cannot be written to, or `path` is a folder.
+    """
+    if path.is_dir():
+        raise ArgumentError(f"{path} is a folder; give the name of a file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ArgumentError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write under a temporary name, then rename: `path` is what it was, or whole.
+
+    Raises:
+        ArgumentError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ArgumentError(f"{path} cannot be written: {error.strerror}") from None

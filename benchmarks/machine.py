@@ -1,0 +1,62 @@
+"""What a measurement was made on: versions and the machine."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import psutil
+
+from triptych.runtime.device import Device
+
+from .result import Machine
+
+_NVIDIA = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+_SECONDS = 20  # that nvidia-smi may take
+
+
+def versions() -> dict[str, str]:
+    """Of everything whose version can change a figure."""
+    return {
+        "triptych": version("triptych"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": ort.__version__,
+    }
+
+
+def describe_machine(device: Device) -> Machine:
+    """The machine, as far as the system tells."""
+    cores = psutil.cpu_count(logical=False)
+    asked = int(device.session_options.get("intra_op_num_threads", 0))  # 0 is ONNX Runtime's own choice
+    return Machine(
+        cpu=_cpu_model(),
+        cores=cores,
+        usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        threads=asked if asked > 0 else cores,
+        memory_bytes=psutil.virtual_memory().total,
+        system=platform.platform(),
+        gpus=_gpus(),
+    )
+
+
+def _cpu_model() -> str:
+    """The processor's name; where the system keeps it to itself, its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    """Name and driver version of every NVIDIA GPU."""
+    try:
+        answer = subprocess.run(_NVIDIA, capture_output=True, text=True, timeout=_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]

@@ -1,0 +1,41 @@
+"""How much memory this process holds, and the most that it held."""
+
+import ctypes
+import gc
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc_pid_clear_refs(5)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, files mapped by it included."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def release() -> None:
+    """Give memory that was freed back to the system, so that the next measurement does not count it."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def reset_peak() -> bool:
+    """Let the peak start again from what is resident now; False where the system cannot (Linux can)."""
+    try:
+        _CLEAR.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def peak_bytes() -> int | None:
+    """The most that was resident since the start or `reset_peak`; None where the system does not tell."""
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
