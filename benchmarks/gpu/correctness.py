@@ -37,6 +37,13 @@ def decibels(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(10 * np.log10(np.mean(wanted**2) / max(np.mean(error**2), 1e-300)))
 
 
+def picture(path: str, device: str) -> np.ndarray:
+    """The final latents of a small picture."""
+    pipe = TextToImage.load(path, device=device)
+    side = LATENT_SIDE * pipe.vae_scale_factor
+    return pipe("a red fox", num_inference_steps=STEPS, seed=7, height=side, width=side).latents
+
+
 def main() -> None:
     """Compare, print and write."""
     path, device, result = sys.argv[1:]

@@ -5,9 +5,9 @@ cd "$(dirname "$0")/../.."
 out=${OUT:-out/gpu}
 work=${WORK:-/tmp/triptych-gpu}
 export DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full}
-mkdir -p "$out" "$work" "$work/path/triptych"
-for package in runtime export benchmarks; do ln -sfn "$PWD/$package" "$work/path/triptych/$package"; done
-export PYTHONPATH=$work/path${PYTHONPATH:+:$PYTHONPATH}
+mkdir -p "$out" "$work"
+python3 -m pip install -q --no-index --no-deps --no-build-isolation --upgrade --target "$work/site" . || exit 1
+export PYTHONPATH=$work/site${PYTHONPATH:+:$PYTHONPATH}
 triptych() { python3 -c 'from triptych.runtime.cli import main; main()' "$@"; }
 
 stage_export() {

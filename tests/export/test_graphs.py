@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from tests.export.conftest import STATIC
+from tests.conftest import STATIC
 from triptych.export.precision import FP16_FLOOR_DB, FP32_FLOOR_DB
 
 WIDTH, LATENTS, FACTOR = 44, 4, 8

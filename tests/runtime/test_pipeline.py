@@ -21,6 +21,7 @@ LATENTS_TOLERANCE = 1e-3  # absolute, final latents
 PIXEL_TOLERANCE = 1  # levels of 255 ...
 PIXEL_SHARE = 0.999  # ... for this share of the values
 PIXEL_WORST = 3  # levels of 255, for all
+FP16_LATENTS_TOLERANCE = 0.05  # absolute: six steps of a network that rounds to 11 bits
 STEPS = 6
 SEED = 123456789012
 
@@ -298,3 +299,18 @@ def test_settings_are_complete() -> None:
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}
     assert arguments - fields == {"self", "num_images_per_prompt", "latents", "callback"}
+
+
+def test_an_fp16_package_of_fixed_shapes_takes_its_own_size_only(
+    static_package: Path, diffusers_pipe: StableDiffusionPipeline
+) -> None:
+    pipe = TextToImage.load(static_package, device="cpu")
+    height, width = 144, 112
+    expected, _ = theirs(diffusers_pipe, 1, prompt="a red fox", num_inference_steps=STEPS, height=height, width=width)
+    out = pipe("a red fox", num_inference_steps=STEPS, seed=SEED)
+    assert out.images[0].size == (width, height)
+    assert np.abs(out.latents - expected).max() < FP16_LATENTS_TOLERANCE
+    pipe(["a", "b", "c"], num_inference_steps=1, guidance_scale=1.0)  # a batch of 3 in calls of the graph's 2
+    for arguments in ({"height": 128}, {"width": 120}):
+        with pytest.raises(ArgumentError, match=r"exported with static shapes, (height=144|width=112) only"):
+            pipe("x", **arguments)
