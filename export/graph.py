@@ -14,8 +14,9 @@ from .components import Component, Shape, Sizes
 OPSET = 20
 """The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
 
-EXTERNAL_DATA_BYTES = 2_000_000_000
-"""Weights above this lie beside the graph in `model.onnx_data`: one protobuf file ends at 2 GiB."""
+EXTERNAL_DATA_BYTES = 100_000_000
+"""Weights above this lie beside the graph in `model.onnx_data`. A protobuf file ends at 2 GiB, and ONNX Runtime maps
+weights that lie beside it where it copies those inside."""
 
 GRAPH, WEIGHTS = "model.onnx", "model.onnx_data"
 
@@ -54,6 +55,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     model = program.model
     shapes = [given.shape for given in component.inputs.values()] + list(component.outputs.values())
     _name_axes(model, shapes, static)
+    _name_scores(model)
     _forget_origin(model)
     model.graph.name = component.name
     model.producer_name, model.producer_version = "triptych", None
@@ -116,6 +118,19 @@ def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> No
                 value.shape = ir.Shape([_renamed(dim, names) for dim in value.shape])
     for value, declared in zip(values, shapes, strict=True):
         value.shape = ir.Shape([_size(axis, static) for axis in declared])
+
+
+def _name_scores(model: ir.Model) -> None:
+    """Name the unknown axes of attention scores alike before and after their softmax.
+
+    ONNX Runtime works in place only where it sees that shapes are equal; these are the largest tensors there are.
+    """
+    for node in model.graph.all_nodes():
+        if node.op_type == "Softmax" and (scores := node.inputs[0]) is not None and scores.shape is not None:
+            attention = node.outputs[0]
+            dims = [dim if isinstance(dim, int) else dim.value for dim in scores.shape]
+            named = [f"{attention.name}_axis_{axis}" if dim is None else dim for axis, dim in enumerate(dims)]
+            scores.shape, attention.shape = ir.Shape(named), ir.Shape(named)
 
 
 def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | None:

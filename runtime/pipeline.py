@@ -51,8 +51,9 @@ class TextToImage:
         self.device = device
         self.family = family_of(package)
         self.tokenizer = ClipTokenizer.load(package.path / "tokenizer")
+        # The decoder's working memory is as large as the network's, and is needed once a picture
         self._graphs = {
-            name: Graph(package.graph(name), device, name)
+            name: Graph(package.graph(name), device, name, keep_memory=name != DECODER)
             for name in (*self.family.text_encoders, self.family.generator, DECODER)
         }
         network = self._graphs[self.family.generator]
@@ -93,7 +94,7 @@ class TextToImage:
             length = tokens.ids.shape[1]
             warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=2)
         name = self.family.text_encoders[0]
-        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}))
+        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}, release=True))
         _check_finite(embeddings, name)
         return embeddings
 
@@ -132,7 +133,9 @@ class TextToImage:
                 "encoder_hidden_states": conditioning,
             }
             start = time.perf_counter()
-            output = next(iter(self._graphs[name](inputs).values())).astype(np.float32, copy=False)
+            output = next(iter(self._graphs[name](inputs, release=call == total).values())).astype(
+                np.float32, copy=False
+            )
             if timings is not None:
                 timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
             _check_finite(output, name, f" at step {call} of {total}")

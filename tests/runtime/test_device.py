@@ -77,6 +77,8 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     device = open_device("cpu", session_options={**settings, "intra_op_num_threads": "1"})
     options = device.options()
     assert options.intra_op_num_threads == 1
+    for said, meant in (("0", False), ("False", False), ("1", True), ("true", True)):
+        assert open_device("cpu", session_options={"enable_mem_pattern": said}).options().enable_mem_pattern is meant
     assert options.get_session_config_entry("session.disable_prepacking") == "1"
     Graph(write_adder(tmp_path / "m.onnx"), device, "unet")
     assert list(tmp_path.glob("profile*.json"))
@@ -87,5 +89,7 @@ def test_unknown_or_unusable_options_are_refused(tmp_path: Path) -> None:
         ProviderError, match="unknown session option 'intra_op_threads'; did you mean intra_op_num_threads"
     ):
         open_device("cpu", session_options={"intra_op_threads": 1}).options()
+    with pytest.raises(ProviderError, match="session option enable_mem_pattern=perhaps"):
+        open_device("cpu", session_options={"enable_mem_pattern": "perhaps"}).options()
     with pytest.raises(ProviderError, match="session option intra_op_num_threads=many"):
         open_device("cpu", session_options={"intra_op_num_threads": "many"}).options()
