@@ -49,7 +49,8 @@ $(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
 
 # Regenerates what is generated from code; a test fails when it is stale.
 docs: $(VENV)/.ready
-	$(BIN)/typer triptych.runtime.cli utils docs --name triptych --output docs/cli.md
+	$(BIN)/python docs/generate.py
+	$(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf $(VENV) $(COMPAT) build out

@@ -2,7 +2,8 @@
 
     python benchmarks/startup.py [--json FILE]
 
-Each figure is the median of several fresh processes, alternating, so that a busy machine slows both alike.
+Each time is the median of several fresh processes, alternating, so that a busy machine slows both alike. The
+environment holds `triptych[cpu]` alone, beside the pip that it comes with.
 """
 
 import argparse
@@ -10,10 +11,13 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+import venv
 from pathlib import Path
 
 RUNS = 15
+REPOSITORY = Path(__file__).parents[1]
 NEEDED = "import numpy, onnxruntime"
 
 
@@ -22,6 +26,21 @@ def seconds(*command: str | Path) -> float:
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+def environment_mb() -> float:
+    """Megabytes of a new environment after `pip install triptych[cpu]`."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder, "venv")
+        venv.create(home, with_pip=True)
+        pip = (home / "bin" / "pip", "install", "-q", "--disable-pip-version-check")
+        subprocess.run([*pip, "-c", REPOSITORY / "constraints.txt", f"{REPOSITORY}[cpu]"], check=True)
+        return weight_mb(home)
+
+
+def weight_mb(folder: Path) -> float:
+    """Megabytes of the files in a folder, links not counted."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
 
 
 def main() -> None:
@@ -41,10 +60,17 @@ def main() -> None:
             times[name].append(seconds(*command))
     medians = {name: statistics.median(values) for name, values in times.items()}
     needed, with_runtime, _ = medians.values()
-    figures = {"seconds": medians, "runtime_adds_seconds": with_runtime - needed, "runs": RUNS}
+    weight = environment_mb()
+    figures = {
+        "seconds": medians,
+        "runtime_adds_seconds": with_runtime - needed,
+        "runs": RUNS,
+        "environment_mb": weight,
+    }
     for name, value in medians.items():
         print(f"{name:32} {value * 1000:7.0f} ms")
     print(f"{'importing triptych.runtime adds':32} {(with_runtime - needed) * 1000:7.0f} ms")
+    print(f"{'environment of triptych[cpu]':32} {weight:7.0f} MB")
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -7,52 +7,65 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Any, NoReturn
 
-import typer
+import click
 
 from .errors import ArgumentError, TriptychError
-
-app = typer.Typer(
-    help="Text to image in three ONNX graphs: export once, run on numpy and ONNX Runtime alone.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
-PackagePath = Annotated[Path, typer.Argument(help="Folder of ONNX graphs.", show_default=False)]
-DeviceName = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or a provider's name.")]
-SessionOptions = Annotated[
-    list[str] | None, typer.Option("--session-option", metavar="KEY=VALUE", help="ONNX Runtime session option.")
-]
-ProviderOptions = Annotated[
-    list[str] | None, typer.Option("--provider-option", metavar="KEY=VALUE", help="Option of the provider.")
-]
+_PATH = click.Path(path_type=Path)
+_PACKAGE = click.argument("package", type=_PATH)
+_WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
+_HEIGHT = click.option("--height", type=int, help="Pixels; the package's own if left out.")
 
 
-@app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
-    """Read by `main` before the command runs; here so that `--help` shows it."""
+def _loading(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say where and how a package is loaded."""
+    for option in (
+        click.option(
+            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; repeatable."
+        ),
+        click.option(
+            "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or ONNX Runtime providers with commas between them.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
-@app.command()
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="triptych")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Text to image in three ONNX graphs: export once, run on numpy and ONNX Runtime alone."""
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("package", type=_PATH)
+@click.option("--precision", default="fp32", show_default=True, help="fp32 or fp16.")
+@click.option("--static", metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")
+@click.option(
+    "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
+)
+@click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 def export(
-    source: Annotated[str, typer.Argument(help="Checkpoint: a diffusers folder or a hub id.", show_default=False)],
-    package: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    precision: Annotated[str, typer.Option(help="fp32 or fp16.")] = "fp32",
-    static: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")] = None,
-    batch: Annotated[
-        int, typer.Option(help="With --static: rows of a U-Net call; 2 is one picture with guidance.")
-    ] = 2,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace PACKAGE once the new one is whole.")] = False,
+    source: str, package: Path, precision: str, static: str | None, batch: int, revision: str | None, force: bool
 ) -> None:
-    """Turn a checkpoint into a package of verified ONNX graphs."""
+    """Turn SOURCE, a diffusers folder or a hub id, into a PACKAGE of verified ONNX graphs."""
     try:
         from triptych.export import export as run
     except ImportError as error:
@@ -62,30 +75,44 @@ def export(
     print(run(source, package, precision=precision, static=shape, force=force, revision=revision, report=_say))
 
 
-@app.command()
+@cli.command()
+@click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...")
+@click.option("--steps", default=50, show_default=True, help="Steps of the scheduler.")
+@click.option("--guidance", default=7.5, show_default=True, help="Guidance scale; 1 is none.")
+@click.option("--seed", type=int, help="Seed of the first picture; drawn if left out.")
+@click.option("--negative", default="", help="What to avoid.")
+@click.option("--scheduler", help="In place of the package's own: ddim, pndm, euler, dpmpp_2m, or a diffusers class.")
+@_WIDTH
+@_HEIGHT
+@click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
+@click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
+@_loading
+@click.option("--out", type=_PATH, default=Path(), help="Folder, or a name that ends in .png.")
+@click.option("--grid", is_flag=True, help="Also write a contact sheet.")
+@click.option("--from-image", type=_PATH, help="Repeat a picture from its own settings.")
 def generate(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PACKAGE] PROMPT...", help=f"PACKAGE may be left out if {DEFAULT_PACKAGE} exists."),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the scheduler.")] = 50,
-    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 7.5,
-    seed: Annotated[int | None, typer.Option(help="Seed of the first picture; drawn if left out.")] = None,
-    negative: Annotated[str, typer.Option(help="What to avoid.")] = "",
-    scheduler: Annotated[str | None, typer.Option(help="In place of the package's own.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels; the package's own if left out.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels; the package's own if left out.")] = None,
-    num: Annotated[int, typer.Option(help="Pictures of each prompt, seeds counting up.")] = 1,
-    noise: Annotated[str, typer.Option(help="torch, torch_cuda or numpy.")] = "torch",
-    device: DeviceName = "auto",
-    out: Annotated[Path, typer.Option(help="Folder, or a name that ends in .png.")] = Path(),
-    grid: Annotated[bool, typer.Option("--grid", help="Also write a contact sheet.")] = False,
-    from_image: Annotated[Path | None, typer.Option(help="Repeat a picture from its own settings.")] = None,
-    session_option: SessionOptions = None,
-    provider_option: ProviderOptions = None,
+    words: tuple[str, ...],
+    steps: int,
+    guidance: float,
+    seed: int | None,
+    negative: str,
+    scheduler: str | None,
+    width: int | None,
+    height: int | None,
+    num: int,
+    noise: str,
+    device: str,
+    session_option: tuple[str, ...],
+    provider_option: tuple[str, ...],
+    out: Path,
+    grid: bool,
+    from_image: Path | None,
 ) -> None:
-    """Make pictures from prompts, as PNGs that carry their settings."""
-    package, prompts = _package_and_prompts(words or [], from_image)
+    """Make pictures from prompts, as PNGs that carry their settings.
+
+    PACKAGE may be left out where models/emoji-package exists.
+    """
+    package, prompts = _package_and_prompts(list(words), from_image)
     from .generate import generate as run
 
     arguments = {
@@ -99,49 +126,45 @@ def generate(
         "scheduler": scheduler,
         "noise": noise,
     }
-    load = {
-        "device": _device(device),
-        "session_options": _pairs(session_option),
-        "provider_options": _pairs(provider_option),
-    }
+    load = _load_options(device, session_option, provider_option)
     for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image):
         print(path)
 
 
-@app.command()
+@cli.command()
+@_PACKAGE
+@_loading
+@click.option("--steps", default=20, show_default=True, help="Steps of the whole picture.")
+@_WIDTH
+@_HEIGHT
+@click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
+@click.option("--plot", type=_PATH, help="Draw the latency per component (PNG or SVG).")
 def bench(
-    package: PackagePath,
-    device: DeviceName = "auto",
-    steps: Annotated[int, typer.Option(help="Steps of the whole picture.")] = 20,
-    width: Annotated[int | None, typer.Option(help="Pixels; the package's own if left out.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels; the package's own if left out.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures as JSON.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the latency per component (PNG or SVG).")] = None,
-    session_option: SessionOptions = None,
-    provider_option: ProviderOptions = None,
+    package: Path,
+    device: str,
+    session_option: tuple[str, ...],
+    provider_option: tuple[str, ...],
+    steps: int,
+    width: int | None,
+    height: int | None,
+    json_file: Path | None,
+    plot: Path | None,
 ) -> None:
     """Measure latency per component."""
     try:
         from triptych.benchmarks.bench import bench as run
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
-    options = {
-        "device": _device(device),
-        "session_options": _pairs(session_option),
-        "provider_options": _pairs(provider_option),
-    }
-    run(package, options, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=_say)
+    load = _load_options(device, session_option, provider_option)
+    run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=_say)
 
 
-@app.command()
-def inspect(
-    package: PackagePath,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Also read every file and compare its sha256.")] = False,
-) -> None:
+@cli.command()
+@_PACKAGE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
+def inspect(package: Path, as_json: bool, verify: bool) -> None:
     """Show what a package holds."""
-    from rich.console import Console
-
     from . import inspection
     from .package import open_package
 
@@ -151,25 +174,21 @@ def inspect(
     if as_json:
         print(json.dumps({**description, "verified": verified} if verify else description, indent=2))
         return
-    inspection.show(description, Console())
+    print(inspection.as_text(description))
     if verify:
         print(f"verified: {len(verified)} files have the sha256 of the manifest")
 
 
-@app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def doctor(as_json: bool) -> None:
     """Show versions, the providers that work, and why the others do not."""
-    from rich.console import Console
-
-    from .doctor import examine, show
+    from .doctor import as_text, examine
 
     report = examine()
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        show(report, Console())
+    print(json.dumps(report, indent=2) if as_json else as_text(report))
     if report["problems"]:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
 def main() -> None:
@@ -177,20 +196,19 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = _show_warning
     try:
-        sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:  # wrong use, in typer's own words
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:  # wrong use, in click's own words
         _fail(error.format_message(), error.exit_code)
     except TriptychError as error:
         if "--debug" in sys.argv[1:]:
             raise
         _fail(str(error), error.exit_status)
-    except typer.Abort:
+    except click.Abort:
         _fail("interrupted", _INTERRUPTED)
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    if message:  # typer's own help, shown where no command was given, comes without one
-        _say(f"error: {message}")
+    _say(f"error: {message}")
     sys.exit(status)
 
 
@@ -214,9 +232,14 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _pairs(options: list[str] | None) -> dict[str, str]:
+def _load_options(device: str, session: tuple[str, ...], provider: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of `TextToImage.load`."""
+    return {"device": _device(device), "session_options": _pairs(session), "provider_options": _pairs(provider)}
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
-    for option in options or []:
+    for option in options:
         key, equals, value = option.partition("=")
         if not (key and equals):
             raise ArgumentError(f"option {option!r}: give KEY=VALUE")

@@ -7,7 +7,6 @@ providers. Before any model is loaded, its first provider must really run a grap
 import base64
 import contextlib
 import ctypes
-import importlib.metadata
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,10 +136,12 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
 
 def installed_wheels() -> dict[str, str]:
     """The ONNX Runtime wheels that are installed, with versions; more than one is a conflict."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
     found = {}
     for name in WHEELS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 

@@ -9,10 +9,8 @@ import sysconfig
 from typing import Any
 
 import onnxruntime as ort
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from .columns import columns
 from .device import PROVIDERS, installed_wheels, why_not
 
 _PACKAGES = ("triptych", "numpy", "tokenizers", "pillow", "torch", "diffusers", "transformers", "onnx", "onnxscript")
@@ -44,21 +42,21 @@ def examine() -> dict[str, Any]:
     }
 
 
-def show(report: dict[str, Any], console: Console) -> None:
-    """Print the report as tables; problems last."""
-    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    console.print(f"Python {report['python']}, {report['platform']}, {report['cores']} cores", highlight=False)
-    console.print(versions, highlight=False)
-    table = Table("device", "works", "why not, and what would help")
-    for device, reason in report["providers"].items():
-        table.add_row(device, "no" if reason else "yes", escape(reason or ""))
-    console.print(table)
+def as_text(report: dict[str, Any]) -> str:
+    """The report for people, problems last."""
     libraries = [path for paths in report["cuda_libraries"].values() for path in paths]
-    console.print(
-        "CUDA and cuDNN libraries: " + (", ".join(libraries) or "none found"), highlight=False, soft_wrap=True
+    rows = [[device, "no" if reason else "yes", reason or ""] for device, reason in report["providers"].items()]
+    return "\n".join(
+        [
+            f"Python {report['python']}, {report['platform']}, {report['cores']} cores",
+            ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
+            "",
+            *columns([["device", "works", "why not, and what would help"], *rows]),
+            "",
+            "CUDA and cuDNN libraries: " + (", ".join(libraries) or "none found"),
+            *(f"problem: {problem}" for problem in report["problems"]),
+        ]
     )
-    for problem in report["problems"]:
-        console.print(f"[bold red]problem:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tqdm import tqdm
 
 from .errors import ArgumentError
 from .image import contact_sheet, read_settings
@@ -49,45 +49,44 @@ def generate(
     """
     settings = None if from_image is None else read_settings(from_image)
     _check_writable(out)
-    console = Console(stderr=True)
     pipe = TextToImage.load(package, **load_options)
+    _say(f"{package} on {pipe.device.name} ({pipe.device.provider})")
     if settings is not None:
         prompts, arguments = [settings.prompt], settings.arguments()
         if settings.model_hash != pipe.package.fingerprint:
             warnings.warn(
                 f"{from_image} was made by another package, {settings.model}: expect another picture", stacklevel=2
             )
-    console.print(f"{package} on {pipe.device.name} ({pipe.device.provider})", highlight=False)
     outputs: list[Output] = []
-    with _progress(console) as progress:
-        for prompt in prompts:
-            task = progress.add_task(prompt[:_SLUG_LENGTH], total=None)
+    for prompt in prompts:
+        # disable=None: no bar where stderr is no terminal
+        with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
 
-            def advance(step: Step, task: Any = task) -> None:
-                progress.update(task, completed=step.index + 1, total=step.total)
+            def advance(step: Step, bar: tqdm = bar) -> None:
+                bar.total = step.total
+                bar.update()
 
             if outputs and arguments["seed"] is None:  # a drawn seed serves all prompts
                 arguments = {**arguments, "seed": outputs[0].seeds[0]}
             outputs.append(pipe(**{**arguments, "prompt": prompt, "callback": advance}))
-            several = len(prompts) * len(outputs[-1].images) > 1
-            for image, seed in zip(outputs[-1].images, outputs[-1].seeds, strict=True):
-                yield _save(image, _name(out, prompt, seed, several))
+        several = len(prompts) * len(outputs[-1].images) > 1
+        for image, seed in zip(outputs[-1].images, outputs[-1].seeds, strict=True):
+            yield _save(image, _name(out, prompt, seed, several))
     if grid:
         yield _save(_sheet(prompts, outputs), _name(out, "grid", None, True))
-    _summary(outputs, console)
+    _say(_summary(outputs))
 
 
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def _summary(outputs: Sequence[Output], console: Console) -> None:
+def _summary(outputs: Sequence[Output]) -> str:
     """Seconds by component, over all pictures."""
     seconds = {name: sum(output.timings[name] for output in outputs) for name in outputs[0].timings}
     count = sum(len(output.images) for output in outputs)
     parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
-    console.print(f"{count} pictures in {seconds['total']:.2f} s: {parts}", highlight=False, soft_wrap=True)
+    return f"{count} pictures in {seconds['total']:.2f} s: {parts}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:

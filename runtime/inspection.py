@@ -1,17 +1,16 @@
 """What a package holds, from its manifest, or from its graphs where there is none."""
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
+from .columns import columns
 from .device import open_device
 from .package import Package
 from .session import Graph, Tensor
 
 _UNKNOWN = "-"
+_WIDTH = 100  # characters a line
 
 
 def describe(package: Package) -> dict[str, Any]:
@@ -29,47 +28,50 @@ def describe(package: Package) -> dict[str, Any]:
     }
 
 
-def show(description: Mapping[str, Any], console: Console) -> None:
-    """Print the description as tables."""
-    source = description.get("source", {})
-    console.print(f"[bold]{escape(description['package'])}[/]  {description['class']}", highlight=False)
-    static = description.get("static")
-    facts = {
-        "source": source.get("name"),
-        "revision": source.get("revision"),
-        "precision": description.get("precision"),
-        "dialect": description.get("dialect"),
-        "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
-        "versions": ", ".join(f"{name} {version}" for name, version in description.get("versions", {}).items()),
-    }
+def as_text(description: Mapping[str, Any]) -> str:
+    """The description for people."""
+    lines = [f"{description['package']}  {description['class']}"]
     if "precision" in description:
-        lines = [f"{name}: {value}" for name, value in facts.items() if value]
-        console.print(escape("\n".join(lines)), highlight=False)
-
-    table = Table("component", *(f"{head}" for head in ("MB", "parameters", "GMAC", "parity dB", "max error")))
-    for column in table.columns[1:]:
-        column.justify = "right"
+        lines += [f"{name}: {value}" for name, value in _facts(description).items() if value]
+    head = ["component", "MB", "parameters", "GMAC", "parity dB", "max error"]
+    lines += ["", *columns([head, *(_row(*item) for item in description["components"].items())], right=True)]
     for name, facts in description["components"].items():
-        parity = facts.get("parity", {})
-        table.add_row(
-            name,
-            f"{facts['bytes'] / 1e6:,.1f}",
-            _number(facts.get("parameters"), "{:,}"),
-            _number(facts.get("macs"), "{:,.2f}", 1e-9),
-            _number(parity.get("db"), "{:.1f}"),
-            _number(parity.get("max_abs_error"), "{:.1e}"),
-        )
-    console.print(table)
-    for name, facts in description["components"].items():
-        console.print(f"[bold]{name}[/]", highlight=False)
-        for way in ("inputs", "outputs"):
-            for tensor in facts[way]:
-                shape = ", ".join(str(axis) for axis in tensor["shape"])
-                console.print(f"  {way[:-1]:<7}{tensor['name']}  {tensor['dtype']} \\[{shape}]", highlight=False)
+        tensors = [
+            [f"  {way[:-1]}", tensor["name"], tensor["dtype"], f"[{', '.join(str(axis) for axis in tensor['shape'])}]"]
+            for way in ("inputs", "outputs")
+            for tensor in facts[way]
+        ]
+        lines += ["", name, *columns(tensors)]
         for way in ("said", "operators"):
             if facts.get(way):
                 counts = sorted(facts[way].items(), key=lambda item: -item[1])
-                console.print(f"  {way}: " + ", ".join(f"{op} {n}" for op, n in counts), highlight=False)
+                listed = f"{way}: " + ", ".join(f"{operator} {count}" for operator, count in counts)
+                lines += textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
+    source, static = description["source"], description["static"]
+    return {
+        "source": source["name"],
+        "revision": source["revision"],
+        "precision": description["precision"],
+        "dialect": description["dialect"],
+        "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
+    }
+
+
+def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
+    parity = facts.get("parity", {})
+    return [
+        name,
+        f"{facts['bytes'] / 1e6:,.1f}",
+        _number(facts.get("parameters"), "{:,}"),
+        _number(facts.get("macs"), "{:,.2f}", 1e-9),
+        _number(parity.get("db"), "{:.1f}"),
+        _number(parity.get("max_abs_error"), "{:.1e}"),
+    ]
 
 
 def _component(package: Package, name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Text to image: encode, denoise, decode. It reads top to bottom, and each phase can be used alone."""
 
-import importlib.metadata
+import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -241,7 +241,7 @@ class TextToImage:
                 model=self.package.path.resolve().name,
                 model_hash=self.package.fingerprint,
                 precision=str((self.package.manifest or {}).get("precision", "unknown")),
-                version=importlib.metadata.version("triptych"),
+                version=_version(),
             )
             for text, avoided, image_seed in zip(prompts, negatives, seeds, strict=True)
         ]
@@ -265,6 +265,13 @@ class TextToImage:
             check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),
             check_size("width", width, own_width, factor, static=isinstance(axes[1], int)),
         )
+
+
+@functools.cache
+def _version() -> str:
+    from importlib.metadata import version  # slow to import
+
+    return version("triptych")
 
 
 def _latent_shape(network: Graph, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:

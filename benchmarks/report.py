@@ -1,0 +1,83 @@
+"""The README's table of measured figures, written from benchmarks/results.
+
+python benchmarks/report.py           # writes it anew between its two markers
+python benchmarks/report.py --check   # exit status 1 if it is stale
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[1]
+README = REPOSITORY / "README.md"
+RESULTS = REPOSITORY / "benchmarks" / "results"
+START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
+
+NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
+
+
+def table() -> str:
+    """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
+    bench = _read("bench-sd15-cpu.json")
+    export = _read("export-sd15.json")["runs"]
+    startup = _read("startup.json")
+    machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
+    lines = [
+        f"Stable Diffusion 1.5's architecture with random weights, {bench['package']['precision']}, "
+        f"{asked['width']}x{asked['height']}, ONNX Runtime {bench['versions']['onnxruntime']} on {machine['cores']} "
+        f"cores ({machine['cpu']}), {bench['date'][:10]}:",
+        "",
+        "| component | median | p90 | GMAC | GFLOP/s | of a large matrix product | weights |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for component, facts in bench["components"].items():
+        lines.append(
+            f"| {NAMES[component]} | {_seconds(facts['median_seconds'])} | {_seconds(facts['p90_seconds'])} | "
+            f"{facts['macs'] / 1e9:,.1f} | {facts['flops_per_second'] / 1e9:.0f} | "
+            f"{facts['share_of_matrix_product']:.0%} | {facts['bytes'] / 1e6:,.0f} MB |"
+        )
+    lines += [
+        "",
+        "| what | figure |",
+        "|---|---|",
+        f"| picture of {asked['steps']} steps, guidance {asked['guidance_scale']:g} | {picture['seconds']:.0f} s, "
+        f"loaded in {picture['load_seconds']:.1f} s |",
+        f"| everything in the loop that is not the network | {sampler['seconds_per_step'] * 1e3:.2f} ms a step, "
+        f"{sampler['share_of_network_call']:.3%} of the network |",
+        f"| peak memory of that picture | {picture['peak_bytes'] / 1e9:.2f} GB, {picture['peak_to_weights']:.2f} times "
+        "the weights in use |",
+    ]
+    for precision, run in export.items():
+        worst = min(facts["db"] for facts in run["components"].values())
+        lines.append(
+            f"| export and verification, {precision} | {run['seconds']:.0f} s, peak {run['peak_rss_gb']:.1f} GB "
+            f"({run['peak_over_weights']:.2f} times the fp32 weights), every graph at {worst:.0f} dB or more |"
+        )
+    lines += [
+        f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
+        f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
+        f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
+        "",
+        "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
+        "`triptych bench sd15 --device cpu`, `python benchmarks/export_cost.py` and `python benchmarks/startup.py`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def with_table(readme: str) -> str:
+    """The README's text with the table as it should be."""
+    before, rest = readme.split(START)
+    _, after = rest.split(END)
+    return before + START + table() + END + after
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / name).read_text())
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.0f} ms"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text()))
