@@ -6,15 +6,16 @@ import click
 
 from triptych.runtime.cli import cli
 
+WIDTH = 100  # characters a line
 TARGET = Path(__file__).with_name("cli.md")
 
 
 def text() -> str:
     """The page, from the commands themselves."""
-    root = click.Context(cli, info_name="triptych", max_content_width=100, terminal_width=100)
+    root = cli.make_context("triptych", [], resilient_parsing=True, terminal_width=WIDTH)
     parts = ["# The command line\n", _help(cli, root)]
     for name, command in sorted(cli.commands.items()):
-        context = click.Context(command, parent=root, info_name=name, max_content_width=100, terminal_width=100)
+        context = command.make_context(name, [], parent=root, resilient_parsing=True, terminal_width=WIDTH)
         parts += [f"## triptych {name}\n", _help(command, context)]
     return "\n".join(parts)
 

@@ -1,6 +1,6 @@
 """What a call for pictures may be given, checked before anything is computed."""
 
-import secrets
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from .errors import ArgumentError
 
 SEED_LIMIT = 2**64
-_DRAWN_SEED_LIMIT = 2**32  # a seed that a person can copy by hand
+_DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
 
 
 def one_each(
@@ -45,7 +45,7 @@ def seeds_from(seed: int | None, count: int) -> list[int]:
         ArgumentError: the seed is negative or has more than 64 bits.
     """
     if seed is None:
-        seed = secrets.randbelow(_DRAWN_SEED_LIMIT)
+        seed = int.from_bytes(os.urandom(_DRAWN_SEED_BYTES))
     if not 0 <= seed < SEED_LIMIT:
         raise ArgumentError(f"seed={seed} is out of range; allowed: 0 to 2^64 - 1")
     return [(seed + k) % SEED_LIMIT for k in range(count)]

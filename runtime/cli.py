@@ -4,7 +4,6 @@ Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 f
 """
 
 import json
-import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -193,7 +192,6 @@ def doctor(as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors meant for the user become one line and their exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = _show_warning
     try:
         sys.exit(cli.main(standalone_mode=False))

@@ -8,7 +8,7 @@ import base64
 import contextlib
 import ctypes
 import io
-import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,6 @@ import numpy as np
 import onnxruntime as ort
 
 from .errors import ProviderError, nearest
-
-log = logging.getLogger("triptych")
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -150,7 +148,7 @@ def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) 
         reason = why_not(CUDA, provider_options)
         if reason is None:
             return _with_options(_from_name("cuda", settings), provider_options)
-        log.warning("CUDA is not used: %s; running on the CPU", reason)
+        warnings.warn(f"CUDA is not used: {reason}; running on the CPU", stacklevel=3)
         provider_options = None  # they were meant for the device that cannot run
     return _checked(_from_name("cpu", settings), provider_options)
 

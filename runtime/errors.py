@@ -13,7 +13,6 @@ TriptychError                exit status 2: wrong use or bad input
 A message names the thing, what was given, and what is allowed or what would help.
 """
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -61,6 +60,8 @@ class Cancelled(TriptychError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """The end of an error message: the allowed names nearest to `name`, upper case or lower, or all if none is near."""
+    import difflib
+
     names = {candidate.lower(): candidate for candidate in allowed}
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7)
     if near:

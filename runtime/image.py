@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
 from .errors import ArgumentError
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture  # Pillow is slow to import, and not needed before there are pixels
 
 SETTINGS_KEY = "triptych"
 PARAMETERS_KEY = "parameters"
@@ -23,8 +25,11 @@ def to_pixels(decoded: np.ndarray) -> np.ndarray:
     return (unit.transpose(0, 2, 3, 1) * np.float32(255)).round().astype(np.uint8)
 
 
-def to_image(pixels: np.ndarray, settings: Settings | None = None) -> Image.Image:
+def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "Picture":
     """A picture out of uint8 [H, W, 3]; saved as PNG, it carries its settings."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
     image = Image.fromarray(pixels)
     if settings is not None:
         info = PngInfo()
@@ -41,6 +46,8 @@ def read_settings(path: str | Path) -> Settings:
     Raises:
         ArgumentError: no such file, no picture, or a picture without settings.
     """
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path) as image:
             text = image.info.get(SETTINGS_KEY)
@@ -54,13 +61,15 @@ def read_settings(path: str | Path) -> Settings:
 
 
 def contact_sheet(
-    images: Sequence[Image.Image],
+    images: Sequence["Picture"],
     columns: int,
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
-) -> Image.Image:
+) -> "Picture":
     """The images row by row, each row under its label and each column under its own, on white."""
+    from PIL import Image, ImageDraw, ImageFont
+
     font = ImageFont.load_default(_LABEL_PIXELS)
     label_height = _LABEL_PIXELS + _MARGIN
     width, height = (max(getattr(image, side) for image in images) for side in ("width", "height"))

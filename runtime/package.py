@@ -1,6 +1,5 @@
 """Open a folder of ONNX graphs: what is in it, and is it whole."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -60,6 +59,8 @@ class Package:
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any file; "" without a manifest."""
+        import hashlib
+
         digests = "".join(f"{name} {facts['sha256']}\n" for name, facts in sorted(self.files().items()))
         return hashlib.sha256(digests.encode()).hexdigest()[:12] if digests else ""
 
@@ -73,6 +74,8 @@ class Package:
         Raises:
             PackageError: there is no manifest to verify against, or a file was altered since it was written.
         """
+        import hashlib
+
         if self.manifest is None:
             raise PackageError(f"{self.path} has no {MANIFEST} to verify against: it was not exported by Triptych")
         for name, expected in self.files().items():

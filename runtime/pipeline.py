@@ -6,10 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL.Image import Image
 
 from . import guidance
 from .arguments import check_latents, check_size, one_each, seeds_from
@@ -24,6 +23,9 @@ from .session import Graph
 from .settings import Settings
 from .text import ClipTokenizer
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 DECODER = "vae_decoder"
 # What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
 _DEFAULTS: dict[str, Any] = {"scaling_factor": 0.18215, "vae_blocks": 4, "sample_size": 64}
@@ -37,7 +39,7 @@ class Output:
     `timings` are seconds by component, `sampler` being everything in the loop that is not the network.
     """
 
-    images: list[Image]
+    images: "list[Picture]"
     latents: np.ndarray
     seeds: list[int | None]
     timings: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import onnxruntime as ort
@@ -35,15 +34,14 @@ def test_auto_without_cuda_is_the_cpu() -> None:
     assert open_device("auto").name == "cpu"
 
 
-def test_auto_says_why_cuda_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_says_why_cuda_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     real = device_module.why_not
     monkeypatch.setattr(
         device_module, "why_not", lambda p, o=None: "libcudnn.so.9 is missing" if p == CUDA else real(p, o)
     )
-    with caplog.at_level(logging.WARNING):
+    with pytest.warns(UserWarning, match=r"CUDA is not used: libcudnn\.so\.9 is missing; running on the CPU"):
         assert open_device("auto").name == "cpu"
-    assert "CUDA is not used: libcudnn.so.9 is missing; running on the CPU" in caplog.text
     with pytest.raises(ProviderError, match=r"libcudnn\.so\.9 is missing"):
         open_device("cuda")
 
