@@ -82,7 +82,7 @@ def _summary(outputs: Sequence[Output]) -> str:
     seconds = {name: sum(output.timings[name] for output in outputs) for name in outputs[0].timings}
     count = sum(len(output.images) for output in outputs)
     parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
-    return f"{count} pictures in {seconds['total']:.2f} s: {parts}"
+    return f"{count} picture{'s' if count > 1 else ''} in {seconds['total']:.2f} s: {parts}"
 
 
 def _say(line: str) -> None:
