@@ -15,6 +15,7 @@ import data
 import pictures
 import torch
 from captions import Concept
+from latents import POSE_SPREAD
 from painters import Painter, open_painter
 from PIL import Image
 from recognise import Gallery, background_name, foreground
@@ -25,8 +26,7 @@ BATCH = 32
 SEED = 1000  # first seed of the scored pictures: seeds are never those of training
 OPEN_WORDS = ("dog", "cat", "flower", "face", "heart", "bird", "fruit", "car")
 OPEN_SEEDS = 8
-SMALL_SIDE = 0.6  # of the picture: what is smaller counts as small
-MOST_HELD_OUT = 200
+MOST_COLOURED = 70  # pairs of concept and coloured background in each set
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class Query:
     wanted: frozenset[int]  # concepts, any of which is right
     background: int  # into pictures.BACKGROUND_NAMES
     seed: int
-    small: bool = False
 
 
 def paint_all(painter: Painter, queries: list[Query]) -> Tensor:
@@ -57,14 +56,12 @@ def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, 
     first = torch.tensor([int(r[0]) in q.wanted for r, q in zip(ranked, queries, strict=True)])
     five = torch.tensor([bool(q.wanted & set(r.tolist())) for r, q in zip(ranked, queries, strict=True)])
     background = background_name(shown.background) == torch.tensor([q.background for q in queries])
-    size = (shown.side < SMALL_SIDE) == torch.tensor([q.small for q in queries])
     return {
         "pictures": len(queries),
         "top1": _share(first),
         "top5": _share(five),
         "background": _share(background),
         "top1_and_background": _share(first & background),
-        "size": _share(size),
         "nearest_psnr_db": round(float((-10 * distance[:, 0].clamp(min=1e-6).log10()).median()), 2),
     }
 
@@ -84,7 +81,7 @@ def named_queries(concepts: list[Concept], seeds: int) -> list[Query]:
 
 
 def coloured_queries(concepts: list[Concept], held_out: bool) -> list[Query]:
-    """Concepts on a coloured background: every pair held out of training, or one pair in training a concept."""
+    """Concepts on coloured backgrounds: of the pairs held out of training, or of those in training."""
     meanings, rng, queries = captions.meanings(concepts), random.Random(SEED), []
     for concept in concepts:
         names = [n for n in pictures.BACKGROUND_NAMES[1:] if captions.held_out(concept, n) == held_out]
@@ -92,13 +89,7 @@ def coloured_queries(concepts: list[Concept], held_out: bool) -> list[Query]:
             prompt = f"{concept.names[0]} on a {name} background"
             background = pictures.BACKGROUND_NAMES.index(name)
             queries.append(Query(prompt, frozenset(meanings[concept.names[0]]), background, SEED + len(queries)))
-    return rng.sample(queries, min(len(queries), MOST_HELD_OUT)) if held_out else queries
-
-
-def small_queries(concepts: list[Concept]) -> list[Query]:
-    """Every fourth concept, small."""
-    plain = named_queries(concepts, 1)[::4]
-    return [Query(f"small {q.prompt}", q.wanted, 0, q.seed, small=True) for q in plain]
+    return rng.sample(queries, min(len(queries), MOST_COLOURED))
 
 
 def open_word_scores(painter: Painter, gallery: Gallery, concepts: list[Concept]) -> dict[str, dict[str, float]]:
@@ -149,7 +140,7 @@ def real_pictures(sprites: Tensor) -> tuple[Tensor, list[Query]]:
     """Fresh pictures of the data itself: what the score would be of a model that is perfect."""
     generator, count = torch.Generator().manual_seed(SEED), len(sprites)
     background = torch.randint(10, (count,), generator=generator)
-    pose = pictures.random_pose(count, generator, torch.zeros(count, dtype=torch.bool))
+    pose = pictures.random_pose(count, generator, torch.zeros(count, dtype=torch.bool), POSE_SPREAD)
     painted = pictures.compose(sprites, pose, pictures.background_colours(background, generator)) / 2 + 0.5
     return painted, [Query("", frozenset({i}), int(b), 0) for i, b in enumerate(background)]
 
@@ -185,7 +176,7 @@ def main() -> None:
 
     figures: dict[str, object] = {"steps": options.steps, "guidance": options.guidance, "concepts": len(concepts)}
     if (options.source / "vae").exists():
-        figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())))
+        figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())[:: options.every]))
     figures["data_itself"] = score(gallery, *real_pictures(taught))
     names = named_queries(concepts, 1)[:: options.every]
     names += named_queries(concepts, 2)[len(concepts) :: options.every]
@@ -196,7 +187,6 @@ def main() -> None:
     sets = {
         "coloured_backgrounds": coloured_queries(concepts, held_out=False),
         "held_out_pairs": coloured_queries(concepts, held_out=True),
-        "small": small_queries(concepts),
     }
     for name, queries in sets.items():
         chosen = queries[:: options.every]

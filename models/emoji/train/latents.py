@@ -12,8 +12,9 @@ from torch import Tensor
 
 SEED = 2
 VIEWS = 64
-WHITE_SHARE = 0.4
-SMALL_SHARE = 0.1
+WHITE_SHARE = 0.45
+SMALL_SHARE = 0.0
+POSE_SPREAD = 0.35  # wider poses take several times as long to learn
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def make(vae: AutoencoderKL, concepts: list[Concept], sprites: Tensor, folder: P
         background = choose_backgrounds(concept, VIEWS, generator)
         small = torch.rand(VIEWS, generator=generator) < SMALL_SHARE
         colours = pictures.background_colours(background, generator)
-        pose = pictures.random_pose(VIEWS, generator, small)
+        pose = pictures.random_pose(VIEWS, generator, small, POSE_SPREAD)
         picture = pictures.compose(sprites[index].expand(VIEWS, -1, -1, -1), pose, colours)
         with torch.autocast("cpu", torch.bfloat16):
             code = vae.encode(picture).latent_dist.mean

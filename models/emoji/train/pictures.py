@@ -66,18 +66,21 @@ def draw_sprite(text: str) -> np.ndarray | None:
     return sprite[0].clamp(0, 1).numpy()
 
 
-def random_pose(batch: int, generator: torch.Generator, small: Tensor) -> Pose:
-    """Draw poses. ``small`` is bool [batch]: those stand at about half the usual size."""
+def random_pose(batch: int, generator: torch.Generator, small: Tensor, spread: float = 1.0) -> Pose:
+    """Draw poses. ``small`` is bool [batch]: those stand at about half the usual size.
+
+    ``spread`` (0..1) narrows how far tilt, size, place and hue go.
+    """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(batch, *shape, generator=generator)
 
-    scale = torch.where(small, uniform(0.38, 0.5), uniform(0.68, 0.9))
-    angle = uniform(-18, 18) * math.pi / 180
+    scale = torch.where(small, uniform(0.38, 0.5), uniform(0.82 - 0.14 * spread, 0.82 + 0.08 * spread))
+    angle = spread * uniform(-18, 18) * math.pi / 180
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     # The turned square may touch the border, not leave it by more than its mostly empty corners.
-    shift = uniform(-1, 1, 2) * (1 - scale)[:, None] * 0.9
-    return Pose(scale, angle, mirror, shift, uniform(-12, 12) * math.pi / 180)
+    shift = uniform(-1, 1, 2) * (1 - scale)[:, None] * 0.9 * spread**0.5
+    return Pose(scale, angle, mirror, shift, spread * uniform(-12, 12) * math.pi / 180)
 
 
 def plain_pose(batch: int, scale: float = 0.85) -> Pose:

@@ -1,6 +1,7 @@
 """Train the demo model from nothing: ``python models/emoji/train/run.py``. Killed, it goes on where it was.
 
-Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder, checkpoint.
+Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder,
+decoder once more, checkpoint.
 ``--snapshot`` publishes what the U-Net's last saved step gives, without training.
 """
 
@@ -36,10 +37,12 @@ def main() -> None:
     concepts = captions.load_concepts()
     sprites = data.load_sprites(WORK)
     print(f"{len(sprites)} emoji drawn, {len(concepts)} to be taught", flush=True)
-    coder = vae.fit(torch.stack(list(sprites.values())), data.vae_weights(sprites, concepts), WORK)
+    every_sprite, weights = torch.stack(list(sprites.values())), data.vae_weights(sprites, concepts)
+    coder = vae.fit(every_sprite, weights, WORK)
 
     tokenizer_folder = WORK / "tokenizer"
-    tokens.write(captions.sample_captions(concepts, CAPTIONS_EACH, text.SEED), tokenizer_folder)
+    if not tokenizer_folder.exists():
+        tokens.write(captions.sample_captions(concepts, CAPTIONS_EACH, text.SEED), tokenizer_folder)
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     views = latents.make(coder, concepts, data.concept_sprites(sprites, concepts), WORK)
     print(f"{len(views.latents)} latents, deviation {views.latents.float().std():.3f}", flush=True)
@@ -53,6 +56,7 @@ def main() -> None:
         text.fit(text.Sampler(text.SEED, text.BATCH, concepts, views, tokenizer), encoder, WORK)
         sampler = text.Sampler(diffusion.SEED, diffusion.BATCH, concepts, views, tokenizer)
         unet, encoder = diffusion.fit(sampler, encoder, WORK)
+        coder = vae.refine_decoder(coder, every_sprite, weights, WORK)
     publish(coder, unet, encoder, tokenizer, tokenizer_folder, CHECKPOINT)
 
 

@@ -16,7 +16,7 @@ from loop import Plan, step_generator, train
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-PLAN = Plan("text", steps=800, rate=1e-3, warmup=50)
+PLAN = Plan("text", steps=500, rate=1e-3, warmup=50)
 BATCH = 128
 SEED = 3
 WIDTH = 128
