@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import PackageError, nearest
 from .package import Package
+from .sampling import defaults, with_scheduler
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,21 @@ class Family:
     generator: str
     conditioning: str
 
-    def scheduler_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The package's scheduler as diffusers' pipeline runs it: it mends these two options of early checkpoints."""
-        return {**config, "steps_offset": 1, "clip_sample": False}
+    def scheduler_config(self, config: Mapping[str, Any], scheduler: str | None) -> dict[str, Any]:
+        """The package's scheduler configuration, or another scheduler's, as diffusers' pipeline would run it.
+
+        StableDiffusionPipeline mends two options of early checkpoints when it is loaded, defaults included; a scheduler
+        put in its place takes over what the configuration says, mended, but not what it leaves to defaults.
+        """
+        said = {**defaults(config), **config}
+        mended: dict[str, Any] = {}
+        if said.get("steps_offset", 1) != 1:
+            mended["steps_offset"] = 1
+        if said.get("clip_sample") is True:
+            mended["clip_sample"] = False
+        if scheduler is None:
+            return {**config, **mended}
+        return with_scheduler({name: mended.get(name, value) for name, value in config.items()}, scheduler)
 
     def embeddings(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """The conditioning, float32 [n, tokens, width], out of the text encoder's outputs."""

@@ -18,7 +18,7 @@ from .families import family_of
 from .image import to_image, to_pixels
 from .noise import noise_source
 from .package import Package, open_package
-from .sampling import Sampler, Step, denoise, with_scheduler
+from .sampling import Sampler, Step, denoise
 from .session import Graph
 from .settings import Settings
 from .text import ClipTokenizer
@@ -197,9 +197,7 @@ class TextToImage:
         start = time.perf_counter()
         prompts, negatives = one_each(prompt, negative_prompt, num_images_per_prompt)
         latent_height, latent_width = self._latent_size(height, width)
-        config = self.family.scheduler_config(self.package.scheduler_config())
-        if scheduler is not None:
-            config = with_scheduler(config, scheduler)
+        config = self.family.scheduler_config(self.package.scheduler_config(), scheduler)
         sampler = Sampler.from_config(config, num_inference_steps=num_inference_steps)
         seeds: list[int | None] = [None] * len(prompts)
         if latents is None:

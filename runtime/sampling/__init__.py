@@ -6,7 +6,7 @@ for step in denoise(predict, noise, sampler):
 """
 
 from .denoise import Step, denoise
-from .registry import with_scheduler
+from .registry import defaults, with_scheduler
 from .sampler import Sampler
 
-__all__ = ["Sampler", "Step", "denoise", "with_scheduler"]
+__all__ = ["Sampler", "Step", "defaults", "denoise", "with_scheduler"]

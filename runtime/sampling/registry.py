@@ -171,6 +171,11 @@ def of_config(config: Any) -> Scheduler:
     return find(config["_class_name"])[0]
 
 
+def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What every option of the configuration's scheduler is where the configuration does not say."""
+    return {name: option.default for name, option in of_config(config).options.items()}
+
+
 def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The configuration for another scheduler of the same model, as diffusers' `Other.from_config(config)` has it.
 

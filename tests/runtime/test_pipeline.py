@@ -91,16 +91,26 @@ def linked(source: Path, copy: Path, scheduler: dict[str, Any]) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("said", [{"clip_sample": True, "steps_offset": 0}, {}], ids=["said", "by default"])
+@pytest.mark.parametrize("other", [None, "ddim", "pndm"])
 def test_outdated_scheduler_options_are_mended_as_diffusers_does(
-    package: Path, checkpoint: Path, tmp_path: Path, diffusers_pipe: StableDiffusionPipeline
+    package: Path,
+    tmp_path: Path,
+    diffusers_pipe: StableDiffusionPipeline,
+    said: dict[str, Any],
+    other: str | None,
 ) -> None:
     """Early checkpoints have steps_offset 0 and clip_sample true; StableDiffusionPipeline changes both on loading."""
-    config = {"_class_name": "DDIMScheduler", "clip_sample": True, "steps_offset": 0, **OUTDATED}
-    outdated = StableDiffusionPipeline(**{**diffusers_pipe.components, "scheduler": DDIMScheduler.from_config(config)})
+    own, own_class = ("DDIMScheduler", DDIMScheduler) if other != "ddim" else ("PNDMScheduler", PNDMScheduler)
+    config = {"_class_name": own, **said, **OUTDATED}
+    parts = {**diffusers_pipe.components, "scheduler": own_class.from_config(config)}
+    outdated = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     outdated.set_progress_bar_config(disable=True)
+    if other is not None:
+        outdated.scheduler = SCHEDULERS[other].from_config(outdated.scheduler.config)
     expected = theirs(outdated, 1, prompt="a red fox", num_inference_steps=STEPS)
     pipe = TextToImage.load(linked(package, tmp_path / "p", config), device="cpu")
-    check(pipe("a red fox", num_inference_steps=STEPS, seed=SEED), *expected)
+    check(pipe("a red fox", num_inference_steps=STEPS, seed=SEED, scheduler=other), *expected)
 
 
 @pytest.mark.parametrize(
