@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 COMPAT := $(VENV)-transformers4
 
-PROMPTS := "red heart" "dog face"
+PROMPTS := "red heart" "blue heart on a yellow background" "grinning face" "strawberry" "pumpkin" \
+	"green heart on a pink background" "tomato" "penguin on a purple background"
 
 .PHONY: demo test test-all test-compat lint types docs clean
 
