@@ -21,7 +21,7 @@ Arrays = Mapping[str, np.ndarray]
 
 GUIDED = 2  # rows of the U-Net's batch for one picture: with the prompt and with the negative prompt
 _TIMESTEP = 500  # in the middle of the schedule; the work is the same at all of them
-PROMPT = "a photograph of a red fox in the snow, golden hour"
+PROMPT = "a red heart"
 
 
 def components_in_use(family: Family) -> tuple[str, ...]:
