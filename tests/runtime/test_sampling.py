@@ -39,7 +39,7 @@ def run(config: dict[str, Any], steps: int = 5, **options: Any) -> np.ndarray:
 
 
 def test_what_is_exported() -> None:
-    assert sampling.__all__ == ["Sampler", "Step", "denoise", "with_scheduler"]
+    assert sampling.__all__ == ["Sampler", "Step", "defaults", "denoise", "with_scheduler"]
 
 
 # Lin et al. 2023, table 2, for 10 of 1000 timesteps
