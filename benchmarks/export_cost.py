@@ -24,6 +24,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from triptych.benchmarks.machine import cpu_model
+
 _EXPORT = """
 import sys
 from triptych.export import export
@@ -72,9 +76,8 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """This machine's processor, cores that may be used, and memory in GB (10^9 bytes)."""
-    names = re.findall(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": names[0] if names else "unknown", "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1)}
+    memory = psutil.virtual_memory().total
+    return {"cpu": cpu_model(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1)}
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def describe_machine(device: Device) -> Machine:
     cores = psutil.cpu_count(logical=False)
     asked = int(device.session_options.get("intra_op_num_threads", 0))  # 0 is ONNX Runtime's own choice
     return Machine(
-        cpu=_cpu_model(),
+        cpu=cpu_model(),
         cores=cores,
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         threads=asked if asked > 0 else cores,
@@ -43,7 +43,7 @@ def describe_machine(device: Device) -> Machine:
     )
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The processor's name; where the system keeps it to itself, its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -126,7 +126,7 @@ def generate(
         "noise": noise,
     }
     load = _load_options(device, session_option, provider_option)
-    for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image):
+    for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
         print(path)
 
 

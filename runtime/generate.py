@@ -3,10 +3,9 @@
 import itertools
 import os
 import re
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ def generate(
     *,
     grid: bool = False,
     from_image: Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Path]:
     """Make the pictures of each prompt and yield the files as they are written.
 
@@ -43,6 +43,7 @@ def generate(
         out: a folder, or a file's name that ends in .png.
         grid: also write a contact sheet.
         from_image: a PNG whose own settings are used in place of `prompts` and `arguments`.
+        report: called with a line of text about the device in use, and about the time taken.
 
     Raises:
         ArgumentError: `out` cannot be written to, or `from_image` not read; told before anything is computed.
@@ -50,7 +51,7 @@ def generate(
     settings = None if from_image is None else read_settings(from_image)
     _check_writable(out)
     pipe = TextToImage.load(package, **load_options)
-    _say(f"{package} on {pipe.device.name} ({pipe.device.provider})")
+    report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
     if settings is not None:
         prompts, arguments = [settings.prompt], settings.arguments()
         if settings.model_hash != pipe.package.fingerprint:
@@ -74,7 +75,7 @@ def generate(
             yield _save(image, _name(out, prompt, seed, several))
     if grid:
         yield _save(_sheet(prompts, outputs), _name(out, "grid", None, True))
-    _say(_summary(outputs))
+    report(_summary(outputs))
 
 
 def _summary(outputs: Sequence[Output]) -> str:
@@ -83,10 +84,6 @@ def _summary(outputs: Sequence[Output]) -> str:
     count = sum(len(output.images) for output in outputs)
     parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
     return f"{count} picture{'s' if count > 1 else ''} in {seconds['total']:.2f} s: {parts}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
