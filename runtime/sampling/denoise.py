@@ -91,7 +91,7 @@ def _steps(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | N
         correct = corrects[i]
         state = base if correct is None else _combine(correct, (base, state, *history), scratch)
         latents = _combine(advances[i], (state, *history), scratch)
-        if draw is not None and table.noise[i] != 0:
+        if draw is not None and (table.noise[i] != 0 or table.idle_draws):
             latents += kind(table.noise[i]) * np.asarray(draw(latents.shape), kind)
         yield Step(i, len(sampler), timestep, latents, fed, prediction, to_denoised[i])
         fed = latents

@@ -32,6 +32,7 @@ class Table:
         noise: G [n].
         initial_scale: unit noise times this is x_0.
         keep_noise: where x0 is clipped, advance with the unclipped prediction's eps.
+        idle_draws: noise is drawn for rows without any too, so that a seed gives the later ones the noise of diffusers.
 
     Raises:
         SamplerError: a row that is not finite, that remembers what never was, or that does not carry
@@ -50,6 +51,7 @@ class Table:
     noise: np.ndarray
     initial_scale: float = 1.0
     keep_noise: bool = False
+    idle_draws: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
