@@ -7,7 +7,7 @@ COMPAT := $(VENV)-transformers4
 PROMPTS := "red heart" "blue heart on a yellow background" "grinning face" "strawberry" "pumpkin" \
 	"green heart on a pink background" "tomato" "penguin on a purple background"
 
-.PHONY: demo test test-all test-compat lint types docs clean
+.PHONY: demo train-demo score-demo test test-all test-compat lint types docs clean
 
 # Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -16,6 +16,24 @@ demo: $(VENV)/.ready
 	$(BIN)/triptych generate models/emoji-package $(PROMPTS) \
 		--steps 20 --guidance 3 --num 4 --seed 0 --out out/demo --grid
 	$(BIN)/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
+
+# Trains the demo checkpoint anew, which takes hours (killed, it goes on where it was), and scores it as PyTorch has
+# it and as ONNX packages have it. The pictures are drawn from a font: apt-get install fonts-noto-color-emoji
+train-demo: $(VENV)/.ready
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[train]'
+	$(BIN)/python models/emoji/train/run.py
+	$(MAKE) score-demo
+
+score-demo: $(VENV)/.ready
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[train]'
+	$(BIN)/python models/emoji/train/evaluate.py models/emoji \
+		--json models/emoji/evaluation/checkpoint.json --sheet out/names.png
+	for precision in fp32 fp16; do \
+		$(BIN)/triptych export models/emoji out/emoji-$$precision --precision $$precision --force && \
+		$(BIN)/python models/emoji/train/evaluate.py out/emoji-$$precision \
+			--json models/emoji/evaluation/onnx-$$precision.json || exit 1; \
+	done
+	$(BIN)/python models/emoji/train/card.py
 
 test: $(VENV)/.ready
 	$(BIN)/python -m pytest -m "not slow"

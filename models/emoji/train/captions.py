@@ -80,18 +80,16 @@ def held_out(concept: Concept, background: str) -> bool:
 def subject_phrase(concept: Concept, rng: random.Random) -> str:
     """One way to name a concept: by its name mostly, an alias, or an open word."""
     roll = rng.random()
-    if roll < 0.25 and concept.open_words:
+    if roll < 0.2 and concept.open_words:
         return rng.choice(concept.open_words)
-    if roll < 0.45 and len(concept.names) > 1:
+    if roll < 0.4 and len(concept.names) > 1:
         return rng.choice(concept.names[1:])
     return concept.names[0]
 
 
-def caption(concept: Concept, background: str, small: bool, rng: random.Random) -> str:
-    """Write a caption for a picture: what it shows, whether it is small, the colour behind it."""
+def caption(concept: Concept, background: str, rng: random.Random) -> str:
+    """Write a caption for a picture: what it shows, and the colour behind it."""
     subject = subject_phrase(concept, rng)
-    if small:
-        subject = f"small {subject}"
     article = "an" if subject[0].lower() in "aeiou" else "a"
     form = rng.choice(["{s}", "{s}", "{s}", "{a} {s}", "{a} {s}", "an emoji of {a} {s}", "a picture of {a} {s}"])
     text = form.format(s=subject, a=article)
@@ -105,8 +103,4 @@ def caption(concept: Concept, background: str, small: bool, rng: random.Random) 
 def sample_captions(concepts: list[Concept], count: int, seed: int) -> list[str]:
     """Captions of every concept on random backgrounds: the text that the tokenizer learns from."""
     rng = random.Random(seed)
-    return [
-        caption(concept, rng.choice(BACKGROUND_NAMES), rng.random() < 0.1, rng)
-        for concept in concepts
-        for _ in range(count)
-    ]
+    return [caption(concept, rng.choice(BACKGROUND_NAMES), rng) for concept in concepts for _ in range(count)]

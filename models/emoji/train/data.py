@@ -22,9 +22,3 @@ def load_sprites(folder: Path) -> dict[str, Tensor]:
 def concept_sprites(sprites: dict[str, Tensor], concepts: list[Concept]) -> Tensor:
     """The sprites of the concepts, in their order, [concepts, 4, SPRITE, SPRITE]."""
     return torch.stack([sprites[concept.names[0]] for concept in concepts])
-
-
-def vae_weights(sprites: dict[str, Tensor], concepts: list[Concept]) -> Tensor:
-    """How often the coder sees each sprite: half of the time one of the concepts."""
-    taught = torch.tensor([name in {c.names[0] for c in concepts} for name in sprites]).float()
-    return taught / taught.sum() + 1 / len(taught)

@@ -9,7 +9,7 @@ from loop import Plan, train
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-PLAN = Plan("unet", steps=4000, rate=1e-3, warmup=300, decay_share=0.35, ema=0.995)
+PLAN = Plan("unet", steps=8000, rate=1e-3, warmup=200, decay_share=0.5, ema=0.995, muon=True)
 BATCH = 32
 SEED = 4
 MIN_SNR = 5.0  # Hang et al. 2023, for v-prediction: min(snr + 1, 5) / (snr + 1)
@@ -49,7 +49,7 @@ def build() -> UNet2DConditionModel:
 
 def fit(sampler: text.Sampler, encoder: CLIPTextModel, folder: Path) -> tuple[UNet2DConditionModel, CLIPTextModel]:
     """Train both together; return them with their averaged weights."""
-    unet = build()
+    unet = build().to(memory_format=torch.channels_last)
     network = nn.ModuleDict({"unet": unet, "encoder": encoder})
     alphas = scheduler().alphas_cumprod
 
@@ -59,9 +59,9 @@ def fit(sampler: text.Sampler, encoder: CLIPTextModel, folder: Path) -> tuple[UN
         t = (len(alphas) * torch.rand(BATCH, generator=generator) ** TIME_SKEW).long()
         alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
         noise = torch.randn(x_0.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            predicted = unet(alpha * x_0 + sigma * noise, t, encoder(ids).last_hidden_state).sample
-        error = (predicted.float() - (alpha * noise - sigma * x_0)).square().mean(dim=(1, 2, 3))
+        x_t = (alpha * x_0 + sigma * noise).contiguous(memory_format=torch.channels_last)
+        predicted = unet(x_t, t, encoder(ids).last_hidden_state).sample
+        error = (predicted - (alpha * noise - sigma * x_0)).square().mean(dim=(1, 2, 3))
         snr = alphas[t] / (1 - alphas[t])
         return (error * (snr + 1).clamp(max=MIN_SNR) / (snr + 1)).mean()
 

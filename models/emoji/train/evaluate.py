@@ -15,7 +15,6 @@ import data
 import pictures
 import torch
 from captions import Concept
-from latents import POSE_SPREAD
 from painters import Painter, open_painter
 from PIL import Image
 from recognise import Gallery, background_name, foreground
@@ -26,7 +25,7 @@ BATCH = 32
 SEED = 1000  # first seed of the scored pictures: seeds are never those of training
 OPEN_WORDS = ("dog", "cat", "flower", "face", "heart", "bird", "fruit", "car")
 OPEN_SEEDS = 8
-MOST_COLOURED = 70  # pairs of concept and coloured background in each set
+MOST_COLOURED = 200  # pairs of concept and coloured background in each set
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def paint_all(painter: Painter, queries: list[Query]) -> Tensor:
     return torch.cat(parts)
 
 
-def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, float]:
+def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, object]:
     """Shares of pictures that show the subject asked for (top 1, top 5), on the background asked for, both."""
     shown = foreground(painted)
     ranked, distance = gallery.rank(shown)
@@ -116,6 +115,14 @@ def seed_psnr(painted: Tensor, count: int) -> float:
     return round(float((-10 * error.log10()).median()), 2)
 
 
+def wrong_with_both_seeds(gallery: Gallery, painted: Tensor, queries: list[Query]) -> list[str]:
+    """Prompts of which neither picture shows the subject; ``queries`` are all prompts, then they again."""
+    ranked, _ = gallery.rank(foreground(painted))
+    wrong = [int(r[0]) not in q.wanted for r, q in zip(ranked, queries, strict=True)]
+    half = len(queries) // 2
+    return [q.prompt for q, first, second in zip(queries, wrong[:half], wrong[half:], strict=False) if first and second]
+
+
 def vae_psnr(source: Path, sprites: Tensor) -> dict[str, float]:
     """Mean PSNR in dB of all emoji coded and decoded: upright on white, and posed on random backgrounds."""
     from diffusers import AutoencoderKL
@@ -125,10 +132,9 @@ def vae_psnr(source: Path, sprites: Tensor) -> dict[str, float]:
     parts: dict[str, list[Tensor]] = {"upright_on_white_db": [], "posed_on_colours_db": []}
     for batch in sprites.split(BATCH):
         count = len(batch)
-        none = torch.zeros(count, dtype=torch.bool)
         colours = pictures.background_colours(torch.randint(10, (count,), generator=generator), generator)
         upright = pictures.compose(batch, pictures.plain_pose(count), torch.ones(count, 3))
-        posed = pictures.compose(batch, pictures.random_pose(count, generator, none), colours)
+        posed = pictures.compose(batch, pictures.random_pose(count, generator), colours)
         for name, picture in zip(parts, (upright, posed), strict=True):
             with torch.no_grad():
                 decoded = vae.decode(vae.encode(picture).latent_dist.mean).sample.clamp(-1, 1)
@@ -140,7 +146,7 @@ def real_pictures(sprites: Tensor) -> tuple[Tensor, list[Query]]:
     """Fresh pictures of the data itself: what the score would be of a model that is perfect."""
     generator, count = torch.Generator().manual_seed(SEED), len(sprites)
     background = torch.randint(10, (count,), generator=generator)
-    pose = pictures.random_pose(count, generator, torch.zeros(count, dtype=torch.bool), POSE_SPREAD)
+    pose = pictures.random_pose(count, generator)
     painted = pictures.compose(sprites, pose, pictures.background_colours(background, generator)) / 2 + 0.5
     return painted, [Query("", frozenset({i}), int(b), 0) for i, b in enumerate(background)]
 
@@ -178,10 +184,13 @@ def main() -> None:
     if (options.source / "vae").exists():
         figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())[:: options.every]))
     figures["data_itself"] = score(gallery, *real_pictures(taught))
-    names = named_queries(concepts, 1)[:: options.every]
-    names += named_queries(concepts, 2)[len(concepts) :: options.every]
+    names = named_queries(concepts, seeds=2)
+    names = names[: len(concepts) : options.every] + names[len(concepts) :: options.every]
     painted = paint_all(painter, names)
-    figures["names"] = score(gallery, painted, names) | {"two_seeds_psnr_db": seed_psnr(painted, len(names) // 2)}
+    figures["names"] = score(gallery, painted, names) | {
+        "two_seeds_psnr_db": seed_psnr(painted, len(names) // 2),
+        "wrong_with_both_seeds": wrong_with_both_seeds(gallery, painted, names),
+    }
     if options.sheet:
         sheet(painted, 20, options.sheet)
     sets = {
@@ -196,6 +205,7 @@ def main() -> None:
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:
+        options.json.parent.mkdir(exist_ok=True)
         options.json.write_text(text + "\n", encoding="utf-8")
 
 

@@ -13,8 +13,6 @@ from torch import Tensor
 SEED = 2
 VIEWS = 64
 WHITE_SHARE = 0.45
-SMALL_SHARE = 0.0
-POSE_SPREAD = 0.35  # wider poses take several times as long to learn
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,6 @@ class Latents:
     latents: Tensor  # float16 [pictures, 4, 16, 16], unit variance
     concept: Tensor  # int64 [pictures]
     background: Tensor  # int64 [pictures], into pictures.BACKGROUND_NAMES
-    small: Tensor  # bool [pictures]
 
 
 def choose_backgrounds(concept: Concept, count: int, generator: torch.Generator) -> Tensor:
@@ -41,24 +38,20 @@ def make(vae: AutoencoderKL, concepts: list[Concept], sprites: Tensor, folder: P
     path = folder / "latents.pt"
     if path.exists():
         return Latents(**torch.load(path, weights_only=True))
-    latents, backgrounds, smalls = [], [], []
+    latents, backgrounds = [], []
     for index, concept in enumerate(concepts):
         generator = step_generator(SEED, index)
         background = choose_backgrounds(concept, VIEWS, generator)
-        small = torch.rand(VIEWS, generator=generator) < SMALL_SHARE
         colours = pictures.background_colours(background, generator)
-        pose = pictures.random_pose(VIEWS, generator, small, POSE_SPREAD)
+        pose = pictures.random_pose(VIEWS, generator)
         picture = pictures.compose(sprites[index].expand(VIEWS, -1, -1, -1), pose, colours)
-        with torch.autocast("cpu", torch.bfloat16):
-            code = vae.encode(picture).latent_dist.mean
-        latents.append((code.float() * vae.config.scaling_factor).half())
+        code = vae.encode(picture.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        latents.append((code * vae.config.scaling_factor).half().contiguous())
         backgrounds.append(background)
-        smalls.append(small)
     state = {
         "latents": torch.cat(latents),
         "concept": torch.arange(len(concepts)).repeat_interleave(VIEWS),
         "background": torch.cat(backgrounds),
-        "small": torch.cat(smalls),
     }
     save_atomically(state, path)
     return Latents(**state)

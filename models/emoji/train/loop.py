@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from muon import Muon
 from torch import Tensor, nn
 
 SAVE_SECONDS = 120
@@ -25,6 +26,7 @@ class Plan:
     warmup: int = 200
     decay_share: float = 0.4  # last part of the steps, in which the rate falls to zero linearly
     ema: float = 0.0  # decay of the running average of the weights; 0 for none
+    muon: bool = False  # Muon for the weights inside that are matrices, AdamW for the rest; else AdamW for all
 
     def rate_at(self, step: int) -> float:
         """Learning rate at a step: up linearly, constant, down linearly."""
@@ -88,18 +90,19 @@ def train(
         folder: where ``<plan.name>.pt`` is kept.
     """
     path = folder / f"{plan.name}.pt"
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizers = _optimizers(plan, network)
     average = {k: v.detach().clone() for k, v in network.state_dict().items()} if plan.ema else {}
     first = 0
     if path.exists():
         state = torch.load(path, weights_only=True)
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
         average, first = state["average"], state["step"]
         print(f"{plan.name}: goes on at step {first} of {plan.steps}", flush=True)
 
     def save(step: int) -> None:
-        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {"network": network.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
         save_atomically(state | {"average": average, "step": step}, path)
 
     saved = logged = time.monotonic()
@@ -107,13 +110,14 @@ def train(
     threads = ThreadChoice(torch.get_num_threads())
     for step in range(first, plan.steps):
         threads.at_step(step)
-        for group in optimizer.param_groups:
-            group["lr"] = plan.rate_at(step)
         loss = loss_of_step(step)
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rate_at(step)
+            optimizer.step()
         losses.append(loss.detach())
         if average:
             _update(average, network, min(plan.ema, (1 + step) / (10 + step)))
@@ -132,6 +136,18 @@ def train(
         save(plan.steps)
     if average:
         network.load_state_dict(average)
+
+
+def _optimizers(plan: Plan, network: nn.Module) -> list[torch.optim.Optimizer]:
+    def inside(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim >= 2 and not any(part in name for part in ("embed", "conv_in", "conv_out"))
+
+    named = [(plan.muon and inside(name, p), p) for name, p in network.named_parameters() if p.requires_grad]
+    rest = [p for is_inside, p in named if not is_inside]
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ]
+    return [*found, Muon([p for is_inside, p in named if is_inside], lr=plan.rate)] if plan.muon else found
 
 
 def load_average(plan: Plan, network: nn.Module, folder: Path) -> int:

@@ -1,7 +1,7 @@
-"""Train the demo model from nothing: ``python models/emoji/train/run.py``. Killed, it goes on where it was.
+"""Train the demo model: ``python models/emoji/train/run.py``. Killed, it goes on where it was.
 
 Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder,
-decoder once more, checkpoint.
+decoder once more, checkpoint. ``--coder-from`` begins with the coder of a checkpoint instead of with nothing.
 ``--snapshot`` publishes what the U-Net's last saved step gives, without training.
 """
 
@@ -29,6 +29,7 @@ def main() -> None:
     """Run every stage that is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--coder-from", type=Path, help="a checkpoint whose coder is trained further")
     parser.add_argument("--snapshot", action="store_true", help="publish the last saved weights and stop")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -37,8 +38,8 @@ def main() -> None:
     concepts = captions.load_concepts()
     sprites = data.load_sprites(WORK)
     print(f"{len(sprites)} emoji drawn, {len(concepts)} to be taught", flush=True)
-    every_sprite, weights = torch.stack(list(sprites.values())), data.vae_weights(sprites, concepts)
-    coder = vae.fit(every_sprite, weights, WORK)
+    every_sprite = torch.stack(list(sprites.values()))
+    coder = vae.fit(every_sprite, WORK, options.coder_from)
 
     tokenizer_folder = WORK / "tokenizer"
     if not tokenizer_folder.exists():
@@ -56,7 +57,7 @@ def main() -> None:
         text.fit(text.Sampler(text.SEED, text.BATCH, concepts, views, tokenizer), encoder, WORK)
         sampler = text.Sampler(diffusion.SEED, diffusion.BATCH, concepts, views, tokenizer)
         unet, encoder = diffusion.fit(sampler, encoder, WORK)
-        coder = vae.refine_decoder(coder, every_sprite, weights, WORK)
+        coder = vae.refine_decoder(coder, every_sprite, WORK)
     publish(coder, unet, encoder, tokenizer, tokenizer_folder, CHECKPOINT)
 
 

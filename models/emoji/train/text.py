@@ -16,11 +16,11 @@ from loop import Plan, step_generator, train
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-PLAN = Plan("text", steps=500, rate=1e-3, warmup=50)
+PLAN = Plan("text", steps=1500, rate=1e-3, warmup=50)
 BATCH = 128
 SEED = 3
 WIDTH = 128
-CODES = 64  # principal components of the latents that the text has to foretell
+CODES = 128  # principal components of the latents that the text has to foretell
 DROPOUT = 0.1  # share of captions replaced by nothing, for guidance
 
 
@@ -65,25 +65,24 @@ class Sampler:
 
     def _caption(self, index: int, rng: random.Random) -> str:
         background = pictures.BACKGROUND_NAMES[self.data.background[index]]
-        return caption(self.concepts[self.data.concept[index]], background, bool(self.data.small[index]), rng)
+        return caption(self.concepts[self.data.concept[index]], background, rng)
 
 
 def picture_codes(data: Latents) -> Tensor:
-    """What a text can tell of each picture, float32 [pictures, CODES + 4], each of about unit variance.
+    """What a text can tell of each picture, float32 [pictures, CODES + 3], each of about unit variance.
 
-    They are the principal components of its concept's mean latents on white, its background's colour, its size.
+    They are the principal components of its concept's mean latents on white, and its background's colour.
     """
     concepts = int(data.concept.max()) + 1
     means = torch.zeros(concepts, data.latents[0].numel())
     for concept in range(concepts):
-        chosen = (data.concept == concept) & (data.background == 0) & ~data.small
+        chosen = (data.concept == concept) & (data.background == 0)
         means[concept] = data.latents[chosen].float().mean(dim=0).flatten()
     means = means - means.mean(dim=0)
     left, _, _ = torch.linalg.svd(means, full_matrices=False)
     codes = left[:, :CODES] * concepts**0.5
     colours = torch.tensor(list(pictures.BACKGROUNDS.values())) / 127.5 - 1
-    small = 2 * data.small.float()[:, None]
-    return torch.cat([codes[data.concept], 2 * colours[data.background], small], dim=1)
+    return torch.cat([codes[data.concept], 2 * colours[data.background]], dim=1)
 
 
 def fit(sampler: Sampler, encoder: CLIPTextModel, folder: Path) -> CLIPTextModel:

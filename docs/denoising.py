@@ -1,0 +1,41 @@
+"""Writes docs/denoising.gif, how pictures come out of noise: python docs/denoising.py [PACKAGE]."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from triptych.runtime import TextToImage
+
+PROMPTS = ("red heart", "penguin on a purple background", "sunflower", "rocket on a blue background")
+STEPS, GUIDANCE, SEED = 20, 2.5, 3
+ZOOM = 2
+MILLISECONDS = 150  # a frame; the last is shown ten times as long
+TARGET = Path(__file__).with_name("denoising.gif")
+
+
+def frames(pipe: TextToImage, prompt: str) -> list[np.ndarray]:
+    """The latents that every step gave, decoded: uint8 [H, W, 3] each."""
+    shown: list[np.ndarray] = []
+    pipe(
+        prompt,
+        num_inference_steps=STEPS,
+        guidance_scale=GUIDANCE,
+        seed=SEED,
+        callback=lambda step: shown.append(pipe.decode(step.latents)[0]),
+    )
+    return shown
+
+
+def main() -> None:
+    """Lay the prompts side by side and write the animation."""
+    pipe = TextToImage.load(sys.argv[1] if len(sys.argv) > 1 else "models/emoji-package", device="cpu")
+    rows = [np.concatenate(step, axis=1) for step in zip(*(frames(pipe, prompt) for prompt in PROMPTS), strict=True)]
+    images = [Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), Image.NEAREST) for row in rows]
+    durations = [MILLISECONDS] * (len(images) - 1) + [10 * MILLISECONDS]
+    images[0].save(TARGET, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
