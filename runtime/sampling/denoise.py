@@ -43,7 +43,14 @@ class Step:
         return of_latents * self._fed + of_prediction * self._prediction
 
 
-def denoise(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | None = None) -> Iterator[Step]:
+def denoise(
+    predict: Predict,
+    noise: np.ndarray,
+    sampler: Sampler,
+    draw: Draw | None = None,
+    *,
+    image_latents: np.ndarray | None = None,
+) -> Iterator[Step]:
     """Turn noise into latents, step by step; nothing runs until the first step is asked for, or after the last one is.
 
     Args:
@@ -53,30 +60,41 @@ def denoise(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | 
             measure convergence), else in float32.
         sampler: which table.
         draw: shape -> unit Gaussian; stochastic samplers need it.
+        image_latents: x0 to begin from, [B, C, H, W]; the noise is added to it as far as the first call wants it. A
+            sampler of strength below 1 needs it.
 
     Yields:
         A `Step` for every network call; the last one's `latents` are the result.
 
     Raises:
-        SamplerError: the sampler draws noise and `draw` is missing.
-        ArgumentError: the network's output has another shape than the latents.
+        SamplerError: the sampler draws noise and `draw` is missing, or begins in the middle and `image_latents` are.
+        ArgumentError: the network's output, or image_latents, have another shape than the latents.
     """
     if sampler.stochastic and draw is None:
         raise SamplerError(f"{sampler.name} draws noise at every step with these options; give `draw`")
+    if sampler.strength < 1 and image_latents is None:
+        raise SamplerError(f"strength={sampler.strength:g} begins in the middle; give `image_latents`")
     noise = np.asarray(noise)
-    return _steps(predict, noise if noise.dtype == np.float64 else noise.astype(np.float32), sampler, draw)
+    if noise.dtype != np.float64:
+        noise = noise.astype(np.float32)
+    kind, table = noise.dtype.type, sampler.table
+    if image_latents is None:
+        return _steps(predict, noise * kind(table.initial_scale), sampler, draw)
+    if image_latents.shape != noise.shape:
+        raise ArgumentError(f"image_latents have shape {list(image_latents.shape)}; the noise {list(noise.shape)}")
+    alpha, sigma = kind(table.alphas[0]), kind(table.sigmas[0])
+    return _steps(predict, alpha * np.asarray(image_latents, kind) + sigma * noise, sampler, draw)
 
 
-def _steps(predict: Predict, noise: np.ndarray, sampler: Sampler, draw: Draw | None) -> Iterator[Step]:
+def _steps(predict: Predict, fed: np.ndarray, sampler: Sampler, draw: Draw | None) -> Iterator[Step]:
     table, limit = sampler.table, sampler.limit
-    kind = noise.dtype.type
+    kind = fed.dtype.type
     conversions = [[(0, kind(p)), (1, kind(q))] if p else [(1, kind(q))] for p, q in sampler.to_basis]
     to_denoised = sampler.to_denoised.astype(kind)
     advances = [_terms(row, kind) for row in table.advance]
     corrects = [None if row[0] == 1 and not row[1:].any() else _terms(row, kind) for row in table.correct]
-    scratch = np.empty_like(noise)
+    scratch = np.empty_like(fed)
     history: deque[np.ndarray] = deque(maxlen=table.advance.shape[1] - 1)
-    fed = noise * kind(table.initial_scale)
     state = fed
     for i, timestep in enumerate(table.timesteps.tolist()):
         output = np.asarray(predict(fed, timestep), kind)

@@ -8,8 +8,10 @@ import numpy as np
 
 from ..errors import SamplerError
 from .grids import alpha_sigma, exponential, karras, require_decreasing, require_trained, spaced
+from .options import choice, flag, number, only, unused, whole
 from .parametrisation import Prediction
 from .schedule import Schedule, training_schedule
+from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run, Scheduler
 from .table import Table, identity
 
 _BASIS: dict[str, Prediction] = {
@@ -25,7 +27,7 @@ _SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
 _FEW_STEPS = 15  # below this, lower_order_final lowers the order of the last steps
 
 
-def dpm_multistep(options: Mapping[str, Any], steps: int) -> Table:
+def dpm_multistep(options: Mapping[str, Any], run: Run) -> Table:
     """DPM-Solver multistep; dpmsolver++ of order 2 is known as DPM++ 2M.
 
     As in diffusers, timesteps given to the network are whole numbers: rounded where they come from Karras or Lu noise
@@ -35,7 +37,7 @@ def dpm_multistep(options: Mapping[str, Any], steps: int) -> Table:
     if _BASIS[algorithm] == "epsilon" and options["final_sigmas_type"] == "zero":
         raise SamplerError(f"algorithm_type={algorithm} cannot end at sigma 0; it needs final_sigmas_type sigma_min")
     schedule = training_schedule(options, finite_sigmas=True)
-    timesteps, levels = _grid(schedule, options, steps)
+    timesteps, levels = _grid(schedule, options, run.steps)
     calls = len(timesteps)
     positions = np.stack(alpha_sigma(levels), axis=1)
     lambdas = [-log(level) if level > 0 else inf for level in levels]
@@ -157,3 +159,41 @@ def _differences(h: float, lambdas: list[float]) -> np.ndarray:
         return np.concatenate([rows, slopes])
     bend = (slopes[0] - slopes[1]) / (steps[0] + steps[1])
     return np.stack([rows[0], slopes[0] + steps[0] * bend, bend])
+
+
+SCHEDULERS = (
+    Scheduler(
+        "DPMSolverMultistepScheduler",
+        dpm_multistep,
+        TRAINING
+        | THRESHOLDING
+        | {
+            "prediction_type": choice("epsilon", "sample", "v_prediction"),
+            "steps_offset": whole(0),
+            "timestep_spacing": choice(*SPACINGS, default="linspace"),
+            "solver_order": whole(2, least=1, most=3),
+            "algorithm_type": choice(
+                "dpmsolver++", "dpmsolver", "sde-dpmsolver", "sde-dpmsolver++", aliases={"deis": "dpmsolver++"}
+            ),
+            "solver_type": choice(
+                "midpoint", "heun", aliases={"logrho": "midpoint", "bh1": "midpoint", "bh2": "midpoint"}
+            ),
+            "lower_order_final": flag(True),
+            "euler_at_final": flag(False),
+            "use_karras_sigmas": flag(False),
+            "use_exponential_sigmas": flag(False),
+            "use_beta_sigmas": only(False, None),
+            "use_lu_lambdas": flag(False),
+            "use_flow_sigmas": only(False, None),
+            "flow_shift": unused(),  # without use_flow_sigmas
+            "use_dynamic_shifting": only(False, None),
+            "time_shift_type": unused(),  # without use_dynamic_shifting
+            "final_sigmas_type": choice("zero", "sigma_min"),
+            "lambda_min_clipped": number(float("-inf"), infinite=True),
+            "variance_type": only(None),
+            "rescale_betas_zero_snr": flag(False),
+        },
+        {"dpmpp_2m": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
+        paper="Lu et al. 2022, DPM-Solver (arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095)",
+    ),
+)

@@ -1,7 +1,13 @@
-"""What the network predicts, as two scalars a step: any of epsilon, sample and v becomes any other.
+"""What the network predicts, as two scalars a step: any prediction becomes any other.
 
-With x = alpha x0 + sigma eps:  epsilon is eps, sample is x0, v_prediction is alpha eps - sigma x0 (Salimans and Ho
-2022, section 4).
+With x = alpha x0 + sigma eps as the network is fed it:
+
+    epsilon          eps
+    sample           x0
+    v_prediction     alpha eps - sigma x0 (Salimans and Ho 2022, section 4)
+    flow_prediction  eps - x0, the velocity of rectified flow (Liu, Gong and Liu 2023, eq. 1, back in time)
+    edm              F of  x0 = c_skip x / c_in + c_out F  (Karras et al. 2022, table 1), where alpha is c_in
+    edm_v            -F
 """
 
 from collections.abc import Callable
@@ -9,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Prediction = Literal["epsilon", "sample", "v_prediction"]
+Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction", "edm", "edm_v"]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 Limit = Callable[[np.ndarray], np.ndarray]
@@ -24,6 +30,14 @@ def components(prediction: Prediction, alpha: float, sigma: float) -> tuple[floa
             return 0.0, 1.0
         case "v_prediction":
             return -sigma, alpha
+        case "flow_prediction":
+            return -1.0, 1.0
+        case "edm":
+            of_x0, of_eps = components("edm_v", alpha, sigma)
+            return -of_x0, -of_eps
+        case "edm_v":  # sigma_data^2 alpha^2 + sigma^2 = 1, so that data of that deviation make x one of variance 1
+            data = (1 - sigma**2) ** 0.5
+            return -sigma * alpha / data, data
 
 
 def convert(given: Prediction, wanted: Prediction, alpha: float, sigma: float) -> tuple[float, float]:

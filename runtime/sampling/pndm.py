@@ -8,8 +8,10 @@ import numpy as np
 
 from ..errors import SamplerError
 from .grids import require_decreasing, require_trained, spaced
+from .options import choice, flag, whole
 from .parametrisation import Prediction
 from .schedule import training_schedule
+from .scheduler import SPACINGS, TRAINING, Run, Scheduler
 from .table import Table, transport
 
 # Adams-Bashforth weights (eq. 9 and 13) of the newest prediction, the one before, ...
@@ -32,14 +34,14 @@ class _Row:
     again: bool = False  # begin from where the previous row began, not from what it gave
 
 
-def pndm(options: Mapping[str, Any], steps: int) -> Table:
+def pndm(options: Mapping[str, Any], run: Run) -> Table:
     """PLMS with skip_prk_steps, else Runge-Kutta for the first three steps (F-PNDM, algorithm 2).
 
     Order 2, as the paper says: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
     As in diffusers, a step is num_train_timesteps // steps long whatever the spacing, and v predictions are combined
     before they become eps, although those of different timesteps differ where eps would agree.
     """
-    schedule = training_schedule(options)
+    schedule, steps = training_schedule(options), run.steps
     count = len(schedule)
     grid = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
     require_decreasing(grid, "timesteps", steps, count)
@@ -111,3 +113,21 @@ def _multistep(grid: list[int], stride: int, remembered: list[int], first_call: 
         weights = _MULTISTEP[len(calls)]
         rows.append(_Row(timestep, timestep, timestep - stride, dict(zip(reversed(calls), weights, strict=True))))
     return rows
+
+
+SCHEDULERS = (
+    Scheduler(
+        "PNDMScheduler",
+        pndm,
+        TRAINING
+        | {
+            "prediction_type": choice("epsilon", "v_prediction"),
+            "steps_offset": whole(0),
+            "timestep_spacing": choice(*SPACINGS),
+            "set_alpha_to_one": flag(False),
+            "skip_prk_steps": flag(False),
+        },
+        {"pndm": {}},
+        paper="Liu, Ren, Lin and Zhao 2022, Pseudo Numerical Methods for Diffusion Models, arXiv 2202.09778",
+    ),
+)

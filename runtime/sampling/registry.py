@@ -1,137 +1,57 @@
-"""Schedulers by diffusers' class name and by short name: the function that makes the table, and its options."""
+"""Schedulers by diffusers' class name and by short name, gathered from the modules that make their tables."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, nearest
-from .dpm_multistep import dpm_multistep
-from .first_order import ddim, euler
-from .options import Option, choice, flag, number, numbers, only, optional_number, unused, whole
-from .pndm import pndm
-from .table import Table
+from . import ddim, dpm_multistep, euler, pndm
+from .scheduler import Scheduler
 
-
-@dataclass(frozen=True)
-class Scheduler:
-    """One diffusers class.
-
-    Attributes:
-        class_name: diffusers' `_class_name`.
-        build: (options, steps) -> table; takes `eta` too where `has_eta`.
-        options: everything that diffusers' class takes, and what of it is allowed.
-        short_names: for people; each with the options that it stands for.
-        has_eta: diffusers' step takes `eta`.
-    """
-
-    class_name: str
-    build: Callable[..., Table]
-    options: Mapping[str, Option]
-    short_names: Mapping[str, Mapping[str, Any]]
-    has_eta: bool = False
-    paper: str = field(default="", kw_only=True)
-
-
-_TRAINING = {
-    "num_train_timesteps": whole(1000, least=2),
-    "beta_start": number(0.0001, least=0),
-    "beta_end": number(0.02, least=0),
-    "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2"),
-    "trained_betas": numbers(),
-    "steps_offset": whole(0),
-}
-_SPACINGS = ("leading", "linspace", "trailing")
-_THRESHOLDING = {
-    "thresholding": flag(False),
-    "dynamic_thresholding_ratio": number(0.995, least=0, most=1),
-    "sample_max_value": number(1.0, least=0),
-}
-
-SCHEDULERS = (
-    Scheduler(
-        "DDIMScheduler",
-        ddim,
-        _TRAINING
-        | _THRESHOLDING
-        | {
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "timestep_spacing": choice(*_SPACINGS),
-            "set_alpha_to_one": flag(True),
-            "rescale_betas_zero_snr": flag(False),
-            "clip_sample": flag(True),
-            "clip_sample_range": number(1.0, least=0),
-        },
-        {"ddim": {}},
-        has_eta=True,
-        paper="Song, Meng and Ermon 2021, Denoising Diffusion Implicit Models, arXiv 2010.02502",
-    ),
-    Scheduler(
-        "PNDMScheduler",
-        pndm,
-        _TRAINING
-        | {
-            "prediction_type": choice("epsilon", "v_prediction"),
-            "timestep_spacing": choice(*_SPACINGS),
-            "set_alpha_to_one": flag(False),
-            "skip_prk_steps": flag(False),
-        },
-        {"pndm": {}},
-        paper="Liu, Ren, Lin and Zhao 2022, Pseudo Numerical Methods for Diffusion Models, arXiv 2202.09778",
-    ),
-    Scheduler(
-        "EulerDiscreteScheduler",
-        euler,
-        _TRAINING
-        | {
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "timestep_spacing": choice(*_SPACINGS, default="linspace"),
-            "timestep_type": choice("discrete", "continuous"),
-            "interpolation_type": choice("linear", "log_linear"),
-            "use_karras_sigmas": flag(False),
-            "use_exponential_sigmas": flag(False),
-            "use_beta_sigmas": only(False, None),
-            "sigma_min": optional_number(),
-            "sigma_max": optional_number(),
-            "rescale_betas_zero_snr": flag(False),
-            "final_sigmas_type": choice("zero", "sigma_min"),
-        },
-        {"euler": {}},
-        paper="Karras, Aittala, Aila and Laine 2022, algorithm 1 without churn, arXiv 2206.00364",
-    ),
-    Scheduler(
-        "DPMSolverMultistepScheduler",
-        dpm_multistep,
-        _TRAINING
-        | _THRESHOLDING
-        | {
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "timestep_spacing": choice(*_SPACINGS, default="linspace"),
-            "solver_order": whole(2, least=1, most=3),
-            "algorithm_type": choice(
-                "dpmsolver++", "dpmsolver", "sde-dpmsolver", "sde-dpmsolver++", aliases={"deis": "dpmsolver++"}
-            ),
-            "solver_type": choice(
-                "midpoint", "heun", aliases={"logrho": "midpoint", "bh1": "midpoint", "bh2": "midpoint"}
-            ),
-            "lower_order_final": flag(True),
-            "euler_at_final": flag(False),
-            "use_karras_sigmas": flag(False),
-            "use_exponential_sigmas": flag(False),
-            "use_beta_sigmas": only(False, None),
-            "use_lu_lambdas": flag(False),
-            "use_flow_sigmas": only(False, None),
-            "flow_shift": unused(),  # without use_flow_sigmas
-            "use_dynamic_shifting": only(False, None),
-            "time_shift_type": unused(),  # without use_dynamic_shifting
-            "final_sigmas_type": choice("zero", "sigma_min"),
-            "lambda_min_clipped": number(float("-inf"), infinite=True),
-            "variance_type": only(None),
-            "rescale_betas_zero_snr": flag(False),
-        },
-        {"dpmpp_2m": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
-        paper="Lu et al. 2022, DPM-Solver (arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095)",
-    ),
+SCHEDULERS: tuple[Scheduler, ...] = (
+    *ddim.SCHEDULERS,
+    *pndm.SCHEDULERS,
+    *euler.SCHEDULERS,
+    *dpm_multistep.SCHEDULERS,
 )
+
+_TOKENS = "it samples discrete tokens, not latents with Gaussian noise"
+_TREE = "its noise comes from a Brownian tree, not from independent draws"
+_VIDEO = "it is made for a video model's pipeline"
+_BATCHED = "it is {}, a batch of timesteps at a time"
+# Classes of diffusers that no table here can be: why not
+UNSUPPORTED: Mapping[str, str] = {
+    "AmusedScheduler": _TOKENS,
+    "BlockRefinementScheduler": _TOKENS,
+    "CMStochasticIterativeScheduler": "it is made for the unconditional models of consistency training",
+    "CogVideoXDDIMScheduler": _VIDEO,
+    "CogVideoXDPMScheduler": _VIDEO,
+    "ConsistencyDecoderScheduler": "it is a part of a decoder",
+    "CosineDPMSolverMultistepScheduler": _TREE,
+    "DDIMInverseScheduler": "it goes from a picture to noise",
+    "DDIMParallelScheduler": _BATCHED.format("DDIMScheduler"),
+    "DDPMParallelScheduler": _BATCHED.format("DDPMScheduler"),
+    "DDPMWuerstchenScheduler": "its timesteps are shares of a continuous time that only Würstchen's networks know",
+    "DPMSolverMultistepInverseScheduler": "it goes from a picture to noise",
+    "DPMSolverSDEScheduler": _TREE,
+    "DiscreteDDIMScheduler": _TOKENS,
+    "EntropyBoundScheduler": _TOKENS,
+    "FlowMapEulerDiscreteScheduler": "its networks are given two times, where each step begins and where it ends",
+    "FlowMatchLCMScheduler": "it changes the size of the latents on the way",
+    "HeliosDMDScheduler": _VIDEO,
+    "HeliosScheduler": _VIDEO,
+    "IPNDMScheduler": "its grid is that of no schedule of betas",
+    "KarrasVeScheduler": "diffusers has deprecated it",
+    "LTXEulerAncestralRFScheduler": _VIDEO,
+    "MiniMaxH3Scheduler": _VIDEO,
+    "PiflowScheduler": "its networks give a policy, not a prediction",
+    "RFD4ProteinaScheduler": "it is made for proteins",
+    "RePaintScheduler": "it goes back and forth with a mask of the picture",
+    "SCMScheduler": "its networks are fed angles on a circle (TrigFlow)",
+    "ScoreSdeVeScheduler": "the length of its correcting steps hangs on the network's output: it is not linear",
+    "ScoreSdeVpScheduler": "its timesteps are not those of any scheduler_config.json",
+    "UnCLIPScheduler": "its variance is given by the network: it is not linear",
+    "VQDiffusionScheduler": _TOKENS,
+}
 
 # Options of diffusers' other schedulers: one configuration may serve several, and diffusers lets them pass
 _OTHERS = {
@@ -157,9 +77,11 @@ def find(name: Any) -> tuple[Scheduler, Mapping[str, Any]]:
     """The scheduler of a class name or short name, and the options that the short name stands for.
 
     Raises:
-        SamplerError: no such scheduler; says which names are near.
+        SamplerError: no such scheduler, and which names are near; or one of diffusers that is not here, and why.
     """
     if not isinstance(name, str) or name not in _BY_NAME:
+        if isinstance(name, str) and name in UNSUPPORTED:
+            raise SamplerError(f"{name} is not supported: {UNSUPPORTED[name]}")
         raise SamplerError(f"unknown scheduler {name!r}; {nearest(str(name), _BY_NAME)}")
     return _BY_NAME[name]
 
@@ -183,8 +105,8 @@ def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Args:
         config: the model's scheduler_config.json.
-        name: diffusers' class name or a short name: ddim, pndm, euler, dpmpp_2m. A short name also sets the options
-            that make it what it is (dpmpp_2m: algorithm_type dpmsolver++, solver_order 2).
+        name: diffusers' class name or a short name: ddim, euler, dpmpp_2m and so on. A short name also sets the
+            options that make it what it is (dpmpp_2m: algorithm_type dpmsolver++, solver_order 2).
 
     Raises:
         SamplerError: no such scheduler.

@@ -1,6 +1,6 @@
 """A sampler: a scheduler configuration and a number of steps, worked out once, without state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from ..errors import SamplerError
 from . import registry
-from .options import read, whole_steps
+from .options import read
 from .parametrisation import Limit, Prediction, clip, convert, dynamic_threshold
+from .requests import read_run
 from .table import Table
 
 VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse is still a float32
@@ -23,10 +24,11 @@ class Sampler:
         name: diffusers' class name.
         config: every option of that class, as used.
         table: the coefficients.
-        prediction: what the network predicts: epsilon, sample or v_prediction.
+        prediction: what the network predicts: see `parametrisation`.
         to_basis: float64 [n, 2], (p, q) with  m = p x + q output.
         to_denoised: float64 [n, 2], (p, q) with  x0 = p x + q m.
         limit: clips or thresholds x0; None for neither.
+        strength: share of the steps that are run; below 1, they begin in the middle.
     """
 
     name: str
@@ -36,15 +38,33 @@ class Sampler:
     to_basis: np.ndarray
     to_denoised: np.ndarray
     limit: Limit | None
+    strength: float = 1.0
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], num_inference_steps: int = 20, *, eta: float = 0.0) -> "Sampler":
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        num_inference_steps: int = 20,
+        *,
+        eta: float = 0.0,
+        timesteps: Sequence[float] | str | None = None,
+        sigmas: Sequence[float] | str | None = None,
+        strength: float = 1.0,
+        mu: float | None = None,
+    ) -> "Sampler":
         """Work out a sampler.
 
         Args:
             config: diffusers' scheduler_config.json, as a dict; `_class_name` says which scheduler.
             num_inference_steps: steps; some schedulers call the network more often, see `len(sampler)`.
-            eta: DDIM's share of new noise, from 0 (none) to 1 (as DDPM).
+            eta: share of new noise, from 0 (none) to 1, for schedulers that take it (DDIM, TCD).
+            timesteps: a grid in place of the configuration's, decreasing; num_inference_steps is then its length. A
+                name is one of Align Your Steps: ays_sd15, ays_sdxl.
+            sigmas: likewise, noise levels sigma / alpha (sigma for flow matching), as diffusers' set_timesteps takes
+                them: EulerDiscreteScheduler's include the one that the run ends at. Names: ays_svd too.
+            strength: run the last int(strength * steps) steps only, on latents of a picture that noise is added to:
+                give them to `denoise`.
+            mu: how far a schedule with use_dynamic_shifting is shifted; larger for larger pictures.
 
         Raises:
             SamplerError: an unknown scheduler; an option or value that it does not take; a number of steps that its
@@ -55,18 +75,14 @@ class Sampler:
         by_default = config.get("_use_default_values", [])
         said = {key: value for key, value in config.items() if key not in by_default}
         options = read(scheduler.class_name, scheduler.options, registry.FOREIGN_OPTIONS, said)
-        steps = whole_steps(num_inference_steps)
-        if not 0 <= eta <= 1:
-            raise SamplerError(f"eta={eta} is out of range; allowed: 0 to 1")
-        if eta and not scheduler.has_eta:
-            raise SamplerError(f"{scheduler.class_name} takes no eta; it is DDIMScheduler's")
-        table = scheduler.build(options, steps, eta) if scheduler.has_eta else scheduler.build(options, steps)
-        return cls.from_table(scheduler.class_name, options, table)
+        asked = {"eta": eta or None, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
+        run = read_run(scheduler, options, num_inference_steps, strength, asked)
+        return cls.from_table(scheduler.class_name, options, scheduler.build(options, run), strength)
 
     @classmethod
-    def from_table(cls, name: str, options: Mapping[str, Any], table: Table) -> "Sampler":
+    def from_table(cls, name: str, options: Mapping[str, Any], table: Table, strength: float = 1.0) -> "Sampler":
         """A sampler of a table; `options` say prediction_type, clip_sample and thresholding."""
-        prediction: Prediction = options["prediction_type"]
+        prediction = registry.find(name)[0].prediction(options)
         limit = _limit(options)
         # Clipped, even a network that predicts pure noise from pure noise says something: the bound, with a sign
         alphas = np.maximum(table.alphas, VANISHING) if limit else table.alphas
@@ -81,7 +97,7 @@ class Sampler:
             )
         for array in (to_basis, to_denoised):
             array.flags.writeable = False
-        return cls(name, options, table, prediction, to_basis, to_denoised, limit)
+        return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength)
 
     def __len__(self) -> int:
         """Network calls."""

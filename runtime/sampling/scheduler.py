@@ -1,12 +1,14 @@
 """What a scheduler of diffusers is here: a function that makes a table, and the options that it takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..errors import SamplerError
 from .options import Option, choice, flag, number, numbers, whole
+from .parametrisation import Prediction
 from .table import Table
 
 
@@ -19,7 +21,8 @@ class Run:
         strength: share of the steps that is run, the last ones; 1 for all.
         eta: share of new noise, where the scheduler takes it.
         timesteps: the grid itself, decreasing float64 [steps], in place of the configuration's.
-        sigmas: likewise as noise levels sigma / alpha (sigma itself for flow matching), float64 [steps].
+        sigmas: likewise as noise levels sigma / alpha (sigma itself for flow matching), decreasing float64 [steps];
+            [steps + 1], with the level that the run ends at, for a scheduler with `ends_sigmas`.
         mu: the shift of schedulers with use_dynamic_shifting.
     """
 
@@ -32,8 +35,17 @@ class Run:
 
     @property
     def skipped(self) -> int:
-        """Steps that `strength` leaves out, as diffusers' image-to-image pipelines count them."""
-        return max(self.steps - min(int(self.steps * self.strength), self.steps), 0)
+        """Steps that `strength` leaves out, as diffusers' image-to-image pipelines of diffusion models count them.
+
+        Raises:
+            SamplerError: it leaves out all of them.
+        """
+        left = int(self.steps * self.strength)
+        if left == 0:
+            raise SamplerError(
+                f"strength={self.strength:g} leaves none of {self.steps} steps; allowed: {1 / self.steps:.4g} and more"
+            )
+        return self.steps - left
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,9 @@ class Scheduler:
         short_names: for people; each with the options that it stands for.
         paper: authors, year, title, arXiv number.
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
+        ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
+        renamed: what the network predicts where diffusers' class means something else by a prediction_type, or has
+            no such option (None).
     """
 
     class_name: str
@@ -55,17 +70,24 @@ class Scheduler:
     short_names: Mapping[str, Mapping[str, Any]]
     paper: str
     takes: frozenset[str] = frozenset()
+    ends_sigmas: bool = False
+    renamed: Mapping[str | None, Prediction] = field(default_factory=dict)
+
+    def prediction(self, options: Mapping[str, Any]) -> Prediction:
+        """What the network predicts."""
+        named: Any = options.get("prediction_type")
+        return self.renamed.get(named, named)
 
 
 SPACINGS = ("leading", "linspace", "trailing")
-TRAINING: Mapping[str, Option] = {
+TRAINING: dict[str, Option] = {
     "num_train_timesteps": whole(1000, least=2),
     "beta_start": number(0.0001, least=0),
     "beta_end": number(0.02, least=0),
     "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2"),
     "trained_betas": numbers(),
 }
-THRESHOLDING: Mapping[str, Option] = {
+THRESHOLDING: dict[str, Option] = {
     "thresholding": flag(False),
     "dynamic_thresholding_ratio": number(0.995, least=0, most=1),
     "sample_max_value": number(1.0, least=0),

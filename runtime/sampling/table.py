@@ -105,3 +105,35 @@ def identity(rows: int, remembered: int) -> np.ndarray:
     correct = np.zeros((rows, 2 + remembered))
     correct[:, 0] = 1.0
     return correct
+
+
+def single_step(
+    timesteps: np.ndarray,
+    start: np.ndarray,
+    kept: np.ndarray,
+    *,
+    end: np.ndarray | None = None,
+    noise: np.ndarray | None = None,
+    initial_scale: float = 1.0,
+    keep_noise: bool = False,
+) -> Table:
+    """The table of a method that remembers nothing.
+
+    Row i goes from start[i] to end[i], each (alpha, sigma); kept[i] of that is carried over, the rest is new noise.
+    """
+    basis: Prediction = "sample"
+    rows = [transport(basis, (s[0], s[1]), (k[0], k[1])) for s, k in zip(start, kept, strict=True)]
+    return Table(
+        basis=basis,
+        order=1,
+        timesteps=timesteps,
+        alphas=start[:, 0].copy(),
+        sigmas=start[:, 1].copy(),
+        start=start,
+        end=kept if end is None else end,
+        advance=np.array(rows),
+        correct=identity(len(rows), 1),
+        noise=np.zeros(len(rows)) if noise is None else noise,
+        initial_scale=initial_scale,
+        keep_noise=keep_noise,
+    )

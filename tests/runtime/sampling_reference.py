@@ -1,13 +1,42 @@
 """diffusers' own loop, and a network that is not linear in latents or time, for comparing whole runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffusers
 import numpy as np
+import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 SHAPE = (2, 3, 5, 7)
+_FULL = 8  # times as many examples in the slow run
+
+
+def property_test(count: int, *strategies: st.SearchStrategy):
+    """Decorator of a test of some `count` examples, the same ones every time, and of 8 times as many marked slow.
+
+    @property_test(40, configurations("EulerDiscreteScheduler", euler), few_or_many)
+    def test_euler(config: dict[str, Any], steps: int) -> None: ...
+    """
+
+    def decorate(test: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize("scale", [1, pytest.param(_FULL, marks=pytest.mark.slow)])
+        def run(scale: int) -> None:
+            few = settings(
+                max_examples=count * scale,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                suppress_health_check=[HealthCheck.filter_too_much],
+            )
+            few(given(*strategies)(test))()
+
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return run
+
+    return decorate
 
 
 def network(latents: np.ndarray, timestep: float) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""What is asked of a run, checked against what its scheduler takes."""
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from ..errors import SamplerError
+from .align_your_steps import by_name
+from .options import whole_steps
+from .scheduler import Run, Scheduler
+
+
+def read_run(
+    scheduler: Scheduler, options: Mapping[str, Any], steps: Any, strength: Any, asked: Mapping[str, Any]
+) -> Run:
+    """The run, from what a person gave.
+
+    Args:
+        scheduler: which says what it takes.
+        options: as used.
+        steps: num_inference_steps; where a grid is given, its length counts.
+        strength: share of the steps.
+        asked: eta, timesteps, sigmas and mu; None where they are not given.
+
+    Raises:
+        SamplerError: a value out of range, or one that the scheduler does not take.
+    """
+    given = {key: value for key, value in asked.items() if value is not None}
+    for key in given:
+        if key not in scheduler.takes:
+            taken = ", ".join(sorted(scheduler.takes)) or "none of eta, timesteps, sigmas, mu"
+            raise SamplerError(f"{scheduler.class_name} takes no {key}; it takes {taken}")
+    if "timesteps" in given and "sigmas" in given:
+        raise SamplerError("timesteps and sigmas exclude each other: both say what the grid is")
+    if "mu" in given and not options.get("use_dynamic_shifting"):
+        raise SamplerError("mu does nothing without use_dynamic_shifting")
+    timesteps = _grid("timesteps", given.get("timesteps"), scheduler)
+    sigmas = _grid("sigmas", given.get("sigmas"), scheduler)
+    if timesteps is not None:
+        count = len(timesteps)
+    elif sigmas is not None:
+        count = len(sigmas) - scheduler.ends_sigmas
+    else:
+        count = whole_steps(steps)
+    return Run(
+        steps=count,
+        strength=_number("strength", strength, "above 0, to 1", lambda value: 0 < value <= 1),
+        eta=_number("eta", given.get("eta", 0.0), "0 to 1", lambda value: 0 <= value <= 1),
+        timesteps=timesteps,
+        sigmas=sigmas,
+        mu=_number("mu", given["mu"], "numbers", lambda value: True) if "mu" in given else None,
+    )
+
+
+def _number(name: str, given: Any, allowed: str, holds: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, Real) or not np.isfinite(float(given)) or not holds(given):
+        raise SamplerError(f"{name}={given!r} is out of range; allowed: {allowed}")
+    return float(given)
+
+
+def _grid(name: str, given: Any, scheduler: Scheduler) -> np.ndarray | None:
+    """Timesteps or noise levels, float64, decreasing."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        given = by_name(name, given, ends=scheduler.ends_sigmas)
+    try:
+        values = np.array(given, np.float64)
+    except (TypeError, ValueError):
+        raise SamplerError(f"{name}={given!r} must be a list of numbers, or a name") from None
+    fewest = 2 if name == "sigmas" and scheduler.ends_sigmas else 1
+    if values.ndim != 1 or len(values) < fewest:
+        raise SamplerError(f"{name} has shape {list(values.shape)}; it must be a list of {fewest} numbers or more")
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise SamplerError(f"{name} must be finite and not below 0")
+    rising = (np.diff(values) >= 0).nonzero()[0]
+    if len(rising):
+        first = rising[0]
+        raise SamplerError(f"{name} must decrease; {values[first]:g} is followed by {values[first + 1]:g}")
+    return values
