@@ -1,7 +1,9 @@
 """diffusers' own loop, and a network that is not linear in latents or time, for comparing whole runs."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import diffusers
 import numpy as np
@@ -63,21 +65,56 @@ def diffusers_scheduler(config: Mapping[str, Any], name: str | None = None) -> A
 
 
 def diffusers_run(
-    scheduler: Any, noise: np.ndarray, steps: int, predict=network, eta: float | None = None, draw=None
+    scheduler: Any,
+    noise: np.ndarray,
+    steps: int | None,
+    predict=network,
+    eta: float | None = None,
+    draw=None,
+    *,
+    grid: Mapping[str, Any] | None = None,
+    strength: float = 1.0,
+    image_latents: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[float]]:
-    """Final latents and timesteps of the whole loop as diffusers' pipelines run it."""
-    scheduler.set_timesteps(steps)
+    """Final latents and timesteps of the whole loop as diffusers' pipelines run it.
+
+    Args:
+        scheduler: diffusers'.
+        noise: unit Gaussian.
+        steps: None where `grid` gives timesteps or sigmas.
+        predict: the network.
+        eta: for the step, where it takes it.
+        draw: where diffusers draws noise of its own, this noise.
+        grid: further arguments of set_timesteps: timesteps, sigmas, mu.
+        strength: of image-to-image; those of flow matching count steps in another way.
+        image_latents: begin from these, with noise added.
+    """
+    scheduler.set_timesteps(steps, **grid or {})
+    order = scheduler.order
+    count = len(scheduler.timesteps) // order if steps is None else steps
+    if hasattr(scheduler, "scale_noise"):
+        skipped = int(count - min(count * strength, count))
+    else:
+        skipped = count - min(int(count * strength), count)
+    timesteps = scheduler.timesteps[skipped * order :]
     if hasattr(scheduler, "set_begin_index"):  # else it is guessed from the timestep, wrongly where two are equal
-        scheduler.set_begin_index(0)
-    latents = torch.from_numpy(noise) * scheduler.init_noise_sigma
+        scheduler.set_begin_index(skipped * order)
+    latents = torch.from_numpy(noise)
+    if image_latents is None:
+        latents = latents * getattr(scheduler, "init_noise_sigma", 1.0)
+    elif hasattr(scheduler, "scale_noise"):
+        latents = scheduler.scale_noise(torch.from_numpy(image_latents), timesteps[:1], latents)
+    else:
+        latents = scheduler.add_noise(torch.from_numpy(image_latents), latents, timesteps[:1])
     extra = {} if eta is None else {"eta": eta}
-    for t in scheduler.timesteps:
-        fed = scheduler.scale_model_input(latents, t)
-        output = torch.from_numpy(predict(fed.numpy(), float(t)))
-        if draw is not None:
-            extra["variance_noise"] = torch.from_numpy(draw(tuple(output.shape)))
-        latents = scheduler.step(output, t, latents, **extra).prev_sample
-    return latents.numpy(), [float(t) for t in scheduler.timesteps]
+    module = sys.modules[type(scheduler).__module__]
+    given = {} if draw is None else {"randn_tensor": lambda shape, **_: torch.from_numpy(draw(tuple(shape)))}
+    with mock.patch.multiple(module, **given):
+        for t in timesteps:
+            fed = scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
+            output = torch.from_numpy(predict(fed.numpy(), float(t)))
+            latents = scheduler.step(output, t, latents, **extra).prev_sample
+    return latents.numpy(), [float(t) for t in timesteps]
 
 
 def relative_error(given: np.ndarray, wanted: np.ndarray) -> float:
