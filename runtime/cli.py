@@ -1,4 +1,4 @@
-"""The command line: `triptych export | generate | bench | inspect | doctor`.
+"""The command line: `triptych export | generate | bench | inspect | schedulers | doctor`.
 
 Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
 """
@@ -17,6 +17,27 @@ from .errors import ArgumentError, TriptychError
 DEFAULT_PACKAGE = Path("models/emoji-package")
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+
+
+class _Numbers(click.ParamType):
+    """Numbers with commas between them, as a list; only one is itself where `single`, text a name where `names`."""
+
+    name = "numbers"
+
+    def __init__(self, *, single: bool = False, names: bool = False) -> None:
+        self.single, self.names = single, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):  # a default
+            return value
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            if self.names and "," not in value:
+                return value
+            self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
+        return numbers[0] if self.single and len(numbers) == 1 else numbers
+
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
@@ -77,10 +98,31 @@ def export(
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...")
 @click.option("--steps", default=50, show_default=True, help="Steps of the scheduler.")
-@click.option("--guidance", default=7.5, show_default=True, help="Guidance scale; 1 is none.")
+@click.option(
+    "--guidance",
+    type=_Numbers(single=True),
+    metavar="SCALE",
+    default=7.5,
+    show_default=True,
+    help="Guidance scale; 1 is none. With commas, one for each network call.",
+)
+@click.option(
+    "--guidance-interval",
+    type=_Numbers(),
+    metavar="LOW,HIGH",
+    help="Guide only where sigma is between them, such as 0.28,5.42; elsewhere a call costs half.",
+)
+@click.option(
+    "--guidance-rescale", default=0.0, show_default=True, help="Against overexposure, such as 0.7; from 0 to 1."
+)
 @click.option("--seed", type=int, help="Seed of the first picture; drawn if left out.")
 @click.option("--negative", default="", help="What to avoid.")
-@click.option("--scheduler", help="In place of the package's own: ddim, pndm, euler, dpmpp_2m, or a diffusers class.")
+@click.option("--scheduler", help="In place of the package's own, by name: see `triptych schedulers`.")
+@click.option("--eta", default=0.0, show_default=True, help="New noise, for schedulers that take it; from 0 to 1.")
+@click.option(
+    "--timesteps", type=_Numbers(names=True), metavar="LIST", help="In place of --steps, or ays_sd15, ays_sdxl."
+)
+@click.option("--sigmas", type=_Numbers(names=True), metavar="LIST", help="Likewise as noise levels, or ays_svd too.")
 @_WIDTH
 @_HEIGHT
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
@@ -92,10 +134,15 @@ def export(
 def generate(
     words: tuple[str, ...],
     steps: int,
-    guidance: float,
+    guidance: float | list[float],
+    guidance_interval: list[float] | None,
+    guidance_rescale: float,
     seed: int | None,
     negative: str,
     scheduler: str | None,
+    eta: float,
+    timesteps: list[float] | str | None,
+    sigmas: list[float] | str | None,
     width: int | None,
     height: int | None,
     num: int,
@@ -118,11 +165,16 @@ def generate(
         "negative_prompt": negative,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
+        "guidance_interval": guidance_interval,
+        "guidance_rescale": guidance_rescale,
         "seed": seed,
         "height": height,
         "width": width,
         "num_images_per_prompt": num,
         "scheduler": scheduler,
+        "eta": eta,
+        "timesteps": timesteps,
+        "sigmas": sigmas,
         "noise": noise,
     }
     load = _load_options(device, session_option, provider_option)

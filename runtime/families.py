@@ -29,7 +29,8 @@ class Family:
         """The package's scheduler configuration, or another scheduler's, as diffusers' pipeline would run it.
 
         StableDiffusionPipeline mends two options of early checkpoints when it is loaded, defaults included; a scheduler
-        put in its place takes over what the configuration says, mended, but not what it leaves to defaults.
+        put in its place takes over what the configuration says, mended, but not what it leaves to defaults. The
+        package's own class by name is the package's own scheduler.
         """
         said = {**defaults(config), **config}
         mended: dict[str, Any] = {}
@@ -37,7 +38,7 @@ class Family:
             mended["steps_offset"] = 1
         if said.get("clip_sample") is True:
             mended["clip_sample"] = False
-        if scheduler is None:
+        if scheduler in (None, config.get("_class_name")):
             return {**config, **mended}
         return with_scheduler({name: mended.get(name, value) for name, value in config.items()}, scheduler)
 

@@ -1,37 +1,201 @@
-"""What is asked of the network at every step: guidance, as a function around its call."""
+"""What is asked of the network at every call: guidance, as small functions around it."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from .errors import ArgumentError
+from .sampling import Sampler
+from .sampling.parametrisation import convert
 
 Predict = Callable[[np.ndarray, float], np.ndarray]
 Network = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
 
 
-def classifier_free(
-    network: Network, positive: np.ndarray, negative: np.ndarray | None, guidance_scale: float
+class Projection(NamedTuple):
+    """Adaptive projected guidance (Sadat et al. 2024, algorithm 1); by default as they have it for Stable Diffusion XL.
+
+    Attributes:
+        eta: share that is kept of the part of the update parallel to x0, which saturates colours; 1 keeps all.
+        norm_threshold: the longest update, as the norm over a picture's latents; 0 is no limit.
+        momentum: share of the updates before that is added; below 0 it damps.
+    """
+
+    eta: float = 0.0
+    norm_threshold: float = 15.0
+    momentum: float = -0.5
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far to go from the negative to the positive prediction, where, and how.
+
+    Attributes:
+        scale: in Imagen's convention, of all calls or of each; at 1 or less a call has no guidance, and costs half.
+        rescale: share of the rescaled prediction, see `rescaled`.
+        interval: noise levels sigma / alpha, (low, high]: calls outside have no guidance (Kynkäänniemi et al. 2024,
+            eq. 6). None is everywhere.
+        projection: see `projected`; None leaves the update as it is.
+
+    Raises:
+        ArgumentError: a value that is not allowed.
+    """
+
+    scale: float | Sequence[float] = 7.5
+    rescale: float = 0.0
+    interval: Sequence[float] | None = None
+    projection: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        scales: Any = self.scale if _listed(self.scale) else [self.scale]
+        if not all(map(_finite, scales)):
+            raise ArgumentError(f"guidance_scale={self.scale!r}; allowed: a number, or one for each network call")
+        if not (_finite(self.rescale) and 0 <= self.rescale <= 1):
+            raise ArgumentError(f"guidance_rescale={self.rescale!r}; allowed: a number from 0 to 1")
+        if self.interval is not None and not _is_interval(self.interval):
+            raise ArgumentError(
+                f"guidance_interval={self.interval!r}; allowed: two noise levels (low, high) with 0 <= low < high"
+            )
+        if self.projection is not None and not _is_projection(self.projection):
+            raise ArgumentError(
+                f"guidance_projection={self.projection!r}; allowed: (eta, norm_threshold, momentum), "
+                "the norm not below 0, the momentum above -1 and below 1"
+            )
+
+    def scales(self, sampler: Sampler) -> np.ndarray:
+        """The scale of every network call, float64 [calls]: 1 where the interval leaves guidance out.
+
+        Raises:
+            ArgumentError: scales were given for another number of calls.
+        """
+        scales = np.asarray(self.scale, np.float64)
+        if scales.ndim and len(scales) != len(sampler):
+            raise ArgumentError(
+                f"guidance_scale has {len(scales)} values; {sampler.name} makes {len(sampler)} network calls here, "
+                "and needs one for each"
+            )
+        scales = np.broadcast_to(scales, len(sampler))
+        if self.interval is None:
+            return scales
+        low, high = self.interval
+        levels = sampler.noise_levels
+        return np.where((levels > low) & (levels <= high), scales, 1.0)
+
+
+def guided(
+    network: Network, positive: np.ndarray, negative: np.ndarray | None, guidance: Guidance, sampler: Sampler
 ) -> Predict:
-    """Classifier-free guidance (Ho and Salimans 2022, eq. 6, in Imagen's scale: 1 is none).
+    """The network with guidance, for one run.
 
     Args:
         network: (latents [n, C, H, W], timestep, conditioning [n, S, D]) -> raw output [n, C, H, W].
         positive: conditioning float32 [n, S, D].
-        negative: the same for what is to be avoided; None runs the network once a step, at batch n.
-        guidance_scale: how far from the negative to the positive prediction, and beyond.
+        negative: the same for what is to be avoided; None is no guidance.
+        guidance: how much, where and how.
+        sampler: of the run.
 
     Returns:
-        (latents, timestep) -> guided raw output; one network call at batch 2n, or n without a negative.
+        (latents, timestep) -> guided raw output, to be called once for each call of the sampler, in order. It runs the
+        network once: at batch 2n, or at batch n where there is no guidance.
+
+    Raises:
+        ArgumentError: as `Guidance.scales`; or a projection where the output says nothing about x0.
     """
-    if negative is None:
-        return lambda latents, timestep: network(latents, timestep, positive)
-    both = np.concatenate([negative, positive])
-    count = len(positive)
+    scales = guidance.scales(sampler)
+    project = None if guidance.projection is None else projected(Projection(*guidance.projection), sampler)
+    count, both = len(positive), None if negative is None else np.concatenate([negative, positive])
+    calls = iter(range(len(sampler)))
 
     def predict(latents: np.ndarray, timestep: float) -> np.ndarray:
+        call = next(calls)
+        if both is None or scales[call] <= 1:
+            return network(latents, timestep, positive)
         output = network(np.concatenate([latents, latents]), timestep, both)
-        guided = output[count:] - output[:count]
-        guided *= np.float32(guidance_scale)
-        guided += output[:count]
-        return guided
+        avoided, wanted = output[:count], output[count:]
+        if project is None:
+            result = classifier_free(wanted, avoided, scales[call])
+        else:
+            result = wanted + np.float32(scales[call] - 1) * project(call, latents, wanted, wanted - avoided)
+        return rescaled(result, wanted, guidance.rescale) if guidance.rescale else result
 
     return predict
+
+
+def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:
+    """Ho and Salimans 2022, eq. 6, in Imagen's convention: scale 1 is the positive output, 0 the negative one."""
+    result = positive - negative
+    result *= np.float32(scale)
+    result += negative
+    return result
+
+
+def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarray:
+    """`share` of the guided output at the standard deviation of the positive one (Lin et al. 2023, eq. 15 and 16)."""
+    axes = tuple(range(1, result.ndim))
+    ratio = positive.std(axes, keepdims=True) / result.std(axes, keepdims=True)
+    return result * (np.float32(share) * ratio + np.float32(1 - share))
+
+
+def projected(
+    projection: Projection, sampler: Sampler
+) -> Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), whatever the network predicts.
+
+    Returns:
+        (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
+        differences of raw outputs. What the paper does, it does to x0.
+
+    Raises:
+        ArgumentError: the output of some call says nothing about x0.
+    """
+    levels = zip(sampler.alphas.tolist(), sampler.sigmas.tolist(), strict=True)
+    to_x0 = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])
+    if not (np.isfinite(to_x0).all() and to_x0[:, 1].all()):
+        raise ArgumentError(
+            f"guidance_projection: prediction_type={sampler.prediction} says nothing about x0 at one end of this "
+            "schedule; leave it out"
+        )
+    to_x0 = to_x0.astype(np.float32)
+    average = np.zeros((), np.float32)
+
+    def project(call: int, latents: np.ndarray, positive: np.ndarray, update: np.ndarray) -> np.ndarray:
+        nonlocal average
+        of_latents, of_output = to_x0[call]
+        average = of_output * update + np.float32(projection.momentum) * average
+        x0 = of_latents * latents + of_output * positive
+        return project_update(average, x0, projection.eta, projection.norm_threshold) / of_output
+
+    return project
+
+
+def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshold: float) -> np.ndarray:
+    """An update [n, ...], no longer than the threshold, of which the part parallel to `x0` [n, ...] counts `eta`."""
+    rows, direction = (array.reshape(len(array), -1).astype(np.float64) for array in (update, x0))
+    if norm_threshold:
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows *= norm_threshold / np.maximum(norm, norm_threshold)
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    parallel = (rows * direction).sum(axis=1, keepdims=True) * direction
+    return (rows + (eta - 1) * parallel).reshape(update.shape).astype(np.float32)
+
+
+def _listed(value: Any) -> bool:
+    return np.ndim(value) == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_interval(value: Any) -> bool:
+    if not (_listed(value) and len(value) == 2 and all(isinstance(each, Real) for each in value)):
+        return False
+    return bool(0 <= value[0] < value[1])  # high may be infinite, neither may be NaN
+
+
+def _is_projection(value: Any) -> bool:
+    return _listed(value) and len(value) == 3 and all(map(_finite, value)) and value[1] >= 0 and -1 < value[2] < 1

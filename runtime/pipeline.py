@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import guidance
 from .arguments import check_latents, check_size, one_each, seeds_from
 from .device import Device, Provider, open_device
 from .errors import Cancelled, NumericalError, PackageError
 from .families import family_of
+from .guidance import Guidance, guided
 from .image import to_image, to_pixels
 from .noise import noise_source
 from .package import Package, open_package
@@ -106,7 +106,7 @@ class TextToImage:
         negative: np.ndarray | None,
         noise: np.ndarray,
         sampler: Sampler,
-        guidance_scale: float = 7.5,
+        guidance_scale: float | Sequence[float] | Guidance = 7.5,
         draw: Callable[[tuple[int, ...]], np.ndarray] | None = None,
         timings: dict[str, float] | None = None,
     ) -> Iterator[Step]:
@@ -117,11 +117,12 @@ class TextToImage:
             negative: the same of the negative prompts; None is no guidance, and half the work.
             noise: unit Gaussian float32 [n, C, h, w].
             sampler: which scheduler, in how many steps.
-            guidance_scale: see `guidance.classifier_free`.
+            guidance_scale: a number, one for each network call, or everything that there is to say: see `Guidance`.
             draw: shape -> unit Gaussian, for stochastic samplers.
             timings: if given, the seconds spent in the network are added under its name.
 
         Raises:
+            ArgumentError: a guidance that cannot be used with this sampler.
             NumericalError: the network gave NaN or infinity; names the step.
         """
         name, total, call = self.family.generator, len(sampler.timesteps), 0
@@ -143,8 +144,8 @@ class TextToImage:
             _check_finite(output, name, f" at step {call} of {total}")
             return output
 
-        predict = guidance.classifier_free(network, positive, negative, guidance_scale)
-        return denoise(predict, noise, sampler, draw)
+        guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
+        return denoise(guided(network, positive, negative, guidance, sampler), noise, sampler, draw)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory."""
@@ -163,7 +164,13 @@ class TextToImage:
         *,
         negative_prompt: str | Sequence[str] = "",
         num_inference_steps: int = 50,
-        guidance_scale: float = 7.5,
+        guidance_scale: float | Sequence[float] = 7.5,
+        guidance_rescale: float = 0.0,
+        guidance_interval: Sequence[float] | None = None,
+        guidance_projection: Sequence[float] | None = None,
+        eta: float = 0.0,
+        timesteps: Sequence[float] | str | None = None,
+        sigmas: Sequence[float] | str | None = None,
         seed: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -180,6 +187,14 @@ class TextToImage:
             negative_prompt: what to avoid; one for all prompts, or one for each.
             num_inference_steps: steps of the scheduler.
             guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
+                A list has one for each network call.
+            guidance_rescale: share of the guided output that is given the standard deviation of the positive one, 0 to
+                1 (Lin et al. 2023).
+            guidance_interval: (low, high), noise levels sigma / alpha outside of which there is no guidance, at half
+                the work but for graphs of a fixed batch (Kynkäänniemi et al. 2024).
+            guidance_projection: `Projection` or (eta, norm_threshold, momentum): adaptive projected guidance (Sadat et
+                al. 2024).
+            eta, timesteps, sigmas: see `Sampler.from_config`; a grid takes the place of num_inference_steps.
             seed: picture k of the call uses seed + k, alone or in a batch; None draws one, see `Output.seeds`.
             height: pixels; None is the package's own size. `width` likewise.
             width: pixels.
@@ -198,7 +213,9 @@ class TextToImage:
         prompts, negatives = one_each(prompt, negative_prompt, num_images_per_prompt)
         latent_height, latent_width = self._latent_size(height, width)
         config = self.family.scheduler_config(self.package.scheduler_config(), scheduler)
-        sampler = Sampler.from_config(config, num_inference_steps=num_inference_steps)
+        sampler = Sampler.from_config(config, num_inference_steps, eta=eta, timesteps=timesteps, sigmas=sigmas)
+        guidance = Guidance(guidance_scale, guidance_rescale, guidance_interval, guidance_projection)
+        needs_negative = (guidance.scales(sampler) > 1).any()
         seeds: list[int | None] = [None] * len(prompts)
         if latents is None:
             seeds = list(seeds_from(seed, len(prompts)))
@@ -212,10 +229,10 @@ class TextToImage:
 
         encoding = time.perf_counter()
         positive = self._encode_once(prompts)
-        negative = self._encode_once(negatives) if guidance_scale > 1 else None
+        negative = self._encode_once(negatives) if needs_negative else None
         looping = time.perf_counter()
         timings = {self.family.generator: 0.0}
-        for step in self.denoise(positive, negative, unit_noise, sampler, guidance_scale, draw, timings):
+        for step in self.denoise(positive, negative, unit_noise, sampler, guidance, draw, timings):
             if callback is not None and callback(step) is False:
                 raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
         decoding = time.perf_counter()
@@ -231,12 +248,18 @@ class TextToImage:
             Settings(
                 prompt=text,
                 negative_prompt=avoided,
-                num_inference_steps=num_inference_steps,
-                guidance_scale=float(guidance_scale),
+                num_inference_steps=num_inference_steps if timesteps is None and sigmas is None else len(sampler),
+                guidance_scale=_plain(guidance_scale),
+                guidance_rescale=float(guidance_rescale),
+                guidance_interval=_plain(guidance_interval),
+                guidance_projection=_plain(guidance_projection),
+                eta=float(eta),
+                timesteps=_plain(timesteps),
+                sigmas=_plain(sigmas),
                 seed=image_seed,
                 width=latent_width * self.vae_scale_factor,
                 height=latent_height * self.vae_scale_factor,
-                scheduler=str(config["_class_name"]),
+                scheduler=str(config["_class_name"]) if scheduler is None else scheduler,
                 noise=noise,
                 model=self.package.path.resolve().name,
                 model_hash=self.package.fingerprint,
@@ -272,6 +295,13 @@ def _version() -> str:
     from importlib.metadata import version  # slow to import
 
     return version("triptych")
+
+
+def _plain(value: Any) -> Any:
+    """A number or a list of numbers as JSON has them; a name or None as it is."""
+    if value is None or isinstance(value, str):
+        return value
+    return np.asarray(value, np.float64).tolist()
 
 
 def _latent_shape(network: Graph, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:

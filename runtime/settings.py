@@ -15,7 +15,7 @@ class Settings:
     prompt: str
     negative_prompt: str
     num_inference_steps: int
-    guidance_scale: float
+    guidance_scale: float | list[float]
     seed: int | None  # None where the caller gave the latents
     width: int
     height: int
@@ -25,6 +25,13 @@ class Settings:
     model_hash: str  # of its files, "" where it has no manifest
     precision: str
     version: str
+    # What the first version's pictures do not say: they were made without
+    guidance_rescale: float = 0.0
+    guidance_interval: list[float] | None = None
+    guidance_projection: list[float] | None = None
+    eta: float = 0.0
+    timesteps: list[float] | str | None = None
+    sigmas: list[float] | str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `TextToImage.__call__` that make the picture again.
@@ -58,10 +65,11 @@ class Settings:
         lines = [self.prompt]
         if self.negative_prompt:
             lines.append(f"Negative prompt: {self.negative_prompt}")
+        scales = self.guidance_scale if isinstance(self.guidance_scale, list) else [self.guidance_scale]
         fields = {
             "Steps": self.num_inference_steps,
             "Sampler": self.scheduler,
-            "CFG scale": f"{self.guidance_scale:g}",
+            "CFG scale": " ".join(f"{scale:g}" for scale in scales),
             "Seed": self.seed,
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash or None,
