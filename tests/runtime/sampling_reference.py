@@ -91,7 +91,7 @@ def diffusers_run(
     """
     scheduler.set_timesteps(steps, **grid or {})
     order = scheduler.order
-    count = len(scheduler.timesteps) // order if steps is None else steps
+    count = steps or len(scheduler.timesteps) // order + order - 1  # the last step of two calls has one
     if hasattr(scheduler, "scale_noise"):
         skipped = int(count - min(count * strength, count))
     else:
@@ -108,8 +108,9 @@ def diffusers_run(
         latents = scheduler.add_noise(torch.from_numpy(image_latents), latents, timesteps[:1])
     extra = {} if eta is None else {"eta": eta}
     module = sys.modules[type(scheduler).__module__]
-    given = {} if draw is None else {"randn_tensor": lambda shape, **_: torch.from_numpy(draw(tuple(shape)))}
-    with mock.patch.multiple(module, **given):
+    with mock.patch.object(
+        module, "randn_tensor", lambda shape, **_: torch.from_numpy(draw(tuple(shape))), create=True
+    ):
         for t in timesteps:
             fed = scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
             output = torch.from_numpy(predict(fed.numpy(), float(t)))
