@@ -1,17 +1,23 @@
-"""Writes docs/cli.md, the help of every command: python docs/generate.py."""
+"""Writes what is generated from code, the command line's help and the list of schedulers: python docs/generate.py."""
 
+import re
 from pathlib import Path
 
 import click
 
+from triptych.benchmarks.sampler_plot import save
+from triptych.runtime import schedulers as listing
 from triptych.runtime.cli import cli
+from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line
-TARGET = Path(__file__).with_name("cli.md")
+DOCS = Path(__file__).parent
+TARGET = DOCS / "cli.md"
+SCHEDULERS, PLOT = DOCS / "schedulers.md", DOCS / "schedulers.png"
 
 
 def text() -> str:
-    """The page, from the commands themselves."""
+    """The page of the command line, from the commands themselves."""
     root = cli.make_context("triptych", [], resilient_parsing=True, terminal_width=WIDTH)
     parts = ["# The command line\n", _help(cli, root)]
     for name, command in sorted(cli.commands.items()):
@@ -20,9 +26,55 @@ def text() -> str:
     return "\n".join(parts)
 
 
+def schedulers() -> str:
+    """The page of schedulers, from samplers that are built for it."""
+    descriptions = [listing.describe(name) for name in listing.names()]
+    head, *rows = listing.rows(descriptions)
+    papers = [(f"`{name}`", _linked(paper)) for name, paper in listing.papers(descriptions).items()]
+    refused = [(f"`{name}`", reason) for name, reason in sorted(UNSUPPORTED.items())]
+    return "\n".join(
+        [
+            "# Schedulers",
+            "",
+            "Each is a table of coefficients, worked out before the loop starts, and gives the latents that diffusers'",
+            "gives. It goes by diffusers' class name, as in `scheduler_config.json`, or by a short name. What follows is",
+            "what `triptych schedulers` prints: diffusers' defaults, but for the options that a short name stands for.",
+            "",
+            *_table(head, [(f"`{name}`", f"`{class_name}`", *rest) for name, class_name, *rest in rows]),
+            "",
+            "*takes* is what a run may say beside the configuration: `eta`, and a grid of its own as `timesteps` or",
+            "`sigmas`, a list or a name of Align Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas).",
+            "",
+            f"![Noise levels and coefficients of every scheduler]({PLOT.name})",
+            "",
+            "`triptych schedulers NAMES --plot FILE` draws some of them. How a row of coefficients is applied says",
+            "[table.py](../runtime/sampling/table.py).",
+            "",
+            "## Papers",
+            "",
+            *_table(("class", "paper"), papers),
+            "",
+            "## Not here, and why",
+            "",
+            *_table(("class", "reason"), refused),
+            "",
+        ]
+    )
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
+
+
+def _linked(paper: str) -> str:
+    return re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", paper)
+
+
 def _help(command: click.Command, context: click.Context) -> str:
     return f"```\n{command.get_help(context)}\n```\n"
 
 
 if __name__ == "__main__":
     TARGET.write_text(text())
+    SCHEDULERS.write_text(schedulers())
+    save(listing.names(), PLOT)

@@ -231,6 +231,30 @@ def inspect(package: Path, as_json: bool, verify: bool) -> None:
 
 
 @cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@click.option("--plot", type=_PATH, help="Draw their noise levels and coefficients (PNG or SVG).")
+def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:
+    """Show what schedulers there are: all, or those of NAMES.
+
+    Orders, network calls and noise are those of diffusers' defaults, but for what a short name stands for.
+    """
+    from dataclasses import asdict
+
+    from . import schedulers as listing
+
+    chosen = names or tuple(listing.names())
+    descriptions = [listing.describe(name) for name in chosen]
+    if plot is not None:
+        try:
+            from triptych.benchmarks.sampler_plot import save
+        except ImportError as error:
+            raise TriptychError(f"`triptych schedulers --plot` needs triptych[bench]: {error}") from None
+        save(chosen, plot)
+    print(json.dumps([asdict(each) for each in descriptions], indent=2) if as_json else listing.as_text(descriptions))
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def doctor(as_json: bool) -> None:
     """Show versions, the providers that work, and why the others do not."""

@@ -3,7 +3,10 @@
 import runpy
 from pathlib import Path
 
+from PIL import Image
+
 from triptych.benchmarks.report import with_table
+from triptych.runtime.schedulers import names
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -11,6 +14,13 @@ REPOSITORY = Path(__file__).parents[2]
 def test_the_documentation_of_the_command_line_is_current() -> None:
     fresh = runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["text"]()
     assert fresh == (REPOSITORY / "docs" / "cli.md").read_text()
+
+
+def test_the_documentation_of_the_schedulers_is_current() -> None:
+    fresh = runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["schedulers"]()
+    assert fresh == (REPOSITORY / "docs" / "schedulers.md").read_text()
+    with Image.open(REPOSITORY / "docs" / "schedulers.png") as drawn:
+        assert drawn.info["Title"] == ", ".join(names())
 
 
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
