@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from triptych.runtime.sampling.registry import SCHEDULERS
+
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -20,7 +22,8 @@ def table() -> str:
     """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
-    startup = _read("startup.json")
+    startup, loop = _read("startup.json"), _read("loop.json")
+    own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
     lines = [
         f"Stable Diffusion 1.5's architecture with random weights, {bench['package']['precision']}, "
@@ -44,6 +47,10 @@ def table() -> str:
         f"loaded in {picture['load_seconds']:.1f} s |",
         f"| everything in the loop that is not the network | {sampler['seconds_per_step'] * 1e3:.2f} ms a step, "
         f"{sampler['share_of_network_call']:.3%} of the network |",
+        f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([docs/schedulers.md](docs/schedulers.md)) |",
+        f"| the loop's own arithmetic, {len(own)} samplers, {'x'.join(map(str, loop['shape']))} latents | "
+        f"{min(own):.0f} to {max(own):.0f} µs a network call; diffusers' schedulers take {min(ratios):.1f} to "
+        f"{max(ratios):.1f} times as long ({loop['cpu']}) |",
         f"| peak memory of that picture | {picture['peak_bytes'] / 1e9:.2f} GB, {picture['peak_to_weights']:.2f} times "
         "the weights in use |",
     ]
@@ -59,7 +66,7 @@ def table() -> str:
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
-        "`triptych bench sd15 --device cpu`, `python benchmarks/export_cost.py` and `python benchmarks/startup.py`.",
+        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py` and `startup.py` of `benchmarks`.",
     ]
     return "\n".join(lines) + "\n"
 
