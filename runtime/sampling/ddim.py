@@ -25,6 +25,7 @@ def ddim(options: Mapping[str, Any], run: Run) -> Table:
         raise SamplerError(f"num_inference_steps={steps} is too many; the schedule has {count} training timesteps")
     timesteps = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
     require_trained(timesteps, steps, count)
+    timesteps = timesteps[run.skipped :]
     final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
     start = np.array([schedule.at(t % count) for t in timesteps])  # -1, which trailing may give, is the last by index
     end = np.array([schedule.at(t - count // steps, final=final) for t in timesteps])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,16 @@ def pndm(options: Mapping[str, Any], run: Run) -> Table:
 
     Order 2, as the paper says: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
     As in diffusers, a step is num_train_timesteps // steps long whatever the spacing, and v predictions are combined
-    before they become eps, although those of different timesteps differ where eps would agree.
+    before they become eps, although those of different timesteps differ where eps would agree. As there too, a run
+    that begins in the middle counts its calls from 0: the second timestep that is left counts as the one called twice,
+    and with Runge-Kutta the first calls start at the timesteps of the whole run's.
     """
     schedule, steps = training_schedule(options), run.steps
     count = len(schedule)
     grid = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
     require_decreasing(grid, "timesteps", steps, count)
     require_trained(grid, steps, count)
-    build = _plms if options["skip_prk_steps"] else _prk
-    rows = build([int(t) for t in grid], count // steps)
+    rows = _rows([int(t) for t in grid], count // steps, options["skip_prk_steps"], run.skipped)
 
     final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
     basis: Prediction = options["prediction_type"]
@@ -77,42 +79,37 @@ def pndm(options: Mapping[str, Any], run: Run) -> Table:
     )
 
 
-def _plms(grid: list[int], stride: int) -> list[_Row]:
-    """The second timestep is called twice: Euler there, then again from the start with the mean of both."""
-    rows = [_Row(grid[0], grid[0], grid[0] - stride, {0: 1.0})]
-    if len(grid) == 1:
-        return rows
-    rows.append(_Row(grid[1], grid[1] + stride, grid[1], {0: 0.5, 1: 0.5}, again=True))
-    remembered = [0]  # the second call's prediction is not remembered
-    return rows + _multistep(grid[1:], stride, remembered, first_call=2)
+def _rows(grid: list[int], stride: int, skip_prk_steps: bool, skipped: int) -> list[_Row]:
+    """The calls that are left once `skipped` of all are left out, counted from 0 again, as diffusers counts them."""
+    runge_kutta = [] if skip_prk_steps else _runge_kutta_calls(grid, stride // 2)
+    again = grid[:2] + grid[1:]  # PLMS calls the second timestep twice
+    calls = again if skip_prk_steps else runge_kutta + grid[_RUNGE_KUTTA_STEPS:]
+    rows: list[_Row] = []
+    remembered: list[int] = []  # calls whose predictions count as the steps before
+    for call, timestep in enumerate(calls[skipped:]):
+        if call < len(runge_kutta):
+            stage = call % 4
+            if stage == 0:
+                remembered.append(call)
+            used = range(call - 3, call + 1) if stage == 3 else [call]
+            weights = dict(zip(used, _RUNGE_KUTTA[stage], strict=True))
+            end = timestep - (0 if stage % 2 else stride // 2)
+            rows.append(_Row(timestep, runge_kutta[call - stage], end, weights, again=stage > 0))
+        elif call == 1:  # Euler there, now again from the start with the mean of both
+            rows.append(_Row(timestep, timestep + stride, timestep, {0: 0.5, 1: 0.5}, again=True))
+        else:
+            remembered = [*remembered[-3:], call]
+            weights = dict(zip(reversed(remembered), _MULTISTEP[len(remembered)], strict=True))
+            rows.append(_Row(timestep, timestep, timestep - stride, weights))
+    return rows
 
 
-def _prk(grid: list[int], stride: int) -> list[_Row]:
-    """Three steps of four calls each, then PLMS, which begins by calling the fourth timestep again."""
+def _runge_kutta_calls(grid: list[int], half: int) -> list[int]:
+    """Timesteps of three steps of four calls each; PLMS then begins by calling the fourth timestep again."""
     if len(grid) < _RUNGE_KUTTA_STEPS + 1:
         raise SamplerError(f"num_inference_steps={len(grid)} is too few with skip_prk_steps false; allowed: 4 and more")
-    half = stride // 2
-    rows: list[_Row] = []
-    for step in range(_RUNGE_KUTTA_STEPS):
-        start, middle, end = grid[step], grid[step + 1] + half, grid[step + 1]
-        calls = [(start, start - half), (middle, middle), (middle, middle - half), (end, end)]
-        for stage, (fed, landing) in enumerate(calls):
-            first = 4 * step + (0 if stage == 3 else stage)
-            weights = {first + k: weight for k, weight in enumerate(_RUNGE_KUTTA[stage])}
-            rows.append(_Row(fed, start, landing, weights, again=stage > 0))
-    remembered = [4 * step for step in range(_RUNGE_KUTTA_STEPS)]
-    return rows + _multistep(grid[_RUNGE_KUTTA_STEPS:], stride, remembered, first_call=len(rows))
-
-
-def _multistep(grid: list[int], stride: int, remembered: list[int], first_call: int) -> list[_Row]:
-    """One call a timestep; `remembered` are the calls whose predictions count as the steps before."""
-    rows = []
-    calls = list(remembered)
-    for call, timestep in enumerate(grid, start=first_call):
-        calls = [*calls[-3:], call]
-        weights = _MULTISTEP[len(calls)]
-        rows.append(_Row(timestep, timestep, timestep - stride, dict(zip(reversed(calls), weights, strict=True))))
-    return rows
+    steps = pairwise(grid[: _RUNGE_KUTTA_STEPS + 1])
+    return [call for start, end in steps for call in (start, end + half, end + half, end)]
 
 
 SCHEDULERS = (

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, nearest
-from . import ddim, dpm_multistep, euler, pndm
+from . import ddim, dpm_multistep, euler, lms, pndm, two_stage
 from .scheduler import Scheduler
 
 SCHEDULERS: tuple[Scheduler, ...] = (
     *ddim.SCHEDULERS,
     *pndm.SCHEDULERS,
     *euler.SCHEDULERS,
+    *two_stage.SCHEDULERS,
+    *lms.SCHEDULERS,
     *dpm_multistep.SCHEDULERS,
 )
 

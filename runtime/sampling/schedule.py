@@ -91,9 +91,16 @@ def _betas(options: Mapping[str, Any]) -> np.ndarray:
             return _linspace(start, end, count)
         case "scaled_linear":
             return _linspace(start**0.5, end**0.5, count) ** 2
+        case "exp":
+            return _of_cumulative(np.exp(-12.0 * np.arange(count + 1) / count))
         case _:
-            bar = np.cos((np.arange(count + 1) / count + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * np.pi / 2) ** 2
-            return np.minimum(1 - bar[1:] / bar[:-1], _MAX_BETA).astype(np.float32)
+            angle = (np.arange(count + 1) / count + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * np.pi / 2
+            return _of_cumulative(np.cos(angle) ** 2)
+
+
+def _of_cumulative(squares: np.ndarray) -> np.ndarray:
+    """beta from alpha_t^2 at timesteps 0, 1, ... count, float64."""
+    return np.minimum(1 - squares[1:] / squares[:-1], _MAX_BETA).astype(np.float32)
 
 
 def _zero_terminal_snr(betas: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, SCHEDULERS
 
 CLASS_NAMES = [scheduler.class_name for scheduler in SCHEDULERS]
-SHORT_NAMES = ["ddim", "pndm", "euler", "dpmpp_2m"]
+SHORT_NAMES = [name for scheduler in SCHEDULERS for name in scheduler.short_names]
 SD15 = {
     "_class_name": "PNDMScheduler",
     "_diffusers_version": "0.6.0",
@@ -109,8 +109,8 @@ def test_steps_keep_their_arrays_and_the_network_may_reuse_its_own(name: str) ->
 
     sampler = Sampler.from_config(with_scheduler(SD15 | {"prediction_type": "v_prediction"}, name), 6)
     noise = unit_noise()
-    kept = [(step, step.latents.copy(), step.denoised.copy()) for step in denoise(reusing, noise, sampler)]
-    for (step, latents, denoised), fresh in zip(kept, denoise(network, noise, sampler), strict=True):
+    kept = [(step, step.latents.copy(), step.denoised.copy()) for step in denoise(reusing, noise, sampler, drawing(4))]
+    for (step, latents, denoised), fresh in zip(kept, denoise(network, noise, sampler, drawing(4)), strict=True):
         np.testing.assert_array_equal(step.latents, latents)
         np.testing.assert_array_equal(step.denoised, denoised)
         np.testing.assert_array_equal(fresh.latents, latents)
@@ -239,7 +239,11 @@ def test_values_that_were_only_defaults_are_dropped() -> None:
         ({"timestep_spacing": "karras"}, "allowed: leading, linspace, trailing"),
         ({"steps_offset": -1}, "steps_offset=-1 is not supported; allowed: whole numbers from 0"),
         ({"skip_prk_steps": 1}, "skip_prk_steps=1 is not supported; allowed: true, false"),
-        ({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": True}, "use_beta_sigmas=true is not supported"),
+        (
+            {"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": True, "use_karras_sigmas": True},
+            "use_karras_sigmas and use_beta_sigmas exclude each other",
+        ),
+        ({"_class_name": "EulerAncestralDiscreteScheduler", "prediction_type": "sample"}, 'prediction_type="sample"'),
         ({"_class_name": "EulerDiscreteScheduler", "sigma_min": -1}, "sigma_min=-1 is not supported"),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas=true"),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_dynamic_shifting": True}, "use_dynamic_shifting=true"),
