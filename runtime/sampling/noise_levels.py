@@ -46,9 +46,7 @@ def noise_levels(options: Mapping[str, Any], run: Run) -> tuple[Schedule, np.nda
     else:
         levels = exponential(trained[-1], trained[0], run.steps + 1)
     if shape:
-        largest = levels[0] if options.get("sigma_max") is None else options["sigma_max"]
-        smallest = levels[-1] if options.get("sigma_min") is None else options["sigma_min"]
-        levels = _SHAPES[shape](float(largest), float(smallest), run.steps)
+        levels = reshaped(options, levels, run.steps)
         require_decreasing(levels, "noise levels", run.steps, count)
         timesteps = schedule.timesteps_of(levels)
     return schedule, as_float32(timesteps), as_float32(np.append(levels, 0.0))
@@ -60,6 +58,18 @@ def level_shape(options: Mapping[str, Any]) -> str | None:
     if len(given) > 1:
         raise SamplerError(f"{' and '.join(given)} exclude each other; allowed: one of them")
     return given[0] if given else None
+
+
+def reshaped(options: Mapping[str, Any], levels: np.ndarray, steps: int) -> np.ndarray:
+    """Levels [steps] of that shape from the first to the last of `levels`, or from sigma_max to sigma_min."""
+    shape = level_shape(options)
+    if shape is None:
+        return levels
+    largest = levels[0] if options.get("sigma_max") is None else options["sigma_max"]
+    smallest = levels[-1] if options.get("sigma_min") is None else options["sigma_min"]
+    if smallest <= 0:
+        raise SamplerError(f"{shape} needs a smallest sigma above 0")
+    return _SHAPES[shape](float(largest), float(smallest), steps)
 
 
 def given_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:

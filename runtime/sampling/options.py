@@ -46,6 +46,11 @@ def number(default: float, *, least: float = -math.inf, most: float = math.inf, 
     return Option(default, lambda given: _number(given, least, most, infinite), f"numbers{bound}")
 
 
+def positive(default: float) -> Option:
+    """A number above 0."""
+    return Option(default, lambda given: _optional_positive(_number(given)), "positive numbers")
+
+
 def optional_number() -> Option:
     """A positive number, or null for the schedule's own."""
     return Option(None, _optional_positive, "null, a positive number")
@@ -68,9 +73,9 @@ def only(value: Any, *others: Any) -> Option:
     return Option(value, lambda given: _one_of(given, allowed), ", ".join(_spell(each) for each in allowed))
 
 
-def unused() -> Option:
-    """An option that changes nothing here, whatever its value, because the one it depends on is refused."""
-    return Option(None, lambda given: given, "anything")
+def unused(default: Any = None) -> Option:
+    """An option that changes nothing here, whatever its value."""
+    return Option(default, lambda given: given, "anything")
 
 
 def read(class_name: str, options: Mapping[str, Option], foreign: frozenset[str], config: Mapping[str, Any]) -> dict:

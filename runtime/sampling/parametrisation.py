@@ -6,6 +6,7 @@ With x = alpha x0 + sigma eps as the network is fed it:
     sample           x0
     v_prediction     alpha eps - sigma x0 (Salimans and Ho 2022, section 4)
     flow_prediction  eps - x0, the velocity of rectified flow (Liu, Gong and Liu 2023, eq. 1, back in time)
+    reversed_flow    x0 - eps
     edm              F of  x0 = c_skip x / c_in + c_out F  (Karras et al. 2022, table 1), where alpha is c_in
     edm_v            -F
 """
@@ -15,7 +16,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction", "edm", "edm_v"]
+Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction", "reversed_flow", "edm", "edm_v"]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 Limit = Callable[[np.ndarray], np.ndarray]
@@ -32,6 +33,8 @@ def components(prediction: Prediction, alpha: float, sigma: float) -> tuple[floa
             return -sigma, alpha
         case "flow_prediction":
             return -1.0, 1.0
+        case "reversed_flow":
+            return 1.0, -1.0
         case "edm":
             of_x0, of_eps = components("edm_v", alpha, sigma)
             return -of_x0, -of_eps

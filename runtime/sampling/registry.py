@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, nearest
-from . import ddim, dpm_multistep, euler, lms, pndm, two_stage
+from . import ddim, dpm_multistep, edm, euler, flow_match, lms, pndm, two_stage
 from .scheduler import Scheduler
 
 SCHEDULERS: tuple[Scheduler, ...] = (
@@ -13,6 +13,8 @@ SCHEDULERS: tuple[Scheduler, ...] = (
     *euler.SCHEDULERS,
     *two_stage.SCHEDULERS,
     *lms.SCHEDULERS,
+    *edm.SCHEDULERS,
+    *flow_match.SCHEDULERS,
     *dpm_multistep.SCHEDULERS,
 )
 

@@ -1,7 +1,8 @@
 """What a scheduler of diffusers is here: a function that makes a table, and the options that it takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,7 @@ class Scheduler:
         paper: authors, year, title, arXiv number.
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
         ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
-        renamed: what the network predicts where diffusers' class means something else by a prediction_type, or has
-            no such option (None).
+        predicts: what the network predicts, by the options: `prediction_type`, where that says it.
     """
 
     class_name: str
@@ -71,12 +71,7 @@ class Scheduler:
     paper: str
     takes: frozenset[str] = frozenset()
     ends_sigmas: bool = False
-    renamed: Mapping[str | None, Prediction] = field(default_factory=dict)
-
-    def prediction(self, options: Mapping[str, Any]) -> Prediction:
-        """What the network predicts."""
-        named: Any = options.get("prediction_type")
-        return self.renamed.get(named, named)
+    predicts: Callable[[Mapping[str, Any]], Prediction] = itemgetter("prediction_type")
 
 
 SPACINGS = ("leading", "linspace", "trailing")

@@ -116,12 +116,12 @@ def single_step(
     noise: np.ndarray | None = None,
     initial_scale: float = 1.0,
     keep_noise: bool = False,
+    basis: Prediction = "sample",
 ) -> Table:
     """The table of a method that remembers nothing.
 
     Row i goes from start[i] to end[i], each (alpha, sigma); kept[i] of that is carried over, the rest is new noise.
     """
-    basis: Prediction = "sample"
     rows = [transport(basis, (s[0], s[1]), (k[0], k[1])) for s, k in zip(start, kept, strict=True)]
     return Table(
         basis=basis,
