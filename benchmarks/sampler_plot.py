@@ -25,6 +25,7 @@ _CELL_WIDTH, _LEFT, _RIGHT = 3.3, 0.85, 0.15
 _TITLE, _LEVELS, _GAP, _LINE, _BELOW = 0.5, 1.1, 0.08, 0.16, 0.3
 _HEAD, _BAR = 0.65, 0.75
 _COLOURS, _LARGEST, _LINEAR = "RdBu_r", 10.0, 0.03  # coefficients: up to 10 either way, linear below 0.03
+_BASES = {"sample": "x0", "epsilon": "eps", "v_prediction": "v"}  # what a table's m is
 _CAPTION = (
     f"The network calls of {STEPS} steps: noise level and coefficients",
     "x: latents as the network is fed them; s: the same, corrected; m: its predictions, the newest first; z: noise",
@@ -112,7 +113,8 @@ def _draw_levels(axes: Axes, name: str, sampler: Sampler) -> None:
     axes.grid(axis="y", linewidth=0.3)
     axes.set_ylabel("sigma / alpha", fontsize=7)
     axes.text(0, 1.17, name, transform=axes.transAxes, fontsize=9, weight="bold")
-    axes.text(0, 1.04, f"{sampler.name}, order {sampler.order}", transform=axes.transAxes, fontsize=6.5)
+    about = f"{sampler.name}, order {sampler.order}, in {_BASES.get(sampler.table.basis, sampler.table.basis)}"
+    axes.text(0, 1.04, about, transform=axes.transAxes, fontsize=6.5)
 
 
 def _draw_coefficients(axes: Axes, labels: list[str], values: np.ndarray, norm: SymLogNorm) -> None:

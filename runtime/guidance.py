@@ -70,8 +70,10 @@ class Guidance:
         """The scale of every network call, float64 [calls]: 1 where the interval leaves guidance out.
 
         Raises:
-            ArgumentError: scales were given for another number of calls.
+            ArgumentError: scales for another number of calls; a projection where the output says nothing about x0.
         """
+        if self.projection is not None:
+            _to_x0(sampler)
         scales = np.asarray(self.scale, np.float64)
         if scales.ndim and len(scales) != len(sampler):
             raise ArgumentError(
@@ -103,7 +105,7 @@ def guided(
         network once: at batch 2n, or at batch n where there is no guidance.
 
     Raises:
-        ArgumentError: as `Guidance.scales`; or a projection where the output says nothing about x0.
+        ArgumentError: see `Guidance.scales`.
     """
     scales = guidance.scales(sampler)
     project = None if guidance.projection is None else projected(Projection(*guidance.projection), sampler)
@@ -148,18 +150,8 @@ def projected(
     Returns:
         (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
         differences of raw outputs. What the paper does, it does to x0.
-
-    Raises:
-        ArgumentError: the output of some call says nothing about x0.
     """
-    levels = zip(sampler.alphas.tolist(), sampler.sigmas.tolist(), strict=True)
-    to_x0 = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])
-    if not (np.isfinite(to_x0).all() and to_x0[:, 1].all()):
-        raise ArgumentError(
-            f"guidance_projection: prediction_type={sampler.prediction} says nothing about x0 at one end of this "
-            "schedule; leave it out"
-        )
-    to_x0 = to_x0.astype(np.float32)
+    to_x0 = _to_x0(sampler)
     average = np.zeros((), np.float32)
 
     def project(call: int, latents: np.ndarray, positive: np.ndarray, update: np.ndarray) -> np.ndarray:
@@ -181,6 +173,18 @@ def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshol
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     parallel = (rows * direction).sum(axis=1, keepdims=True) * direction
     return (rows + (eta - 1) * parallel).reshape(update.shape).astype(np.float32)
+
+
+def _to_x0(sampler: Sampler) -> np.ndarray:
+    """(p, q) with  x0 = p x + q output  for every call, float32 [calls, 2]."""
+    levels = zip(sampler.alphas.tolist(), sampler.sigmas.tolist(), strict=True)
+    pairs = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])
+    if not (np.isfinite(pairs).all() and pairs[:, 1].all()):
+        raise ArgumentError(
+            f"guidance_projection: prediction_type={sampler.prediction} says nothing about x0 at one end of this "
+            "schedule; leave it out"
+        )
+    return pairs.astype(np.float32)
 
 
 def _listed(value: Any) -> bool:

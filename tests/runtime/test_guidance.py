@@ -184,7 +184,7 @@ def test_a_projection_needs_an_output_that_says_something_about_x0() -> None:
     """Clipped, epsilon is allowed from pure noise; but no difference of two x0 comes out of it."""
     own = sampler(clip_sample=True, rescale_betas_zero_snr=True, timestep_spacing="trailing", steps_offset=0)
     with pytest.raises(ArgumentError, match="says nothing about x0"):
-        predictions(Guidance(projection=Projection()), own)
+        Guidance(projection=Projection()).scales(own)
 
 
 # Through the pipeline and the command line, with the tiny package
