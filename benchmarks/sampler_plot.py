@@ -25,12 +25,12 @@ _CELL_WIDTH, _LEFT, _RIGHT = 3.3, 0.85, 0.15
 _TITLE, _LEVELS, _GAP, _LINE, _BELOW = 0.5, 1.1, 0.08, 0.16, 0.3
 _HEAD, _BAR = 0.65, 0.75
 _COLOURS, _LARGEST, _LINEAR = "RdBu_r", 10.0, 0.03  # coefficients: up to 10 either way, linear below 0.03
-_BASES = {"sample": "x0", "epsilon": "eps", "v_prediction": "v"}  # what a table's m is
+_BASES = {"sample": "x0", "epsilon": "eps", "v_prediction": "v", "flow_prediction": "velocity"}  # what a table's m is
 _CAPTION = (
     f"The network calls of {STEPS} steps: noise level and coefficients",
     "x: latents as the network is fed them; s: the same, corrected; m: its predictions, the newest first; z: noise",
 )
-_RANGE = (3e-3, 3e2)  # of sigma / alpha; what is beyond is marked at the edge
+_RANGE = (5e-4, 5e2)  # of sigma / alpha; what is beyond is marked at the edge
 
 
 def save(names: Sequence[str], path: Path) -> None:
@@ -101,12 +101,12 @@ def _draw_levels(axes: Axes, name: str, sampler: Sampler) -> None:
     shown = np.clip(levels, *_RANGE)
     calls = np.arange(len(levels))
     axes.plot(calls, shown, "-o", color="#4c78a8", markersize=2.5, linewidth=0.8)
-    beyond = shown != levels
-    axes.plot(calls[beyond], shown[beyond], "^", color="#e45756", markersize=5, clip_on=False)
+    for beyond, marker in ((levels > shown, "^"), (levels < shown, "v")):
+        axes.plot(calls[beyond], shown[beyond], marker, color="#e45756", markersize=5, clip_on=False)
     axes.set_yscale("log")
     axes.set_ylim(*_RANGE)
     axes.set_xlim(-0.5, len(levels) - 0.5)
-    axes.set_yticks([0.01, 0.1, 1, 10, 100], labels=["0.01", "0.1", "1", "10", "100"])
+    axes.set_yticks([0.001, 0.01, 0.1, 1, 10, 100], labels=["0.001", "0.01", "0.1", "1", "10", "100"])
     axes.tick_params(labelsize=7, length=2)
     axes.tick_params(axis="x", labelbottom=False)
     axes.tick_params(axis="y", which="minor", length=0)

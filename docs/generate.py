@@ -15,6 +15,33 @@ DOCS = Path(__file__).parent
 TARGET = DOCS / "cli.md"
 SCHEDULERS, PLOT = DOCS / "schedulers.md", DOCS / "schedulers.png"
 
+_SCHEDULERS = """\
+# Schedulers
+
+Each is a table of coefficients, worked out before the loop starts, and gives the latents that diffusers' gives. It goes
+by diffusers' class name, as in `scheduler_config.json`, or by a short name. What follows is what `triptych schedulers`
+prints: diffusers' defaults, but for the options that a short name stands for.
+
+{table}
+
+*takes* is what a run may say beside the configuration: `eta`; a grid of its own as `timesteps` or `sigmas`, a list or a
+name of Align Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas); and `mu`, the shift of a schedule with
+`use_dynamic_shifting`.
+
+![Noise levels and coefficients of every scheduler]({plot})
+
+`triptych schedulers NAMES --plot FILE` draws some of them. How a row of coefficients is applied is said in
+[table.py](../runtime/sampling/table.py).
+
+## Papers
+
+{papers}
+
+## Not here, and why
+
+{refused}
+"""
+
 
 def text() -> str:
     """The page of the command line, from the commands themselves."""
@@ -32,33 +59,11 @@ def schedulers() -> str:
     head, *rows = listing.rows(descriptions)
     papers = [(f"`{name}`", _linked(paper)) for name, paper in listing.papers(descriptions).items()]
     refused = [(f"`{name}`", reason) for name, reason in sorted(UNSUPPORTED.items())]
-    return "\n".join(
-        [
-            "# Schedulers",
-            "",
-            "Each is a table of coefficients, worked out before the loop starts, and gives the latents that diffusers'",
-            "gives. It goes by diffusers' class name, as in `scheduler_config.json`, or by a short name. What follows is",
-            "what `triptych schedulers` prints: diffusers' defaults, but for the options that a short name stands for.",
-            "",
-            *_table(head, [(f"`{name}`", f"`{class_name}`", *rest) for name, class_name, *rest in rows]),
-            "",
-            "*takes* is what a run may say beside the configuration: `eta`, and a grid of its own as `timesteps` or",
-            "`sigmas`, a list or a name of Align Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas).",
-            "",
-            f"![Noise levels and coefficients of every scheduler]({PLOT.name})",
-            "",
-            "`triptych schedulers NAMES --plot FILE` draws some of them. How a row of coefficients is applied says",
-            "[table.py](../runtime/sampling/table.py).",
-            "",
-            "## Papers",
-            "",
-            *_table(("class", "paper"), papers),
-            "",
-            "## Not here, and why",
-            "",
-            *_table(("class", "reason"), refused),
-            "",
-        ]
+    return _SCHEDULERS.format(
+        table="\n".join(_table(head, [(f"`{name}`", f"`{kind}`", *rest) for name, kind, *rest in rows])),
+        plot=PLOT.name,
+        papers="\n".join(_table(("class", "paper"), papers)),
+        refused="\n".join(_table(("class", "reason"), refused)),
     )
 
 
