@@ -1,6 +1,5 @@
 """Text to image: encode, denoise, decode. It reads top to bottom, and each phase can be used alone."""
 
-import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 
 from .arguments import check_latents, check_size, one_each, seeds_from
 from .device import Device, Provider, open_device
-from .errors import Cancelled, NumericalError, PackageError
+from .errors import Cancelled, NumericalError
 from .families import family_of
 from .guidance import Guidance, guided
 from .image import to_image, to_pixels
@@ -20,15 +19,14 @@ from .noise import noise_source
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
-from .settings import Settings
+from .settings import Settings, own_version, plain
+from .shapes import SCALING_FACTOR, VAE_BLOCKS, check_widths, latent_shape
 from .text import ClipTokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 DECODER = "vae_decoder"
-# What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
-_DEFAULTS: dict[str, Any] = {"scaling_factor": 0.18215, "vae_blocks": 4, "sample_size": 64}
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,11 @@ class TextToImage:
             for name in (*self.family.text_encoders, self.family.generator, DECODER)
         }
         network = self._graphs[self.family.generator]
-        _check_widths(self._graphs[self.family.text_encoders[0]], network, self.family.conditioning)
+        check_widths(self._graphs[self.family.text_encoders[0]], network, self.family.conditioning)
         vae, generator = package.config(DECODER), package.config(self.family.generator)
-        self.scaling_factor = float(vae.get("scaling_factor", _DEFAULTS["scaling_factor"]))
-        self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(_DEFAULTS["vae_blocks"]))) - 1)
-        self.latent_channels, self.latent_size = _latent_shape(network, generator)
+        self.scaling_factor = float(vae.get("scaling_factor", SCALING_FACTOR))
+        self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(VAE_BLOCKS))) - 1)
+        self.latent_channels, self.latent_size = latent_shape(network, generator)
 
     @classmethod
     def load(
@@ -249,13 +247,13 @@ class TextToImage:
                 prompt=text,
                 negative_prompt=avoided,
                 num_inference_steps=num_inference_steps if timesteps is None and sigmas is None else len(sampler),
-                guidance_scale=_plain(guidance_scale),
+                guidance_scale=plain(guidance_scale),
                 guidance_rescale=float(guidance_rescale),
-                guidance_interval=_plain(guidance_interval),
-                guidance_projection=_plain(guidance_projection),
+                guidance_interval=plain(guidance_interval),
+                guidance_projection=plain(guidance_projection),
                 eta=float(eta),
-                timesteps=_plain(timesteps),
-                sigmas=_plain(sigmas),
+                timesteps=plain(timesteps),
+                sigmas=plain(sigmas),
                 seed=image_seed,
                 width=latent_width * self.vae_scale_factor,
                 height=latent_height * self.vae_scale_factor,
@@ -264,7 +262,7 @@ class TextToImage:
                 model=self.package.path.resolve().name,
                 model_hash=self.package.fingerprint,
                 precision=str((self.package.manifest or {}).get("precision", "unknown")),
-                version=_version(),
+                version=own_version(),
             )
             for text, avoided, image_seed in zip(prompts, negatives, seeds, strict=True)
         ]
@@ -287,46 +285,6 @@ class TextToImage:
         return (
             check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),
             check_size("width", width, own_width, factor, static=isinstance(axes[1], int)),
-        )
-
-
-@functools.cache
-def _version() -> str:
-    from importlib.metadata import version  # slow to import
-
-    return version("triptych")
-
-
-def _plain(value: Any) -> Any:
-    """A number or a list of numbers as JSON has them; a name or None as it is."""
-    if value is None or isinstance(value, str):
-        return value
-    return np.asarray(value, np.float64).tolist()
-
-
-def _latent_shape(network: Graph, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
-    """Channels and own (height, width) of the latents, from the graph where it is fixed, else from its config."""
-    _, channels, *axes = network.inputs["sample"].shape
-    if not isinstance(channels, int):  # older exporters left this axis open, too
-        channels = int(config.get("in_channels", 4))
-    own = config.get("sample_size", _DEFAULTS["sample_size"])
-    sizes = own if isinstance(own, list) else [own, own]
-    height, width = (axis if isinstance(axis, int) else int(size) for axis, size in zip(axes, sizes, strict=True))
-    return channels, (height, width)
-
-
-def _check_widths(encoder: Graph, network: Graph, conditioning: str) -> None:
-    if conditioning not in encoder.outputs:
-        raise PackageError(f"{encoder.name} has no output {conditioning}; it has: {', '.join(encoder.outputs)}")
-    for name in ("sample", "timestep", "encoder_hidden_states"):
-        if name not in network.inputs:
-            raise PackageError(f"{network.name} has no input {name}; it has: {', '.join(network.inputs)}")
-    given = encoder.outputs[conditioning].shape[-1]
-    wanted = network.inputs["encoder_hidden_states"].shape[-1]
-    if isinstance(given, int) and isinstance(wanted, int) and given != wanted:
-        raise PackageError(
-            f"{encoder.name} gives embeddings of width {given} but {network.name} takes {wanted}: "
-            "they are not of the same model"
         )
 
 

@@ -1,9 +1,12 @@
 """The settings of one picture, as they travel in its PNG."""
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .errors import ArgumentError
 
@@ -78,3 +81,16 @@ class Settings:
         }
         lines.append(", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None))
         return "\n".join(lines)
+
+
+def plain(value: Any) -> Any:
+    """A number or a sequence of numbers as JSON has them; a name or None as it is."""
+    return value if value is None or isinstance(value, str) else np.asarray(value, np.float64).tolist()
+
+
+@functools.cache
+def own_version() -> str:
+    """Triptych's version."""
+    from importlib.metadata import version  # slow to import
+
+    return version("triptych")
