@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SamplerError
+from .grids import shifted
 from .noise_levels import as_float32, reshaped
 from .options import Option, choice, flag, optional_number, positive, unused, whole
 from .parametrisation import Prediction
@@ -48,7 +49,7 @@ def flow_heun(options: Mapping[str, Any], run: Run) -> Table:
     As in diffusers, `shift` applies twice to the smallest sigma.
     """
     count = options["num_train_timesteps"]
-    sigmas = as_float32(np.append(_shifted(_even(options, run.steps), options["shift"]), 0.0))[_skipped(run) :]
+    sigmas = as_float32(np.append(shifted(_even(options, run.steps), options["shift"]), 0.0))[_skipped(run) :]
     positions = np.stack([1 - sigmas, sigmas], axis=1)
     timesteps = as_float32(sigmas[:-1] * count)
     return two_stage(
@@ -80,9 +81,9 @@ def _grid(options: Mapping[str, Any], run: Run) -> tuple[np.ndarray, np.ndarray]
         if not (exponential or run.mu > 0) or run.mu > _LARGEST_MU:
             bound = f"numbers to {_LARGEST_MU}" if exponential else f"above 0, to {_LARGEST_MU}"
             raise SamplerError(f"mu={run.mu:g} is out of range; allowed: {bound}")
-        sigmas = _shifted(sigmas, exp(run.mu) if exponential else run.mu)
+        sigmas = shifted(sigmas, exp(run.mu) if exponential else run.mu)
     else:
-        sigmas = _shifted(sigmas, options["shift"])
+        sigmas = shifted(sigmas, options["shift"])
     if options["shift_terminal"]:
         if sigmas[-1] >= 1:
             raise SamplerError("shift_terminal says where the last sigma is; a run of one step, at 1, has no other")
@@ -100,13 +101,8 @@ def _even(options: Mapping[str, Any], steps: int) -> np.ndarray:
     """Even sigmas from 1 down to that of timestep 1, which is a shifted one unless shifts are dynamic."""
     smallest = 1 / options["num_train_timesteps"]
     if not options.get("use_dynamic_shifting"):
-        smallest = float(_shifted(np.array(smallest), options["shift"]))
+        smallest = float(shifted(np.array(smallest), options["shift"]))
     return np.linspace(1.0, smallest, steps)
-
-
-def _shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
-    """Esser et al. 2024, eq. 23: more of the steps at high noise, for larger pictures."""
-    return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
 def _skipped(run: Run) -> int:
