@@ -8,36 +8,16 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
+from .cli_values import Numbers, load_options, size_of
 from .errors import ArgumentError, TriptychError
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
-
-
-class _Numbers(click.ParamType):
-    """Numbers with commas between them, as a list; only one is itself where `single`, text a name where `names`."""
-
-    name = "numbers"
-
-    def __init__(self, *, single: bool = False, names: bool = False) -> None:
-        self.single, self.names = single, names
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):  # a default
-            return value
-        try:
-            numbers = [float(part) for part in value.split(",")]
-        except ValueError:
-            if self.names and "," not in value:
-                return value
-            self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
-        return numbers[0] if self.single and len(numbers) == 1 else numbers
-
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
@@ -90,7 +70,7 @@ def export(
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    width, height = (0, 0) if static is None else _size(static)
+    width, height = (0, 0) if static is None else size_of(static)
     shape = None if static is None else (batch, height, width)
     print(run(source, package, precision=precision, static=shape, force=force, revision=revision, report=_say))
 
@@ -100,7 +80,7 @@ def export(
 @click.option("--steps", default=50, show_default=True, help="Steps of the scheduler.")
 @click.option(
     "--guidance",
-    type=_Numbers(single=True),
+    type=Numbers(single=True),
     metavar="SCALE",
     default=7.5,
     show_default=True,
@@ -108,7 +88,7 @@ def export(
 )
 @click.option(
     "--guidance-interval",
-    type=_Numbers(),
+    type=Numbers(),
     metavar="LOW,HIGH",
     help="Guide only where sigma is between them, such as 0.28,5.42; elsewhere a call costs half.",
 )
@@ -120,9 +100,9 @@ def export(
 @click.option("--scheduler", help="In place of the package's own, by name: see `triptych schedulers`.")
 @click.option("--eta", default=0.0, show_default=True, help="New noise, for schedulers that take it; from 0 to 1.")
 @click.option(
-    "--timesteps", type=_Numbers(names=True), metavar="LIST", help="In place of --steps, or ays_sd15, ays_sdxl."
+    "--timesteps", type=Numbers(names=True), metavar="LIST", help="In place of --steps, or ays_sd15, ays_sdxl."
 )
-@click.option("--sigmas", type=_Numbers(names=True), metavar="LIST", help="Likewise as noise levels, or ays_svd too.")
+@click.option("--sigmas", type=Numbers(names=True), metavar="LIST", help="Likewise as noise levels, or ays_svd too.")
 @_WIDTH
 @_HEIGHT
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
@@ -177,7 +157,7 @@ def generate(
         "sigmas": sigmas,
         "noise": noise,
     }
-    load = _load_options(device, session_option, provider_option)
+    load = load_options(device, session_option, provider_option)
     for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
         print(path)
 
@@ -206,7 +186,7 @@ def bench(
         from triptych.benchmarks.bench import bench as run
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
-    load = _load_options(device, session_option, provider_option)
+    load = load_options(device, session_option, provider_option)
     run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=_say)
 
 
@@ -297,33 +277,6 @@ def _package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Pat
     if package == DEFAULT_PACKAGE and not package.is_dir():
         raise ArgumentError(f"no package given, and there is no {DEFAULT_PACKAGE}: triptych generate PACKAGE PROMPT...")
     return package, prompts
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ArgumentError(f"--static {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
-    return int(width), int(height)
-
-
-def _load_options(device: str, session: tuple[str, ...], provider: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments of `TextToImage.load`."""
-    return {"device": _device(device), "session_options": _pairs(session), "provider_options": _pairs(provider)}
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not (key and equals):
-            raise ArgumentError(f"option {option!r}: give KEY=VALUE")
-        pairs[key] = value
-    return pairs
-
-
-def _device(name: str) -> str | list[str]:
-    """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
-    return name.split(",") if "Execution" in name else name
 
 
 def _say(line: str) -> None:

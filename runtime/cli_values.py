@@ -1,0 +1,64 @@
+"""What is written on the command line, as values of Python."""
+
+from typing import Any
+
+import click
+
+from .errors import ArgumentError
+
+
+class Numbers(click.ParamType):
+    """Numbers with commas between them, as a list; only one is itself where `single`, text a name where `names`."""
+
+    name = "numbers"
+
+    def __init__(self, *, single: bool = False, names: bool = False) -> None:
+        self.single, self.names = single, names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of an option, as click asks for it."""
+        if not isinstance(value, str):  # a default
+            return value
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            if self.names and "," not in value:
+                return value
+            self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
+        return numbers[0] if self.single and len(numbers) == 1 else numbers
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Width and height of --static, in pixels.
+
+    Raises:
+        ArgumentError: it is no WIDTHxHEIGHT.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ArgumentError(f"--static {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
+    return int(width), int(height)
+
+
+def load_options(device: str, session: tuple[str, ...], provider: tuple[str, ...]) -> dict[str, Any]:
+    """Arguments of `TextToImage.load`.
+
+    Raises:
+        ArgumentError: an option that is no KEY=VALUE.
+    """
+    return {"device": _device(device), "session_options": _pairs(session), "provider_options": _pairs(provider)}
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not (key and equals):
+            raise ArgumentError(f"option {option!r}: give KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _device(name: str) -> str | list[str]:
+    """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
+    return name.split(",") if "Execution" in name else name
