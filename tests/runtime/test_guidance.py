@@ -260,6 +260,18 @@ def test_a_negative_prompt_that_is_never_used_is_not_encoded(pipe: TextToImage, 
     assert encoded(guidance_scale=[1.0, 1.5]) == 2
 
 
+def test_a_guided_picture_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
+    arguments: dict[str, Any] = {
+        "num_inference_steps": 4,
+        "scheduler": "euler",
+        "guidance_rescale": 0.7,
+        "guidance_interval": (0.28, 20),
+        "guidance_projection": Projection(0.2, 9.0),
+    }
+    batch = pipe(["a", "b", "c"], seed=5, **arguments)
+    np.testing.assert_array_equal(pipe("b", seed=6, **arguments).latents[0], batch.latents[1])
+
+
 def test_a_graph_of_fixed_batch_takes_an_interval_too(static_package: Path) -> None:
     """It runs with its own two rows, of which one counts."""
     pipe = TextToImage.load(static_package, device="cpu")
