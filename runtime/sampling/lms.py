@@ -11,11 +11,12 @@ from .scheduler import Run, Scheduler
 from .table import Table, identity
 
 _ORDER = 4
-_RUN_ORDER = 2  # of a whole run: it begins with a row of order 1
 
 
 def lms(options: Mapping[str, Any], run: Run) -> Table:
     """Adams-Bashforth of order 4 on uneven steps in sigma / alpha (k-diffusion's LMS).
+
+    The first rows are of lower order, where there is little but noise: this does not show in the result.
 
     As in diffusers, a run that begins in the middle (strength) takes the weights of four predictions at once, and
     leaves out those for predictions that were never made: its first three steps do not land where they should.
@@ -35,7 +36,7 @@ def lms(options: Mapping[str, Any], run: Run) -> Table:
         end[i, 1] = end[i, 0] * (levels[newest] + weights.sum())
     return Table(
         basis="epsilon",
-        order=_RUN_ORDER,
+        order=_ORDER,
         timesteps=timesteps[skipped:],
         alphas=positions[skipped:-1, 0].copy(),
         sigmas=positions[skipped:-1, 1].copy(),
