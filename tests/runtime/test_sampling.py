@@ -245,9 +245,15 @@ def test_values_that_were_only_defaults_are_dropped() -> None:
         ),
         ({"_class_name": "EulerAncestralDiscreteScheduler", "prediction_type": "sample"}, 'prediction_type="sample"'),
         ({"_class_name": "EulerDiscreteScheduler", "sigma_min": -1}, "sigma_min=-1 is not supported"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas=true"),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction"},
+            "prediction_type=flow_prediction needs use_flow_sigmas=true",
+        ),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_dynamic_shifting": True}, "use_dynamic_shifting=true"),
-        ({"_class_name": "DPMSolverMultistepScheduler", "use_beta_sigmas": True}, "use_beta_sigmas=true"),
+        (
+            {"_class_name": "DPMSolverMultistepScheduler", "use_beta_sigmas": True, "use_flow_sigmas": True},
+            "use_beta_sigmas and use_flow_sigmas exclude each other",
+        ),
         ({"_class_name": "DPMSolverMultistepScheduler", "variance_type": "learned"}, 'variance_type="learned"'),
         ({"_class_name": "DPMSolverMultistepScheduler", "prediction_type": "flow_prediction"}, "flow_prediction"),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 4}, "whole numbers from 1 to 3"),
