@@ -1,21 +1,18 @@
 """Flow matching: latents (1 - sigma) x0 + sigma eps, and networks that predict the velocity eps - x0 between them."""
 
 from collections.abc import Mapping
-from math import exp
 from typing import Any
 
 import numpy as np
 
 from ..errors import SamplerError
-from .grids import shifted
+from .flow_shift import shift_asked, shifted, stretched
 from .noise_levels import as_float32, reshaped
 from .options import Option, choice, flag, optional_number, positive, unused, whole
 from .parametrisation import Prediction
 from .scheduler import Run, Scheduler
 from .table import Table, single_step
 from .two_stage import two_stage
-
-_LARGEST_MU = 100  # beyond it, every sigma but 0 is 1 in float64
 
 
 def flow_euler(options: Mapping[str, Any], run: Run) -> Table:
@@ -74,20 +71,7 @@ def _grid(options: Mapping[str, Any], run: Run) -> tuple[np.ndarray, np.ndarray]
         sigmas = _even(options, run.steps)
     if sigmas[0] > 1:
         raise SamplerError(f"sigma begins at {sigmas[0]:g}; pure noise is 1 (timestep {count})")
-    if options["use_dynamic_shifting"]:
-        if run.mu is None:
-            raise SamplerError("use_dynamic_shifting needs mu: how far this size of picture shifts the schedule")
-        exponential = options["time_shift_type"] == "exponential"
-        if not (exponential or run.mu > 0) or run.mu > _LARGEST_MU:
-            bound = f"numbers to {_LARGEST_MU}" if exponential else f"above 0, to {_LARGEST_MU}"
-            raise SamplerError(f"mu={run.mu:g} is out of range; allowed: {bound}")
-        sigmas = shifted(sigmas, exp(run.mu) if exponential else run.mu)
-    else:
-        sigmas = shifted(sigmas, options["shift"])
-    if options["shift_terminal"]:
-        if sigmas[-1] >= 1:
-            raise SamplerError("shift_terminal says where the last sigma is; a run of one step, at 1, has no other")
-        sigmas = 1 - (1 - sigmas) * (1 - options["shift_terminal"]) / (1 - sigmas[-1])
+    sigmas = stretched(shifted(sigmas, shift_asked(options, run, "shift")), options["shift_terminal"])
     sigmas = as_float32(reshaped(options, sigmas, run.steps))
     timesteps = sigmas * count if run.timesteps is None else run.timesteps
     final = 0.0

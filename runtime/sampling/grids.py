@@ -92,11 +92,6 @@ def symmetric_beta_quantile(probabilities: np.ndarray, shape: float) -> np.ndarr
     return np.where(probabilities <= 0.5, np.exp(log_x), 1 - np.exp(log_x))
 
 
-def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
-    """Sigmas of flow matching, more of them at high noise, for larger pictures (Esser et al. 2024, eq. 23)."""
-    return shift * sigmas / (1 + (shift - 1) * sigmas)
-
-
 def alpha_sigma(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(alpha, sigma), alpha^2 + sigma^2 = 1, of noise levels sigma / alpha."""
     alphas = 1 / np.sqrt(levels**2 + 1)

@@ -25,12 +25,12 @@ class Option:
     allowed: str
 
 
-def choice(*values: str, default: str | None = None, aliases: Mapping[str, str] | None = None) -> Option:
-    """One of several names, the first by default; `aliases` are other schedulers' names for the same."""
+def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] | None = None) -> Option:
+    """One of several names, the first by default; `aliases` are other schedulers' names for the same, or null."""
     same = dict(aliases or {})
     return Option(
         values[0] if default is None else default,
-        lambda given: _one_of(same.get(given, given) if isinstance(given, str) else given, values),
+        lambda given: _one_of(same.get(given, given) if given is None or isinstance(given, str) else given, values),
         ", ".join(values),
     )
 

@@ -4,11 +4,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, nearest
-from . import ddim, dpm_multistep, edm, euler, flow_match, lms, pndm, two_stage
+from . import (
+    consistency,
+    ddim,
+    ddpm,
+    deis,
+    dpm_multistep,
+    dpm_singlestep,
+    edm,
+    euler,
+    flow_match,
+    lms,
+    pndm,
+    sa_solver,
+    two_stage,
+    unipc,
+)
 from .scheduler import Scheduler
 
 SCHEDULERS: tuple[Scheduler, ...] = (
     *ddim.SCHEDULERS,
+    *ddpm.SCHEDULERS,
     *pndm.SCHEDULERS,
     *euler.SCHEDULERS,
     *two_stage.SCHEDULERS,
@@ -16,6 +32,11 @@ SCHEDULERS: tuple[Scheduler, ...] = (
     *edm.SCHEDULERS,
     *flow_match.SCHEDULERS,
     *dpm_multistep.SCHEDULERS,
+    *dpm_singlestep.SCHEDULERS,
+    *deis.SCHEDULERS,
+    *unipc.SCHEDULERS,
+    *sa_solver.SCHEDULERS,
+    *consistency.SCHEDULERS,
 )
 
 _TOKENS = "it samples discrete tokens, not latents with Gaussian noise"
@@ -59,16 +80,10 @@ UNSUPPORTED: Mapping[str, str] = {
 
 # Options of diffusers' other schedulers: one configuration may serve several, and diffusers lets them pass
 _OTHERS = {
-    "disable_corrector",
     "noise_sampler_seed",
-    "original_inference_steps",
-    "predict_x0",
     "rho",
-    "shift_terminal",
     "sigma_data",
     "sigma_schedule",
-    "solver_p",
-    "timestep_scaling",
 }
 FOREIGN_OPTIONS = frozenset(_OTHERS.union(*(scheduler.options for scheduler in SCHEDULERS)))
 

@@ -82,8 +82,9 @@ class Sampler:
     @classmethod
     def from_table(cls, name: str, options: Mapping[str, Any], table: Table, strength: float = 1.0) -> "Sampler":
         """A sampler of a table; `options` say prediction_type, clip_sample and thresholding."""
-        prediction = registry.find(name)[0].predicts(options)
-        limit = _limit(options)
+        scheduler = registry.find(name)[0]
+        prediction = scheduler.predicts(options)
+        limit = _limit(options) if scheduler.limits(options) else None
         # Clipped, even a network that predicts pure noise from pure noise says something: the bound, with a sign
         alphas = np.maximum(table.alphas, VANISHING) if limit else table.alphas
         positions = list(zip(alphas.tolist(), table.sigmas.tolist(), strict=True))

@@ -91,11 +91,26 @@ def _betas(options: Mapping[str, Any]) -> np.ndarray:
             return _linspace(start, end, count)
         case "scaled_linear":
             return _linspace(start**0.5, end**0.5, count) ** 2
+        case "sigmoid":
+            return _sigmoid(_linspace(-6.0, 6.0, count)) * np.float32(end - start) + np.float32(start)
+        case "laplace":
+            return _of_cumulative(_laplace(np.arange(count + 1) / count))
         case "exp":
             return _of_cumulative(np.exp(-12.0 * np.arange(count + 1) / count))
         case _:
             angle = (np.arange(count + 1) / count + _COSINE_OFFSET) / (1 + _COSINE_OFFSET) * np.pi / 2
             return _of_cumulative(np.cos(angle) ** 2)
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+def _laplace(times: np.ndarray) -> np.ndarray:
+    """What diffusers takes for alpha_t^2 at t from 0 to 1: alpha of a Laplace distribution of log(alpha / sigma)."""
+    offset = 0.5 - times
+    lambdas = -0.5 * np.copysign(1.0, offset) * np.log(1 - 2 * np.abs(offset) + 1e-6)
+    return np.sqrt(1 / (1 + np.exp(-lambdas)))
 
 
 def _of_cumulative(squares: np.ndarray) -> np.ndarray:

@@ -61,6 +61,7 @@ class Scheduler:
         paper: authors, year, title, arXiv number.
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
         ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
+        limits: whether clip_sample and thresholding count with these options.
         predicts: what the network predicts, by the options: `prediction_type`, where that says it.
     """
 
@@ -71,6 +72,7 @@ class Scheduler:
     paper: str
     takes: frozenset[str] = frozenset()
     ends_sigmas: bool = False
+    limits: Callable[[Mapping[str, Any]], bool] = lambda options: True
     predicts: Callable[[Mapping[str, Any]], Prediction] = itemgetter("prediction_type")
 
 

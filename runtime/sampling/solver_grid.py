@@ -3,14 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, inf
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from ..errors import SamplerError
 from .exponential_integrator import Basis, lambdas_of
-from .grids import alpha_sigma, require_decreasing, require_trained, shifted, spaced
+from .flow_shift import shift_asked, shifted
+from .grids import alpha_sigma, require_decreasing, require_trained, spaced
 from .noise_levels import as_float32, given_timesteps, level_shape, reshaped
 from .options import Option, choice, flag, number, only, optional_number, positive, whole
 from .schedule import Schedule, training_schedule
@@ -18,7 +19,6 @@ from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run
 from .table import Table, identity
 
 _SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
-_LARGEST_MU = 100  # beyond it, every sigma is 1 in float64
 
 
 SOLVER: dict[str, Option] = (
@@ -117,24 +117,15 @@ class SolverGrid:
         )
 
 
-def flow_shift(options: Mapping[str, Any], run: Run) -> float:
-    """How far flow sigmas are shifted: flow_shift, or exp(mu) where a run gives that."""
-    if run.mu is None:
-        return options["flow_shift"]
-    if options["time_shift_type"] != "exponential":
-        raise SamplerError(f"mu needs time_shift_type=exponential; it is {options['time_shift_type']}")
-    if run.mu > _LARGEST_MU:
-        raise SamplerError(f"mu={run.mu:g} is out of range; allowed: numbers to {_LARGEST_MU}")
-    return exp(run.mu)
-
-
 def _even_flow(options: Mapping[str, Any], run: Run) -> np.ndarray:
-    """Flow sigmas [steps] from just below 1, even before they are shifted."""
+    """Flow sigmas [steps] from just below 1, even before they are shifted by mu, if it is given, or by flow_shift."""
     shape = _shape(options)
     if shape:
         raise SamplerError(f"{shape} and use_flow_sigmas exclude each other; allowed: one of them")
-    levels = 1 - np.linspace(1, 1 / options["num_train_timesteps"], run.steps + 1)
-    return shifted(levels, flow_shift(options, run))[:0:-1]
+    if run.mu is not None and options["time_shift_type"] != "exponential":
+        raise SamplerError(f"mu needs time_shift_type=exponential; it is {options['time_shift_type']}")
+    shift = options["flow_shift"] if run.mu is None else shift_asked(options, run, "flow_shift")
+    return shifted(1 - np.linspace(1, 1 / options["num_train_timesteps"], run.steps + 1), shift)[:0:-1]
 
 
 def solver_grid(
