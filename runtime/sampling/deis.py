@@ -11,7 +11,6 @@ from .scheduler import Run, Scheduler
 from .solver_grid import SHIFTING, SOLVER, SPACING, SolverGrid, solver_grid
 from .table import Table
 
-_RUN_ORDER = 2  # of a whole run, which begins with a row of order 1
 _FEW_STEPS = 15  # below this, lower_order_final lowers the order of the last steps
 
 
@@ -30,7 +29,7 @@ def deis(options: Mapping[str, Any], run: Run) -> Table:
         if g:  # else the last step goes nowhere
             order = _order_of(i, grid, options)
             advance[i, 1 : 1 + order] = c * through(g, grid.nodes(i, order))
-    return grid.table("epsilon", min(highest, _RUN_ORDER), advance)
+    return grid.table("epsilon", highest, advance)
 
 
 def _order_of(i: int, grid: SolverGrid, options: Mapping[str, Any]) -> int:

@@ -29,11 +29,12 @@ def lms(options: Mapping[str, Any], run: Run) -> Table:
     end = positions[skipped + 1 :].copy()
     for i in range(calls):
         newest = skipped + i
-        weights = _weights(levels[max(newest - _ORDER + 1, 0) : newest + 1][::-1], levels[newest + 1])[: i + 1]
+        weights = _weights(levels[max(newest - _ORDER + 1, 0) : newest + 1][::-1], levels[newest + 1])
+        made, missing = weights[: i + 1], weights[i + 1 :]
         # x / alpha grows by the weights times eps
         advance[i, 0] = end[i, 0] / positions[newest, 0]
-        advance[i, 1 : 1 + len(weights)] = end[i, 0] * weights
-        end[i, 1] = end[i, 0] * (levels[newest] + weights.sum())
+        advance[i, 1 : 1 + len(made)] = end[i, 0] * made
+        end[i, 1] = end[i, 0] * (levels[newest + 1] - missing.sum())
     return Table(
         basis="epsilon",
         order=_ORDER,

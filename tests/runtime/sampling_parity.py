@@ -19,6 +19,8 @@ from tests.runtime.sampling_reference import (
 from triptych.runtime.sampling import Sampler, denoise
 
 PARITY = 1e-4  # relative, float32
+LEVELS = 3e-3  # relative, of noise levels: the smallest are differences of float32 numbers near 1
+PURE_NOISE = 1e5  # sigma / alpha
 PARITY_FLOAT64 = 1e-9  # relative, where diffusers can be run in float64
 # diffusers adds and subtracts numbers as large as sigma / alpha in float32: what it loses, in units of their rounding
 ROUNDINGS = 16
@@ -100,15 +102,17 @@ def compare(
     sampler = Sampler.from_config(config, steps or 20, eta=eta, strength=strength, **grid)
     noise = unit_noise(seed, shape)
     image = None if strength == 1 else 0.5 * unit_noise(seed + 1, shape)
+    reference, levels = diffusers_scheduler(config), []
     expected, timesteps = diffusers_run(
-        diffusers_scheduler(config),
+        reference,
         noise,
         steps,
-        eta=eta or None,
+        eta=eta if config["_class_name"] in ("DDIMScheduler", "TCDScheduler") else None,
         draw=drawing(seed),
         grid=grid,
         strength=strength,
         image_latents=image,
+        levels=levels,
     )
     # Where diffusers makes whole numbers of timesteps, torch's rounding of x ** 0.5, which is another one on every
     # processor, may decide about one of them
@@ -116,6 +120,12 @@ def compare(
         assert np.abs(sampler.timesteps - timesteps).max() <= 1
         assume(np.allclose(sampler.timesteps, timesteps, rtol=1e-5, atol=timesteps_within))
     np.testing.assert_allclose(sampler.timesteps, timesteps, rtol=1e-5, atol=timesteps_within)
+    # Of a midpoint, diffusers does not say the level
+    known = slice(None, None, 2) if hasattr(reference, "sigmas_interpol") else slice(None)
+    # diffusers adds noise as if sigmas were not inverted; SASolver as if all noise levels were those of timesteps
+    if not config.get("invert_sigmas") and config["_class_name"] != "SASolverScheduler":
+        mine, theirs = (np.minimum(np.abs(each), PURE_NOISE) for each in (sampler.noise_levels, np.array(levels)))
+        np.testing.assert_allclose(mine[known], theirs[known], rtol=LEVELS)
     *_, last = denoise(network, noise, sampler, drawing(seed), image_latents=image)
     assume(np.isfinite(expected).all())  # diffusers divides 0 by 0 in some runs that end at sigma_min
     levels = sampler.noise_levels[np.isfinite(sampler.noise_levels)]

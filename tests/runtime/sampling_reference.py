@@ -75,6 +75,7 @@ def diffusers_run(
     grid: Mapping[str, Any] | None = None,
     strength: float = 1.0,
     image_latents: np.ndarray | None = None,
+    levels: list[float] | None = None,
 ) -> tuple[np.ndarray, list[float]]:
     """Final latents and timesteps of the whole loop as diffusers' pipelines run it.
 
@@ -88,6 +89,7 @@ def diffusers_run(
         grid: further arguments of set_timesteps: timesteps, sigmas, mu.
         strength: of image-to-image; those of flow matching count steps in another way.
         image_latents: begin from these, with noise added.
+        levels: gets sigma / alpha of every call, as diffusers adds noise there.
     """
     scheduler.set_timesteps(steps, **grid or {})
     order = scheduler.order
@@ -114,8 +116,21 @@ def diffusers_run(
         for t in timesteps:
             fed = scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
             output = torch.from_numpy(predict(fed.numpy(), float(t)))
+            if levels is not None:
+                levels.append(noise_level(scheduler, t))
             latents = scheduler.step(output, t, latents, **extra).prev_sample
     return latents.numpy(), [float(t) for t in timesteps]
+
+
+def noise_level(scheduler: Any, timestep: torch.Tensor) -> float:
+    """sigma / alpha at the scheduler's present step."""
+    add = scheduler.scale_noise if hasattr(scheduler, "scale_noise") else scheduler.add_noise
+    zero, one = torch.zeros(1), torch.ones(1)
+    if hasattr(scheduler, "scale_noise"):
+        sigma, alpha = add(zero, timestep[None], one), add(one, timestep[None], zero)
+    else:
+        sigma, alpha = add(zero, one, timestep[None]), add(one, zero, timestep[None])
+    return float(sigma / alpha)
 
 
 def relative_error(given: np.ndarray, wanted: np.ndarray) -> float:
