@@ -21,7 +21,7 @@ _BASIS: dict[str, Basis] = {
 SOLVER_TYPE = choice("midpoint", "heun", aliases={"logrho": "midpoint", "bh1": "midpoint", "bh2": "midpoint"})
 # Of a whole run: it begins with a row of order 1; and order 3, in the authors' code and in diffusers, takes half of the
 # term in the second derivative
-_RUN_ORDER = 2
+RUN_ORDER = 2
 _FEW_STEPS = 15  # below this, lower_order_final lowers the order of the last steps
 
 
@@ -30,10 +30,16 @@ def dpm_multistep(options: Mapping[str, Any], run: Run) -> Table:
 
     As in diffusers, Karras and Lu timesteps of the cosine schedule are cut off to whole numbers, not rounded.
     """
-    algorithm, highest = options["algorithm_type"], options["solver_order"]
     basis = check_basis(options)
-    tau = 1.0 if algorithm.startswith("sde") else 0.0
     grid = solver_grid(options, run, rounds_cosine=False)
+    advance, noise = multistep(grid, basis, options)
+    return grid.table(basis, min(options["solver_order"], RUN_ORDER), advance, noise=noise)
+
+
+def multistep(grid: SolverGrid, basis: Basis, options: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Advancing coefficients [calls, 1 + solver_order] and new noise [calls] of DPM-Solver on a grid."""
+    algorithm, highest = options["algorithm_type"], options["solver_order"]
+    tau = 1.0 if algorithm.startswith("sde") else 0.0
     calls = len(grid)
     advance, noise = np.zeros((calls, 1 + highest)), np.zeros(calls)
     for i in range(calls):
@@ -44,7 +50,7 @@ def dpm_multistep(options: Mapping[str, Any], run: Run) -> Table:
         if algorithm == "sde-dpmsolver" and order == 3:
             raise SamplerError("algorithm_type=sde-dpmsolver has no solver_order=3; allowed: 1, 2")
         advance[i, 1 : 1 + order] = c * _weights(g, grid.nodes(i, order), options)
-    return grid.table(basis, min(highest, _RUN_ORDER), advance, noise=noise)
+    return advance, noise
 
 
 def check_basis(options: Mapping[str, Any]) -> Basis:

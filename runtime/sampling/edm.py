@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import SamplerError
+from .dpm_multistep import RUN_ORDER, SOLVER_TYPE, multistep
 from .noise_levels import as_float32
-from .options import choice, positive, whole
+from .options import choice, flag, positive, whole
 from .parametrisation import Prediction
-from .scheduler import Run, Scheduler
-from .table import Table, single_step
+from .scheduler import THRESHOLDING, Run, Scheduler
+from .solver_grid import SAME, SolverGrid
+from .table import Table, identity, single_step
 
 
 def edm_euler(options: Mapping[str, Any], run: Run) -> Table:
@@ -23,6 +26,38 @@ def edm_euler(options: Mapping[str, Any], run: Run) -> Table:
     positions = _positions(levels, options)[run.skipped :]
     return single_step(
         _timesteps(levels)[run.skipped :], positions[:-1], positions[1:], initial_scale=_initial_scale(levels, options)
+    )
+
+
+def edm_dpm_multistep(options: Mapping[str, Any], run: Run) -> Table:
+    """DPM-Solver++, multistep, orders 1 to 3, and its SDE form (Lu et al. 2022b), on EDM's noise levels."""
+    if options["algorithm_type"] == "sde-dpmsolver++" and options["solver_order"] == 3:
+        raise SamplerError("algorithm_type=sde-dpmsolver++ has no solver_order=3; allowed: 1, 2")
+    levels, smallest = _levels(options, run.steps), options["sigma_min"]
+    final = smallest if options["final_sigmas_type"] == "sigma_min" else 0.0
+    if abs(levels[-1] - final) < SAME * final:  # not next to sigma_min: a step of no length is of no order either
+        final = levels[-1]
+    levels = as_float32(np.append(levels, final))
+    scales = 1 / np.hypot(levels, options["sigma_data"])
+    positions = np.stack([scales, scales * levels], axis=1)[run.skipped :]
+    grid = SolverGrid(_timesteps(levels)[run.skipped :], positions, run.skipped)
+    advance, noise = multistep(grid, "sample", options)
+    # The last latents are x0 + level eps
+    for array in (advance, noise):
+        array[-1] /= scales[-1]
+    ends = np.append(positions[1:-1], [positions[-1] / scales[-1]], axis=0)
+    return Table(
+        basis="sample",
+        order=min(options["solver_order"], RUN_ORDER),
+        timesteps=grid.timesteps,
+        alphas=positions[:-1, 0].copy(),
+        sigmas=positions[:-1, 1].copy(),
+        start=positions[:-1].copy(),
+        end=ends,
+        advance=advance,
+        correct=identity(len(grid), options["solver_order"]),
+        noise=noise,
+        initial_scale=_initial_scale(levels, options),
     )
 
 
@@ -68,13 +103,31 @@ _OPTIONS = {
     "final_sigmas_type": choice("zero", "sigma_min"),
 }
 
+_KARRAS = "Karras, Aittala, Aila and Laine 2022, Elucidating the Design Space, arXiv 2206.00364"
+
 SCHEDULERS = (
     Scheduler(
         "EDMEulerScheduler",
         edm_euler,
         _OPTIONS,
         {"edm_euler": {}},
-        paper="Karras, Aittala, Aila and Laine 2022, Elucidating the Design Space, arXiv 2206.00364",
+        paper=_KARRAS,
+        predicts=_predicts,
+    ),
+    Scheduler(
+        "EDMDPMSolverMultistepScheduler",
+        edm_dpm_multistep,
+        _OPTIONS
+        | THRESHOLDING
+        | {
+            "solver_order": whole(2, least=1, most=3),
+            "algorithm_type": choice("dpmsolver++", "sde-dpmsolver++", aliases={"deis": "dpmsolver++"}),
+            "solver_type": SOLVER_TYPE,
+            "lower_order_final": flag(True),
+            "euler_at_final": flag(False),
+        },
+        {"edm_dpmpp_2m": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
+        paper=f"{_KARRAS}; Lu et al. 2022, DPM-Solver++, arXiv 2211.01095",
         predicts=_predicts,
     ),
 )

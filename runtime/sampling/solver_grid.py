@@ -18,8 +18,7 @@ from .schedule import Schedule, training_schedule
 from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run
 from .table import Table, identity
 
-_SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
-
+SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
 
 SOLVER: dict[str, Option] = (
     TRAINING
@@ -166,7 +165,7 @@ def solver_grid(
     final = 0.0
     if options.get("final_sigmas_type", "sigma_min") == "sigma_min":
         final = float(levels[-1] if ends_on_grid and own else schedule.sigmas[0])
-    if abs(levels[-1] - final) < _SAME * final:  # not next to sigma_min: a step of no length is of no order either
+    if abs(levels[-1] - final) < SAME * final:  # not next to sigma_min: a step of no length is of no order either
         levels[-1] = final
     levels = as_float32(np.append(levels, final))
     positions = np.stack([1 - levels, levels] if of_flow else alpha_sigma(levels), axis=1)
