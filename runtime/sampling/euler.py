@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from .noise_levels import LEVELS, as_float32, initial_scale, noise_levels, positions_of
-from .options import choice, flag, optional_number, whole
+from .options import choice, flag, whole
 from .schedule import training_schedule
 from .scheduler import SPACINGS, TRAINING, Run, Scheduler
 from .table import Table, single_step
@@ -76,8 +76,6 @@ SCHEDULERS = (
             "prediction_type": choice("epsilon", "sample", "v_prediction", aliases={"original_sample": "sample"}),
             "timestep_type": choice("discrete", "continuous"),
             "interpolation_type": choice("linear", "log_linear"),
-            "sigma_min": optional_number(),
-            "sigma_max": optional_number(),
             "rescale_betas_zero_snr": flag(False),
             "final_sigmas_type": choice("zero", "sigma_min"),
         },

@@ -119,6 +119,9 @@ SCHEDULERS = (
             "use_exponential_sigmas": flag(False),
             "use_beta_sigmas": flag(False),
             "stochastic_sampling": flag(False),
+            # diffusers' class does not declare these, but reads them, where a configuration has them
+            "sigma_min": optional_number(),
+            "sigma_max": optional_number(),
         },
         {"flow_euler": {}},
         paper="Esser et al. 2024, Scaling Rectified Flow Transformers, arXiv 2403.03206",

@@ -21,6 +21,8 @@ def lms(options: Mapping[str, Any], run: Run) -> Table:
     As in diffusers, a run that begins in the middle (strength) takes the weights of four predictions at once, and
     leaves out those for predictions that were never made: its first three steps do not land where they should.
     """
+    if options["use_karras_sigmas"]:  # which have no sigma_min and sigma_max in diffusers' class
+        options = {**options, "sigma_min": None, "sigma_max": None}
     _, timesteps, levels = noise_levels(options, run)
     skipped = run.skipped
     positions = positions_of(levels)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from .grids import alpha_sigma, beta, exponential, karras, require_decreasing, spaced
-from .options import choice, flag, whole
+from .options import choice, flag, optional_number, whole
 from .schedule import Schedule, training_schedule
 from .scheduler import SPACINGS, TRAINING, Run
 
@@ -18,6 +18,9 @@ LEVELS = TRAINING | {
     "use_karras_sigmas": flag(False),
     "use_exponential_sigmas": flag(False),
     "use_beta_sigmas": flag(False),
+    # Only EulerDiscreteScheduler declares these, but all of them read them, where a configuration has them
+    "sigma_min": optional_number(),
+    "sigma_max": optional_number(),
 }
 
 

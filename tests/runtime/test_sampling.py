@@ -14,7 +14,7 @@ from tests.runtime.sampling_reference import SHAPE, drawing, network, unit_noise
 from triptych.runtime import sampling
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
-from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, SCHEDULERS
+from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, SCHEDULERS, UNSUPPORTED, find
 
 CLASS_NAMES = [scheduler.class_name for scheduler in SCHEDULERS]
 SHORT_NAMES = [name for scheduler in SCHEDULERS for name in scheduler.short_names]
@@ -182,10 +182,13 @@ def test_an_output_of_another_shape_is_refused() -> None:
 def test_every_option_of_diffusers_is_known_with_its_default(name: str) -> None:
     (ours,) = (scheduler.options for scheduler in SCHEDULERS if scheduler.class_name == name)
     theirs = inspect.signature(getattr(diffusers, name).__init__).parameters
-    assert set(ours) == set(theirs) - {"self"}
+    # diffusers' classes that do not declare these read them, where a configuration has them
+    undeclared = {"sigma_min", "sigma_max"} - set(theirs)
+    assert set(ours) - undeclared == set(theirs) - {"self"}
     for key, option in ours.items():
-        if option.allowed != "anything":
-            assert option.default == theirs[key].default, key
+        if key not in undeclared and option.allowed != "anything":
+            default = theirs[key].default
+            assert option.default == (tuple(default) if isinstance(default, list) else default), key
 
 
 def test_options_of_other_diffusers_schedulers_pass() -> None:
@@ -205,9 +208,7 @@ def test_another_scheduler_of_the_same_model(name: str) -> None:
     assert config["_class_name"] in CLASS_NAMES
     assert config["beta_start"] == SD15["beta_start"]
     assert "timestep_spacing" not in config  # the file does not say, so the scheduler's own default holds
-    assert config == with_scheduler(SD15, config["_class_name"]) | (
-        {"algorithm_type": "dpmsolver++", "solver_order": 2} if name == "dpmpp_2m" else {}
-    )
+    assert config == with_scheduler(SD15, config["_class_name"]) | dict(find(name)[1])
 
 
 def test_values_that_were_only_defaults_are_dropped() -> None:
@@ -319,3 +320,84 @@ def test_steps_may_be_numpy_integers_and_as_many_as_fit() -> None:
 def test_eta_that_is_refused(name: str, eta: float, message: str) -> None:
     with pytest.raises(SamplerError, match=message):
         Sampler.from_config(with_scheduler(SD15, name), 5, eta=eta)
+
+
+def test_no_table_for_these_classes_of_diffusers() -> None:
+    """Every scheduler that diffusers exports is either here, or refused with a reason."""
+    known = {name for name in dir(diffusers) if name.endswith("Scheduler") and name != "SchedulerMixin"}
+    assert known - set(UNSUPPORTED) == set(CLASS_NAMES)
+    for name, reason in UNSUPPORTED.items():
+        with pytest.raises(SamplerError, match=f"^{name} is not supported: ") as caught:
+            with_scheduler(SD15, name)
+        assert reason in str(caught.value)
+
+
+EULER = with_scheduler(SD15, "euler")
+FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "message"),
+    [
+        (EULER, {"timesteps": [999, 500, 500]}, "timesteps must decrease; 500 is followed by 500"),
+        (EULER, {"timesteps": [1, 999]}, "timesteps must decrease; 1 is followed by 999"),
+        (EULER, {"timesteps": [1000, 1]}, "timesteps begin at 1000; the last training timestep is 999"),
+        (EULER, {"timesteps": [5, -1]}, "timesteps must be finite and not below 0"),
+        (EULER, {"timesteps": [float("nan")]}, "timesteps must be finite"),
+        (EULER, {"timesteps": []}, r"timesteps has shape \[0\]; it must be a list of 1 numbers or more"),
+        (EULER, {"timesteps": [[1, 2]]}, r"timesteps has shape \[1, 2\]"),
+        (EULER, {"timesteps": "ays_sd16"}, "timesteps='ays_sd16' is no grid; did you mean ays_sd15"),
+        (EULER, {"timesteps": "ays_svd"}, "timesteps='ays_svd' is no grid; did you mean ays_sd"),
+        (EULER, {"timesteps": ["a"]}, "must be a list of numbers, or a name"),
+        (EULER, {"sigmas": [1.0]}, r"sigmas has shape \[1\]; it must be a list of 2"),
+        (EULER, {"sigmas": [1, 2, 0]}, "sigmas must decrease; 1 is followed by 2"),
+        (EULER, {"sigmas": [2, 1], "timesteps": [5]}, "timesteps and sigmas exclude each other"),
+        (EULER | {"use_karras_sigmas": True}, {"timesteps": [5]}, "timesteps exclude use_karras_sigmas"),
+        (SD15, {"timesteps": [5]}, "PNDMScheduler takes no timesteps; it takes none of"),
+        (with_scheduler(SD15, "heun"), {"sigmas": [5, 0]}, "HeunDiscreteScheduler takes no sigmas; it takes timesteps"),
+        (EULER, {"mu": 1.0}, "EulerDiscreteScheduler takes no mu"),
+        (FLOW, {"mu": 1.0}, "mu does nothing without use_dynamic_shifting"),
+        (FLOW | {"use_dynamic_shifting": True}, {}, "use_dynamic_shifting needs mu"),
+        (FLOW | {"use_dynamic_shifting": True}, {"mu": "1"}, "mu='1' is out of range"),
+        (FLOW, {"sigmas": [1.5, 1]}, "sigma begins at 1.5; pure noise is 1"),
+        (EULER, {"strength": 0}, "strength=0 is out of range; allowed: above 0, to 1"),
+        (EULER, {"strength": 1.2}, "strength=1.2 is out of range"),
+        (EULER, {"strength": None}, "strength=None is out of range"),
+        (EULER, {"strength": 0.1}, "strength=0.1 leaves none of 5 steps; allowed: 0.2 and more"),
+    ],
+)
+def test_runs_that_are_refused(config: dict[str, Any], asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(SamplerError, match=message) as caught:
+        Sampler.from_config(config, 5, **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_given_grid_counts_for_the_number_of_steps() -> None:
+    assert Sampler.from_config(EULER, 50, timesteps=[900, 500, 20]).timesteps.tolist() == [900, 500, 20]
+    assert Sampler.from_config(EULER, sigmas=(14.0, 2.0, 0.0)).noise_levels == pytest.approx([14, 2])
+    assert Sampler.from_config(FLOW, sigmas=np.array([1.0, 0.5])).sigmas.tolist() == [1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "timesteps"),
+    [
+        ("ddim", [601, 401, 201, 1]),
+        ("euler", [749.25, 499.5, 249.75, 0]),
+        ("heun", [749.25, 499.5, 499.5, 249.75, 249.75, 0, 0]),
+    ],
+)
+def test_strength_leaves_out_the_first_steps(name: str, timesteps: list[float]) -> None:
+    """int(0.85 x 5) of 5 steps are run."""
+    assert Sampler.from_config(with_scheduler(SD15, name), 5, strength=0.85).timesteps.tolist() == timesteps
+
+
+def test_noise_is_added_to_a_picture_as_far_as_the_first_call_wants_it() -> None:
+    sampler = Sampler.from_config(EULER, 10, strength=0.6)
+    image, noise = unit_noise(1), unit_noise(2)
+    fed = []
+    next(denoise(lambda x, t: fed.append(x.copy()) or x, noise, sampler, image_latents=image))
+    np.testing.assert_allclose(fed[0], sampler.alphas[0] * image + sampler.sigmas[0] * noise, rtol=1e-5, atol=1e-6)
+    with pytest.raises(SamplerError, match=r"strength=0.6 begins in the middle; give `image_latents`"):
+        denoise(network, noise, sampler)
+    with pytest.raises(ArgumentError, match=r"image_latents have shape \[1, 3, 5, 7\]; the noise \[2, 3, 5, 7\]"):
+        denoise(network, noise, sampler, image_latents=image[:1])

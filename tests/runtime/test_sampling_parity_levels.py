@@ -33,8 +33,11 @@ from triptych.runtime.sampling.grids import symmetric_beta_quantile
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:__array_:DeprecationWarning")
 
-shapes = st.sampled_from(
-    [{}, {}, {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}]
+shapes = st.builds(
+    lambda shape, ends: shape | ends,
+    st.sampled_from([{}, {}, {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}]),
+    # Not declared by all of the classes, but read by them
+    st.fixed_dictionaries({}, optional={"sigma_min": st.floats(0.01, 0.1), "sigma_max": st.floats(5.0, 20.0)}),
 )
 no_sample = st.fixed_dictionaries({"prediction_type": st.sampled_from(["epsilon", "v_prediction"])})
 euler = st.fixed_dictionaries(
@@ -44,8 +47,6 @@ euler = st.fixed_dictionaries(
         "timestep_type": st.sampled_from(["discrete", "continuous"]),
         "final_sigmas_type": st.sampled_from(["zero", "sigma_min"]),
         "rescale_betas_zero_snr": booleans,
-        "sigma_min": st.floats(0.01, 0.1),
-        "sigma_max": st.floats(5.0, 20.0),
     },
 )
 heun = st.fixed_dictionaries(
