@@ -30,7 +30,7 @@ from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 SHAPE = (1, 4, 64, 64)
 STEPS = 20
 REPEATS = 300
-NAMES = ("ddim", "euler", "pndm", "dpmpp_2m")
+NAMES = ("ddim", "euler", "heun", "lms", "pndm", "dpmpp_2m", "dpmpp_3m", "deis", "unipc")
 CONFIG = {  # of Stable Diffusion 1.5
     "_class_name": "PNDMScheduler",
     "beta_schedule": "scaled_linear",

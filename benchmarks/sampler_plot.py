@@ -113,8 +113,9 @@ def _draw_levels(axes: Axes, name: str, sampler: Sampler) -> None:
     axes.grid(axis="y", linewidth=0.3)
     axes.set_ylabel("sigma / alpha", fontsize=7)
     axes.text(0, 1.17, name, transform=axes.transAxes, fontsize=9, weight="bold")
-    about = f"{sampler.name}, order {sampler.order}, in {_BASES.get(sampler.table.basis, sampler.table.basis)}"
-    axes.text(0, 1.04, about, transform=axes.transAxes, fontsize=6.5)
+    axes.text(0, 1.04, sampler.name, transform=axes.transAxes, fontsize=7)
+    about = f"order {sampler.order}, in {_BASES.get(sampler.table.basis, sampler.table.basis)}"
+    axes.text(1, 1.17, about, transform=axes.transAxes, fontsize=7, ha="right")
 
 
 def _draw_coefficients(axes: Axes, labels: list[str], values: np.ndarray, norm: SymLogNorm) -> None:
