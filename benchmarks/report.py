@@ -49,8 +49,8 @@ def table() -> str:
         f"{sampler['share_of_network_call']:.3%} of the network |",
         f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([docs/schedulers.md](docs/schedulers.md)) |",
         f"| the loop's own arithmetic, {len(own)} samplers, {'x'.join(map(str, loop['shape']))} latents | "
-        f"{min(own):.0f} to {max(own):.0f} µs a network call; diffusers' schedulers take {min(ratios):.1f} times as long "
-        f"or more ({loop['cpu']}) |",
+        f"{min(own):.0f} to {max(own):.0f} µs a network call; diffusers' schedulers take {min(ratios):.1f} times as "
+        f"long or more ({loop['cpu']}) |",
         f"| peak memory of that picture | {picture['peak_bytes'] / 1e9:.2f} GB, {picture['peak_to_weights']:.2f} times "
         "the weights in use |",
     ]
