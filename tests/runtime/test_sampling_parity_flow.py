@@ -40,7 +40,7 @@ edm = st.fixed_dictionaries(
 )
 
 
-@property_test(40, configurations("FlowMatchEulerDiscreteScheduler", shifts, shapes, ways), few_or_many, strengths)
+@property_test(30, configurations("FlowMatchEulerDiscreteScheduler", shifts, shapes, ways), few_or_many, strengths)
 def test_flow_euler(config: dict[str, Any], steps: int, strength: float) -> None:
     assume(steps > 1 or not config.get("shift_terminal"))
     assume(strength == 1 or not config.get("invert_sigmas"))
@@ -48,7 +48,7 @@ def test_flow_euler(config: dict[str, Any], steps: int, strength: float) -> None
 
 
 @property_test(
-    40, configurations("FlowMatchEulerDiscreteScheduler", dynamic, shapes, ways), few_or_many, st.floats(0.3, 1.5)
+    25, configurations("FlowMatchEulerDiscreteScheduler", dynamic, shapes, ways), few_or_many, st.floats(0.3, 1.5)
 )
 def test_flow_euler_with_dynamic_shifts(config: dict[str, Any], steps: int, mu: float) -> None:
     assume(steps > 1 or not config.get("shift_terminal"))
@@ -56,7 +56,7 @@ def test_flow_euler_with_dynamic_shifts(config: dict[str, Any], steps: int, mu: 
 
 
 @property_test(
-    30,
+    20,
     configurations("FlowMatchEulerDiscreteScheduler", shifts, shapes, ways),
     st.sets(st.integers(1, 100), min_size=2, max_size=12),
     booleans,
@@ -69,7 +69,7 @@ def test_flow_euler_with_a_grid(config: dict[str, Any], chosen: set[int], of_tim
 
 
 @property_test(
-    20,
+    12,
     configurations("FlowMatchHeunDiscreteScheduler", st.fixed_dictionaries({"shift": st.floats(0.3, 6.0)})),
     few_or_many,
     strengths,
@@ -78,7 +78,7 @@ def test_flow_heun(config: dict[str, Any], steps: int, strength: float) -> None:
     compare(config, steps, strength=strength)
 
 
-@property_test(40, configurations("EDMEulerScheduler", edm), few_or_many, strengths)
+@property_test(25, configurations("EDMEulerScheduler", edm), few_or_many, strengths)
 def test_edm_euler(config: dict[str, Any], steps: int, strength: float) -> None:
     compare(config, steps, strength=strength)
 
@@ -98,7 +98,7 @@ solver = st.fixed_dictionaries(
 )
 
 
-@property_test(60, configurations("EDMDPMSolverMultistepScheduler", edm, solver), few_or_many, strengths)
+@property_test(35, configurations("EDMDPMSolverMultistepScheduler", edm, solver), few_or_many, strengths)
 def test_edm_dpm_solver_multistep(config: dict[str, Any], steps: int, strength: float) -> None:
     stochastic = config["algorithm_type"] == "sde-dpmsolver++"
     # A last step as long as the rounding of sigma_min adds noise by its root

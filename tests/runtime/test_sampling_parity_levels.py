@@ -67,53 +67,53 @@ def not_steep(config: dict[str, Any], steps: int) -> bool:
     return bool((levels[:-1] < 100 * levels[1:]).all())
 
 
-@property_test(50, trained("EulerDiscreteScheduler", euler, shapes), few_or_many, strengths)
+@property_test(40, trained("EulerDiscreteScheduler", euler, shapes), few_or_many, strengths)
 def test_euler(config: dict[str, Any], steps: int, strength: float) -> None:
     compare(config, steps, strength=strength)
 
 
-@property_test(20, trained("EulerDiscreteScheduler", euler), custom_timesteps, strengths)
+@property_test(10, trained("EulerDiscreteScheduler", euler), custom_timesteps, strengths)
 def test_euler_with_timesteps(config: dict[str, Any], timesteps: list[int], strength: float) -> None:
     assume(config.get("timestep_type") != "continuous" and int(len(timesteps) * strength) > 0)
     compare(config, None, strength=strength, grid={"timesteps": timesteps})
 
 
-@property_test(20, trained("EulerDiscreteScheduler", euler, shapes), custom_sigmas, booleans, strengths)
+@property_test(10, trained("EulerDiscreteScheduler", euler, shapes), custom_sigmas, booleans, strengths)
 def test_euler_with_sigmas(config: dict[str, Any], sigmas: list[float], to_zero: bool, strength: float) -> None:
     sigmas = [*sigmas, 0.0] if to_zero else sigmas
     assume(int((len(sigmas) - 1) * strength) > 0)
     compare(config, None, strength=strength, grid={"sigmas": sigmas})
 
 
-@property_test(30, trained("EulerAncestralDiscreteScheduler", euler_ancestral, no_sample), few_or_many, strengths)
+@property_test(20, trained("EulerAncestralDiscreteScheduler", euler_ancestral, no_sample), few_or_many, strengths)
 def test_euler_ancestral(config: dict[str, Any], steps: int, strength: float) -> None:
     compare(config, steps, strength=strength)
 
 
-@property_test(40, trained("HeunDiscreteScheduler", heun, shapes), few_or_many, strengths)
+@property_test(25, trained("HeunDiscreteScheduler", heun, shapes), few_or_many, strengths)
 def test_heun(config: dict[str, Any], steps: int, strength: float) -> None:
     assume(not_steep(config, steps))
     compare(config, steps, strength=strength)
 
 
-@property_test(10, trained("HeunDiscreteScheduler", heun), custom_timesteps)
+@property_test(6, trained("HeunDiscreteScheduler", heun), custom_timesteps)
 def test_heun_with_timesteps(config: dict[str, Any], timesteps: list[int]) -> None:
     compare(config, None, grid={"timesteps": timesteps})
 
 
-@property_test(30, trained("KDPM2DiscreteScheduler", shapes, no_sample), few_or_many, strengths)
+@property_test(12, trained("KDPM2DiscreteScheduler", shapes, no_sample), few_or_many, strengths)
 def test_kdpm2(config: dict[str, Any], steps: int, strength: float) -> None:
     assume(not_steep(config, steps))
     compare(config, steps, strength=strength, timesteps_within=2e-3)
 
 
-@property_test(30, trained("KDPM2AncestralDiscreteScheduler", shapes, no_sample), few_or_many, strengths)
+@property_test(12, trained("KDPM2AncestralDiscreteScheduler", shapes, no_sample), few_or_many, strengths)
 def test_kdpm2_ancestral(config: dict[str, Any], steps: int, strength: float) -> None:
     assume(not_steep(config, steps))
     compare(config, steps, strength=strength, timesteps_within=2e-2)
 
 
-@property_test(40, trained("LMSDiscreteScheduler", shapes), few_or_many, strengths)
+@property_test(20, trained("LMSDiscreteScheduler", shapes), few_or_many, strengths)
 def test_lms(config: dict[str, Any], steps: int, strength: float) -> None:
     compare(config, steps, strength=strength)
 
