@@ -1,6 +1,6 @@
 """What is asked of a run, checked against what its scheduler takes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -54,7 +54,7 @@ def read_run(
     )
 
 
-def _number(name: str, given: Any, allowed: str, holds: Any) -> float:
+def _number(name: str, given: Any, allowed: str, holds: Callable[[float], bool]) -> float:
     if isinstance(given, bool) or not isinstance(given, Real) or not np.isfinite(float(given)) or not holds(given):
         raise SamplerError(f"{name}={given!r} is out of range; allowed: {allowed}")
     return float(given)

@@ -1,6 +1,6 @@
 """Methods that call the network twice a step: Heun's, and the midpoint rules of DPM-Solver-2."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def heun(options: Mapping[str, Any], run: Run) -> Table:
 def kdpm2(options: Mapping[str, Any], run: Run) -> Table:
     """The midpoint rule in sigma / alpha, with the midpoint in log sigma (k-diffusion's DPM2).
 
-    This is DPM-Solver-2 (Lu et al. 2022, algorithm 1) but for the weights. The last step, to sigma 0, is Euler's.
+    As in diffusers, Karras timesteps are rounded, but not those of the midpoints. The last step, to sigma 0, is Euler's.
     """
     return _midpoint(options, run, lambda levels: (levels[1:], np.zeros(len(levels) - 1)))
 
@@ -45,8 +45,10 @@ def kdpm2_ancestral(options: Mapping[str, Any], run: Run) -> Table:
     return _midpoint(options, run, ancestral)
 
 
-def _midpoint(options: Mapping[str, Any], run: Run, targets: Any) -> Table:
-    """With (down, up) of every step from levels [steps + 1]: the level it goes to and the new noise."""
+def _midpoint(
+    options: Mapping[str, Any], run: Run, targets: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+) -> Table:
+    """By what levels [steps + 1] make of every step: the level that it goes down to, and the new noise."""
     schedule, timesteps, levels = noise_levels(options, run)
     if options["use_karras_sigmas"]:
         timesteps = timesteps.round()
