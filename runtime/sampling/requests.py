@@ -55,7 +55,12 @@ def read_run(
 
 
 def _number(name: str, given: Any, allowed: str, holds: Callable[[float], bool]) -> float:
-    if isinstance(given, bool) or not isinstance(given, Real) or not np.isfinite(float(given)) or not holds(given):
+    if (
+        isinstance(given, bool)
+        or not isinstance(given, Real)
+        or not np.isfinite(float(given))
+        or not holds(float(given))
+    ):
         raise SamplerError(f"{name}={given!r} is out of range; allowed: {allowed}")
     return float(given)
 

@@ -35,7 +35,7 @@ def heun(options: Mapping[str, Any], run: Run) -> Table:
 def kdpm2(options: Mapping[str, Any], run: Run) -> Table:
     """The midpoint rule in sigma / alpha, with the midpoint in log sigma (k-diffusion's DPM2).
 
-    As in diffusers, Karras timesteps are rounded, but not those of the midpoints. The last step, to sigma 0, is Euler's.
+    The last step, to sigma 0, is Euler's. As in diffusers, Karras timesteps are rounded, but not those of midpoints.
     """
     return _midpoint(options, run, lambda levels: (levels[1:], np.zeros(len(levels) - 1)))
 
