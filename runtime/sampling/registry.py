@@ -64,7 +64,7 @@ UNSUPPORTED: Mapping[str, str] = {
     "FlowMatchLCMScheduler": "it changes the size of the latents on the way",
     "HeliosDMDScheduler": _VIDEO,
     "HeliosScheduler": _VIDEO,
-    "IPNDMScheduler": "its grid is that of no schedule of betas",
+    "IPNDMScheduler": "its noise levels are the sines of its timesteps, whatever a configuration says of betas",
     "KarrasVeScheduler": "diffusers has deprecated it",
     "LTXEulerAncestralRFScheduler": _VIDEO,
     "MiniMaxH3Scheduler": _VIDEO,

@@ -18,7 +18,7 @@ def python(code: str, executable: str | Path = sys.executable) -> str:
 
 def test_importing_the_runtime_imports_neither_torch_nor_what_is_not_needed_yet() -> None:
     loaded = python("import sys, triptych.runtime; print(' '.join(sys.modules))").split()
-    heavy = {"click", "tqdm", "tokenizers", "matplotlib", "importlib.metadata"}
+    heavy = {"click", "tqdm", "tokenizers", "matplotlib", "importlib.metadata", "scipy"}
     assert heavy.union(FORBIDDEN).isdisjoint(loaded)
     assert not any(name.startswith(("triptych.export", "triptych.benchmarks")) for name in loaded)
 

@@ -106,14 +106,16 @@ def test_trailing_may_be_one_longer(name: str, steps: int) -> None:
     compare(config, steps)
 
 
-def test_estimates_of_x0_are_those_of_diffusers() -> None:
-    config = with_scheduler(SD15, "ddim") | {"clip_sample": True, "prediction_type": "v_prediction"}
+@pytest.mark.parametrize("name", ["ddim", "euler", "euler_a", "heun", "dpm2", "dpm2_a", "lms"])
+def test_estimates_of_x0_are_those_of_diffusers(name: str) -> None:
+    config = with_scheduler(SD15, name) | {"clip_sample": name == "ddim", "prediction_type": "v_prediction"}
     reference = diffusers_scheduler(config)
     found = []
     step = reference.step
     reference.step = lambda *given, **named: found.append(step(*given, **named)) or found[-1]
-    diffusers_run(reference, unit_noise(), 10)
-    steps = list(denoise(network, unit_noise(), Sampler.from_config(config, 10)))
+    diffusers_run(reference, unit_noise(), 10, draw=drawing(5))
+    steps = list(denoise(network, unit_noise(), Sampler.from_config(config, 10), drawing(5)))
     for ours, theirs in zip(steps, found, strict=True):
         assert relative_error(ours.denoised, theirs.pred_original_sample.numpy()) < PARITY
-        assert relative_error(ours.latents, theirs.prev_sample.numpy()) < PARITY
+        if name == "ddim":  # the others keep latents in another scale
+            assert relative_error(ours.latents, theirs.prev_sample.numpy()) < PARITY
