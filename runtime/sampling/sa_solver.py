@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from .exponential_integrator import Basis, line, linear_part, through
+from .noise_levels import level_shape
 from .options import choice, flag, only, whole
 from .scheduler import Run, Scheduler
 from .solver_grid import CLIPPING, SOLVER, SPACING, solver_grid
@@ -30,6 +31,9 @@ def sa_solver(options: Mapping[str, Any], run: Run) -> Table:
         for option, refused in (("prediction_type", "flow_prediction"), ("thresholding", True)):
             if options[option] == refused:
                 raise SamplerError(f"algorithm_type=noise_prediction takes no {option}={refused}")
+    levels = "use_flow_sigmas" if options["use_flow_sigmas"] else level_shape(options)
+    if run.strength < 1 and levels:
+        raise SamplerError(f"strength below 1 and {levels} exclude each other: diffusers adds noise of another level")
     grid = solver_grid(options, run, ends_on_grid=True)
     calls = len(grid)
     remembered = max(options["predictor_order"] + 1, options["corrector_order"])

@@ -1,5 +1,6 @@
 """Whole runs of the solvers in log(alpha / sigma), of DDPM and of few-step samplers equal those of diffusers."""
 
+import re
 import sys
 from typing import Any
 from unittest import mock
@@ -30,7 +31,8 @@ from tests.runtime.sampling_reference import (
     relative_error,
     unit_noise,
 )
-from triptych.runtime.sampling import Sampler, denoise
+from triptych.runtime.errors import SamplerError
+from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.schedule import training_schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:__array_:DeprecationWarning")
@@ -232,11 +234,12 @@ def allowed_sa(config: dict[str, Any]) -> bool:
     return not epsilon or (config["prediction_type"] != "flow_prediction" and not config.get("thresholding"))
 
 
-@property_test(20, trained("SASolverScheduler", sa, levels, ends), few_or_many)
-def test_sa_solver(config: dict[str, Any], steps: int) -> None:
+@property_test(20, trained("SASolverScheduler", sa, levels, ends), few_or_many, strengths)
+def test_sa_solver(config: dict[str, Any], steps: int, strength: float) -> None:
     # Higher orders are sums of large numbers in diffusers, of which float32 leaves little: see the test in float64
     assume(allowed_sa(config) and max(config["predictor_order"], config["corrector_order"]) < 3)
-    compare(config, steps)
+    assume(strength == 1 or not any(config.get(flag) for flag in config if flag.endswith("_sigmas")))
+    compare(config, steps, strength=strength)
 
 
 ddpm = st.fixed_dictionaries(
@@ -361,3 +364,62 @@ def test_in_float64(config: dict[str, Any], steps: int) -> None:
     # Beta levels are so near each other that diffusers' polynomials of SA-Solver cancel in float64 too
     assume(config["_class_name"] != "SASolverScheduler" or not config.get("use_beta_sigmas"))
     compare_in_float64(config, steps)
+
+
+MULTISTEP: dict[str, Any] = {"_class_name": "DPMSolverMultistepScheduler"}
+SINGLESTEP: dict[str, Any] = {"_class_name": "DPMSolverSinglestepScheduler"}
+UNIPC: dict[str, Any] = {"_class_name": "UniPCMultistepScheduler"}
+OF_FLOW: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+@pytest.mark.parametrize(
+    ("config", "run", "message"),
+    [
+        (MULTISTEP | {"algorithm_type": "dpmsolver"}, {}, "algorithm_type=dpmsolver cannot end at sigma 0"),
+        (MULTISTEP | {"variance_type": "learned_range"}, {}, 'variance_type="learned_range" is not supported'),
+        (MULTISTEP | {"use_flow_sigmas": True, "prediction_type": "v_prediction"}, {}, "v_prediction is not that of"),
+        (MULTISTEP | {"use_dynamic_shifting": True}, {"mu": 1.0}, "does nothing without use_flow_sigmas=true"),
+        (MULTISTEP | OF_FLOW, {"timesteps": [9, 5]}, "timesteps exclude use_flow_sigmas"),
+        (MULTISTEP | {"use_lu_lambdas": True}, {"timesteps": [9, 5]}, "timesteps exclude use_lu_lambdas"),
+        (MULTISTEP, {"timesteps": [1000, 5]}, "timesteps begin at 1000; the last training timestep is 999"),
+        (MULTISTEP, {"sigmas": [1.0, 0.5]}, "takes no sigmas; it takes mu, timesteps"),
+        (
+            SINGLESTEP | {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min", "thresholding": True},
+            {},
+            "algorithm_type=dpmsolver takes no thresholding=true",
+        ),
+        (UNIPC | {"solver_p": {}}, {}, "solver_p={} is not supported; allowed: null"),
+        (UNIPC | {"disable_corrector": "0"}, {}, 'disable_corrector="0" is not supported; allowed: a list of whole'),
+        (UNIPC | {"predict_x0": False}, {}, "predict_x0=false cannot end at sigma 0"),
+        (UNIPC | {"lower_order_final": False}, {}, "lower_order_final=false cannot end at sigma 0"),
+        (UNIPC | OF_FLOW | {"use_dynamic_shifting": True}, {}, "use_dynamic_shifting needs mu"),
+        (UNIPC | OF_FLOW | {"use_beta_sigmas": True}, {}, "use_beta_sigmas and use_flow_sigmas exclude each other"),
+        (UNIPC | OF_FLOW, {"sigmas": [0.5, 0.0]}, "sigmas go from 0.5 to 0; allowed: above 0, to 1"),
+        (UNIPC, {"sigmas": [1.0, 0.5]}, "need use_flow_sigmas=true"),
+        (
+            {"_class_name": "SASolverScheduler", "use_karras_sigmas": True},
+            {"strength": 0.5},
+            "strength below 1 and use_karras_sigmas exclude each other",
+        ),
+        ({"_class_name": "SASolverScheduler", "predictor_order": 5}, {}, "allowed: whole numbers from 1 to 4"),
+        ({"_class_name": "DEISMultistepScheduler", "algorithm_type": "sde-dpmsolver"}, {}, "allowed: deis"),
+        ({"_class_name": "DDPMScheduler", "variance_type": "learned"}, {}, "allowed: fixed_small, fixed_small_log"),
+        ({"_class_name": "LCMScheduler", "original_inference_steps": 10}, {}, "num_inference_steps=20 is too many"),
+        ({"_class_name": "LCMScheduler", "original_inference_steps": 1001}, {}, "allowed: up to 1000"),
+        ({"_class_name": "LCMScheduler"}, {"eta": 0.5}, "LCMScheduler takes no eta; it takes timesteps"),
+        ({"_class_name": "TCDScheduler"}, {"eta": 1.5}, "eta=1.5 is out of range; allowed: 0 to 1"),
+    ],
+)
+def test_what_is_refused(config: dict[str, Any], run: dict[str, Any], message: str) -> None:
+    with pytest.raises(SamplerError, match=re.escape(message)) as raised:
+        Sampler.from_config(config, **run)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_configuration_of_ddpm_gives_its_solvers_nothing_that_they_refuse() -> None:
+    """DDPM's variance_type says nothing to DPM-Solver, and DPM-Solver's null is DDPM's default."""
+    config = {"_class_name": "DDPMScheduler", "variance_type": "fixed_small", "clip_sample": True}
+    for name in ("dpmpp_2m", "dpmpp_2s", "sa_solver"):
+        assert len(Sampler.from_config(with_scheduler(config, name), 10)) == 10
+    multistep = {"_class_name": "DPMSolverMultistepScheduler", "variance_type": None}
+    assert Sampler.from_config(with_scheduler(multistep, "ddpm"), 10).config["variance_type"] == "fixed_small"
