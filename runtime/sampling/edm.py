@@ -19,7 +19,8 @@ from .table import Table, identity, single_step
 def edm_euler(options: Mapping[str, Any], run: Run) -> Table:
     """Euler's method in sigma (algorithm 1 without churn and without the correction).
 
-    As in diffusers, with final_sigmas_type sigma_min the last step goes nowhere.
+    As in diffusers, with final_sigmas_type sigma_min the last step goes nowhere. What its set_timesteps calls sigmas is
+    not what it says, but places from 0 to 1 between sigma_max and sigma_min: no sigmas are taken here.
     """
     levels = _levels(options, run.steps)
     levels = np.append(levels, levels[-1] if options["final_sigmas_type"] == "sigma_min" else 0.0)
