@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SamplerError
-from .noise_levels import given_timesteps
+from .noise_levels import whole_timesteps
 from .options import choice, flag, number, unused, whole
 from .schedule import training_schedule
 from .scheduler import THRESHOLDING, TRAINING, Run, Scheduler
@@ -82,7 +82,7 @@ def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:
     if distilled > count:
         raise SamplerError(f"original_inference_steps={distilled} is too many; allowed: up to {count}")
     if run.timesteps is not None:
-        return given_timesteps(np.trunc(run.timesteps), count)[run.skipped :]
+        return whole_timesteps(run.timesteps, count)[run.skipped :]
     if run.steps > distilled:
         raise SamplerError(
             f"num_inference_steps={run.steps} is too many; the network was distilled on {distilled} "

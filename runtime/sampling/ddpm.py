@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from .grids import require_trained, spaced
-from .noise_levels import given_timesteps
+from .noise_levels import whole_timesteps
 from .options import choice, flag, number, whole
 from .schedule import training_schedule
 from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run, Scheduler
@@ -26,7 +26,7 @@ def ddpm(options: Mapping[str, Any], run: Run) -> Table:
     schedule = training_schedule(options)
     count = len(schedule)
     if run.timesteps is not None:
-        timesteps = given_timesteps(np.trunc(run.timesteps), count)
+        timesteps = whole_timesteps(run.timesteps, count)
     else:
         if run.steps > count:
             raise SamplerError(

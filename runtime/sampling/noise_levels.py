@@ -82,6 +82,14 @@ def given_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
     return timesteps
 
 
+def whole_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
+    """The same, where a scheduler knows whole numbers only."""
+    between = timesteps[timesteps != np.trunc(timesteps)]
+    if len(between):
+        raise SamplerError(f"timesteps must be whole numbers here; {between[0]:g} is none")
+    return given_timesteps(timesteps, count)
+
+
 def positions_of(levels: np.ndarray) -> np.ndarray:
     """(alpha, sigma) [n, 2] of noise levels, alpha^2 + sigma^2 = 1; but (1, level) of the last.
 

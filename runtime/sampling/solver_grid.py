@@ -12,7 +12,7 @@ from ..errors import SamplerError
 from .exponential_integrator import Basis, lambdas_of
 from .flow_shift import shift_asked, shifted
 from .grids import alpha_sigma, require_decreasing, require_trained, spaced
-from .noise_levels import as_float32, given_timesteps, level_shape, reshaped
+from .noise_levels import as_float32, level_shape, reshaped, whole_timesteps
 from .options import Option, choice, flag, number, only, optional_number, positive, whole
 from .schedule import Schedule, training_schedule
 from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run
@@ -143,7 +143,7 @@ def solver_grid(
     Args:
         options: of DPMSolverMultistep, DPMSolverSinglestep, DEISMultistep, UniPCMultistep or SASolver; what one of
             them does not have is as it is by default in the others.
-        run: timesteps that it gives are cut off to whole numbers.
+        run: timesteps that it gives are whole numbers.
         ends_on_grid: final_sigmas_type sigma_min, or none, is the last of the noise levels that are no timesteps',
             not the training schedule's.
         rounds_cosine: Karras and Lu timesteps are rounded with the cosine schedule too.
@@ -208,7 +208,7 @@ def _timesteps(schedule: Schedule, options: Mapping[str, Any], run: Run) -> np.n
     """By spacing, from the noisiest timestep in use."""
     count = len(schedule)
     if run.timesteps is not None:
-        return given_timesteps(np.trunc(run.timesteps), count)
+        return whole_timesteps(run.timesteps, count)
     # Lambda goes to -infinity with the cosine schedule: the noisiest timesteps can be cut off
     lambdas = np.log(np.sqrt(schedule.alphas_cumprod)) - np.log(np.sqrt(1 - schedule.alphas_cumprod))
     last = count - int(np.searchsorted(lambdas[::-1], options.get("lambda_min_clipped", -inf)))
