@@ -49,8 +49,8 @@ def tcd(options: Mapping[str, Any], run: Run) -> Table:
     """Strategic stochastic sampling (Zheng et al. 2024, algorithm 4), with eta for their gamma.
 
     Down to timestep floor((1 - eta) t_next) without noise, and up to t_next with it: eta 0 adds none, 1 begins again
-    from x0's. As in diffusers' pipelines it is 0 unless given (0.3 in its scheduler's step). As there too, the last
-    step goes to timestep 0, which is not quite x0, and x0 is never clipped, whatever clip_sample and thresholding say.
+    from x0's. As in diffusers, the last step goes to timestep 0, which is not quite x0; and x0 is never clipped,
+    whatever clip_sample and thresholding say.
     """
     schedule = training_schedule(options)
     timesteps = _distilled(options, run, len(schedule))
@@ -127,6 +127,7 @@ SCHEDULERS = (
         {"tcd": {}},
         paper="Zheng et al. 2024, Trajectory Consistency Distillation, arXiv 2402.19159",
         takes=frozenset({"eta", "timesteps"}),
+        eta=0.3,
         limits=lambda options: False,
     ),
 )

@@ -47,7 +47,7 @@ def read_run(
     return Run(
         steps=count,
         strength=_number("strength", strength, "above 0, to 1", lambda value: 0 < value <= 1),
-        eta=_number("eta", given.get("eta", 0.0), "0 to 1", lambda value: 0 <= value <= 1),
+        eta=_number("eta", given.get("eta", scheduler.eta), "0 to 1", lambda value: 0 <= value <= 1),
         timesteps=timesteps,
         sigmas=sigmas,
         mu=_number("mu", given["mu"], "numbers", lambda value: True) if "mu" in given else None,

@@ -46,7 +46,7 @@ class Sampler:
         config: Mapping[str, Any],
         num_inference_steps: int = 20,
         *,
-        eta: float = 0.0,
+        eta: float | None = None,
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
         strength: float = 1.0,
@@ -57,7 +57,8 @@ class Sampler:
         Args:
             config: diffusers' scheduler_config.json, as a dict; `_class_name` says which scheduler.
             num_inference_steps: steps; some schedulers call the network more often, see `len(sampler)`.
-            eta: share of new noise, from 0 (none) to 1, for schedulers that take it (DDIM, TCD).
+            eta: share of new noise, from 0 (none) to 1, for schedulers that take it (DDIM, TCD); left out, it is that
+                of diffusers' `step`: 0.3 for TCD, else 0.
             timesteps: a grid in place of the configuration's, decreasing; num_inference_steps is then its length. A
                 name is one of Align Your Steps: ays_sd15, ays_sdxl.
             sigmas: likewise, noise levels sigma / alpha (sigma for flow matching), as diffusers' set_timesteps takes
@@ -75,7 +76,8 @@ class Sampler:
         by_default = config.get("_use_default_values", [])
         said = {key: value for key, value in config.items() if key not in by_default}
         options = read(scheduler.class_name, scheduler.options, registry.FOREIGN_OPTIONS, said)
-        asked = {"eta": eta or None, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
+        none_anyway = eta == 0 and "eta" not in scheduler.takes
+        asked = {"eta": None if none_anyway else eta, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
         run = read_run(scheduler, options, num_inference_steps, strength, asked)
         return cls.from_table(scheduler.class_name, options, scheduler.build(options, run), strength)
 

@@ -60,6 +60,7 @@ class Scheduler:
         short_names: for people; each with the options that it stands for.
         paper: authors, year, title, arXiv number.
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
+        eta: what it is where a run does not say, as in diffusers' `step`.
         ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
         limits: whether clip_sample and thresholding count with these options.
         predicts: what the network predicts, by the options: `prediction_type`, where that says it.
@@ -71,6 +72,7 @@ class Scheduler:
     short_names: Mapping[str, Mapping[str, Any]]
     paper: str
     takes: frozenset[str] = frozenset()
+    eta: float = 0.0
     ends_sigmas: bool = False
     limits: Callable[[Mapping[str, Any]], bool] = lambda options: True
     predicts: Callable[[Mapping[str, Any]], Prediction] = itemgetter("prediction_type")

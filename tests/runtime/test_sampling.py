@@ -401,3 +401,12 @@ def test_noise_is_added_to_a_picture_as_far_as_the_first_call_wants_it() -> None
         denoise(network, noise, sampler)
     with pytest.raises(ArgumentError, match=r"image_latents have shape \[1, 3, 5, 7\]; the noise \[2, 3, 5, 7\]"):
         denoise(network, noise, sampler, image_latents=image[:1])
+
+
+def test_eta_left_out_is_that_of_the_step_of_diffusers() -> None:
+    for scheduler in SCHEDULERS:
+        if "eta" in scheduler.takes:
+            step = inspect.signature(getattr(diffusers, scheduler.class_name).step)
+            assert scheduler.eta == step.parameters["eta"].default
+            config = with_scheduler(SD15, scheduler.class_name)
+            np.testing.assert_array_equal(run(config), run(config, eta=scheduler.eta))
