@@ -9,7 +9,7 @@ from loop import Plan, train
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-PLAN = Plan("unet", steps=8000, rate=1e-3, warmup=200, decay_share=0.5, ema=0.995, muon=True)
+PLAN = Plan("unet", steps=7000, rate=1e-3, warmup=200, decay_share=0.5, ema=0.995, muon=True)
 BATCH = 32
 SEED = 4
 MIN_SNR = 5.0  # Hang et al. 2023, for v-prediction: min(snr + 1, 5) / (snr + 1)

@@ -1,8 +1,8 @@
 """Train the demo model: ``python models/emoji/train/run.py``. Killed, it goes on where it was.
 
-Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder,
-decoder once more, checkpoint. ``--coder-from`` begins with the coder of a checkpoint instead of with nothing.
-``--snapshot`` publishes what the U-Net's last saved step gives, without training.
+Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder, checkpoint.
+``--coder-from`` begins with the coder of a checkpoint instead of with nothing. ``--snapshot`` publishes what the
+U-Net's last saved step gives, without training.
 """
 
 import argparse
@@ -38,8 +38,7 @@ def main() -> None:
     concepts = captions.load_concepts()
     sprites = data.load_sprites(WORK)
     print(f"{len(sprites)} emoji drawn, {len(concepts)} to be taught", flush=True)
-    every_sprite = torch.stack(list(sprites.values()))
-    coder = vae.fit(every_sprite, WORK, options.coder_from)
+    coder = vae.fit(torch.stack(list(sprites.values())), WORK, options.coder_from)
 
     tokenizer_folder = WORK / "tokenizer"
     if not tokenizer_folder.exists():
@@ -57,7 +56,6 @@ def main() -> None:
         text.fit(text.Sampler(text.SEED, text.BATCH, concepts, views, tokenizer), encoder, WORK)
         sampler = text.Sampler(diffusion.SEED, diffusion.BATCH, concepts, views, tokenizer)
         unet, encoder = diffusion.fit(sampler, encoder, WORK)
-        coder = vae.refine_decoder(coder, every_sprite, WORK)
     publish(coder, unet, encoder, tokenizer, tokenizer_folder, CHECKPOINT)
 
 

@@ -11,13 +11,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL
 from loop import Plan, save_atomically, step_generator, train
-from torch import Tensor, nn
+from torch import Tensor
 
 PLAN = Plan("vae", steps=3400, rate=7e-4, warmup=100, decay_share=0.6)
-DECODER_PLAN = Plan("decoder", steps=300, rate=5e-4, warmup=50, decay_share=1.0)
 BATCH = 8
 SEED = 1
-DECODER_SEED = 5
 LATENT_CHANNELS = 4
 SCALING_FACTOR = 0.18215
 KL_WEIGHT = 2e-5  # each latent against each pixel: both terms are means
@@ -106,24 +104,6 @@ def fit(sprites: Tensor, folder: Path, first: Path | None = None) -> Autoencoder
         train(PLAN, vae, loss_of_step, folder)
         whiten(vae, sprites)
         save_atomically(vae.state_dict(), finished)
-    return vae.eval().requires_grad_(False)
-
-
-def refine_decoder(vae: AutoencoderKL, sprites: Tensor, folder: Path) -> AutoencoderKL:
-    """Train the decoder alone for longer: the latents, and with them a trained U-Net, stay as they are."""
-    learning = nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv}).requires_grad_(True)
-
-    def loss_of_step(step: int) -> Tensor:
-        generator = step_generator(DECODER_SEED, step)
-        picture = random_pictures(sprites, BATCH, generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                posterior = vae.encode(picture).latent_dist
-            noise = torch.randn(posterior.mean.shape, generator=generator)
-            decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        return reconstruction_loss(decoded.float(), picture)
-
-    train(DECODER_PLAN, learning, loss_of_step, folder)
     return vae.eval().requires_grad_(False)
 
 
