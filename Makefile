@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 COMPAT := $(VENV)-transformers4
 
-PROMPTS := "red heart" "blue heart on a yellow background" "grinning face" "strawberry" "pumpkin" \
-	"green heart on a pink background" "tomato" "penguin on a purple background"
+PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
+	"fox" "penguin on a purple background" "flower" "car"
 
 .PHONY: demo train-demo score-demo test test-all test-compat lint types docs clean
 
@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	$(BIN)/triptych export models/emoji models/emoji-package --force
 	rm -rf out/demo
 	$(BIN)/triptych generate models/emoji-package $(PROMPTS) \
-		--steps 20 --guidance 3 --num 4 --seed 0 --out out/demo --grid
+		--steps 20 --guidance 2.5 --num 4 --seed 0 --out out/demo --grid
 	$(BIN)/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
 
 # Trains the demo checkpoint anew, which takes hours (killed, it goes on where it was), and scores it as PyTorch has
