@@ -147,6 +147,8 @@ deis = st.fixed_dictionaries(
 
 @property_test(20, trained("DEISMultistepScheduler", deis, levels, ends), few_or_many, strengths)
 def test_deis_multistep(config: dict[str, Any], steps: int, strength: float) -> None:
+    # Beta levels are near each other: what diffusers integrates in float32 cancels; see the test in float64
+    assume(config["solver_order"] < 3 or not config.get("use_beta_sigmas"))
     compare(config, steps, strength=strength)
 
 
@@ -238,6 +240,8 @@ def allowed_sa(config: dict[str, Any]) -> bool:
 def test_sa_solver(config: dict[str, Any], steps: int, strength: float) -> None:
     # Higher orders are sums of large numbers in diffusers, of which float32 leaves little: see the test in float64
     assume(allowed_sa(config) and max(config["predictor_order"], config["corrector_order"]) < 3)
+    # Likewise in eps from levels of 1,000 and more, which the cosine schedule has
+    assume(config["algorithm_type"] != "noise_prediction" or config.get("beta_schedule") != "squaredcos_cap_v2")
     assume(strength == 1 or not any(config.get(flag) for flag in config if flag.endswith("_sigmas")))
     compare(config, steps, strength=strength)
 
