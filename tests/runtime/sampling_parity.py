@@ -23,7 +23,7 @@ LEVELS = 3e-3  # relative, of noise levels: the smallest are differences of floa
 PURE_NOISE = 1e5  # sigma / alpha
 PARITY_FLOAT64 = 1e-9  # relative, where diffusers can be run in float64
 # diffusers adds and subtracts numbers as large as sigma / alpha in float32: what it loses, in units of their rounding
-ROUNDINGS = 16
+ROUNDINGS = 32
 STABLE_DIFFUSION = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
