@@ -94,8 +94,12 @@ def allowed(config: dict[str, Any]) -> bool:
         (epsilon and (config["final_sigmas_type"] == "zero" or config["prediction_type"] == "flow_prediction"))
         or (config["algorithm_type"] == "sde-dpmsolver" and config["solver_order"] == 3)
         or (of_flow and config.get("use_lu_lambdas"))
-        # the last step goes up in noise: to sigma_min of the betas, which flow matching knows nothing of
-        or (of_flow and config["algorithm_type"].startswith("sde") and config["final_sigmas_type"] == "sigma_min")
+        # the last step goes up in noise: to sigma_min of the betas, which is not that of flow matching or of sigma_min
+        or (
+            (of_flow or "sigma_min" in config)
+            and config["algorithm_type"].startswith("sde")
+            and config["final_sigmas_type"] == "sigma_min"
+        )
     )
 
 
