@@ -10,7 +10,7 @@ from .noise_levels import whole_timesteps
 from .options import choice, flag, number, unused, whole
 from .schedule import training_schedule
 from .scheduler import THRESHOLDING, TRAINING, Run, Scheduler
-from .table import Table, identity, transport
+from .table import Table, single_step
 
 _SIGMA_DATA = 0.5  # Luo et al. 2023, section 4.1
 
@@ -31,18 +31,9 @@ def lcm(options: Mapping[str, Any], run: Run) -> Table:
     kept = _SIGMA_DATA**2 / (scaled**2 + _SIGMA_DATA**2)
     taken = scaled / np.sqrt(scaled**2 + _SIGMA_DATA**2)
     alpha, sigma = target[:, 0], target[:, 1]
-    return Table(
-        basis="sample",
-        order=1,
-        timesteps=timesteps,
-        alphas=start[:, 0].copy(),
-        sigmas=start[:, 1].copy(),
-        start=start,
-        end=np.stack([alpha * (taken + kept * start[:, 0]), np.hypot(alpha * kept * start[:, 1], sigma)], axis=1),
-        advance=np.stack([alpha * kept, alpha * taken], axis=1),
-        correct=identity(len(timesteps), 1),
-        noise=sigma.copy(),
-    )
+    carried = np.stack([alpha * (taken + kept * start[:, 0]), alpha * kept * start[:, 1]], axis=1)
+    end = np.stack([carried[:, 0], np.hypot(carried[:, 1], sigma)], axis=1)
+    return single_step(timesteps, start, carried, end=end, noise=sigma.copy())
 
 
 def tcd(options: Mapping[str, Any], run: Run) -> Table:
@@ -58,19 +49,8 @@ def tcd(options: Mapping[str, Any], run: Run) -> Table:
     below = np.floor(np.float32(1 - run.eta) * following.astype(np.float32))  # in float32, as diffusers does
     start, landing, target = (np.array([schedule.at(t) for t in each]) for each in (timesteps, below, following))
     up = target[:, 0] / landing[:, 0]
-    rows = [transport("sample", (s[0], s[1]), (t[0], t[1])) for s, t in zip(start, landing, strict=True)]
-    return Table(
-        basis="sample",
-        order=1,
-        timesteps=timesteps,
-        alphas=start[:, 0].copy(),
-        sigmas=start[:, 1].copy(),
-        start=start,
-        end=target,
-        advance=up[:, None] * np.array(rows),
-        correct=identity(len(timesteps), 1),
-        noise=np.sqrt(np.maximum(1 - up**2, 0.0)),
-    )
+    noise = np.sqrt(np.maximum(1 - up**2, 0.0))
+    return single_step(timesteps, start, up[:, None] * landing, end=target, noise=noise)
 
 
 def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from .noise_levels import whole_timesteps
 from .options import choice, flag, number, whole
 from .schedule import training_schedule
 from .scheduler import SPACINGS, THRESHOLDING, TRAINING, Run, Scheduler
-from .table import Table, identity
+from .table import Table, single_step
 
 _LEAST_VARIANCE = 1e-20  # as in diffusers, where the last step would add none
 
@@ -42,18 +42,9 @@ def ddpm(options: Mapping[str, Any], run: Run) -> Table:
     beta = 1 - ratio**2
     share = (end[:, 1] / start[:, 1]) ** 2
     variance = beta if options["variance_type"].startswith("fixed_large") else share * beta
-    return Table(
-        basis="sample",
-        order=1,
-        timesteps=timesteps,
-        alphas=start[:, 0].copy(),
-        sigmas=start[:, 1].copy(),
-        start=start,
-        end=end,
-        advance=np.stack([ratio * share, end[:, 0] * beta / start[:, 1] ** 2], axis=1),
-        correct=identity(len(timesteps), 1),
-        noise=np.where(timesteps > 0, np.sqrt(np.maximum(variance, _LEAST_VARIANCE)), 0.0),
-    )
+    noise = np.where(timesteps > 0, np.sqrt(np.maximum(variance, _LEAST_VARIANCE)), 0.0)
+    kept = np.stack([end[:, 0], ratio * share * start[:, 1]], axis=1)
+    return single_step(timesteps, start, kept, end=end, noise=noise)
 
 
 SCHEDULERS = (
