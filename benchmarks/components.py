@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from triptych.runtime import TextToImage
+from triptych.runtime.components import DECODER
 from triptych.runtime.device import Device
 from triptych.runtime.families import Family
 from triptych.runtime.package import Package
-from triptych.runtime.pipeline import DECODER
 from triptych.runtime.session import Graph
 
 from .measure import Latency, time_calls

@@ -6,13 +6,13 @@ Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 f
 import json
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from .cli_values import Numbers, load_options, size_of
+from .cli_options import HEIGHT, WIDTH, loading
+from .cli_values import Numbers, size_of
 from .errors import ArgumentError, TriptychError
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
@@ -21,28 +21,6 @@ _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
-_WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
-_HEIGHT = click.option("--height", type=int, help="Pixels; the package's own if left out.")
-
-
-def _loading(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where and how a package is loaded."""
-    for option in (
-        click.option(
-            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; repeatable."
-        ),
-        click.option(
-            "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
-        ),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or ONNX Runtime providers with commas between them.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -103,11 +81,11 @@ def export(
     "--timesteps", type=Numbers(names=True), metavar="LIST", help="In place of --steps, or ays_sd15, ays_sdxl."
 )
 @click.option("--sigmas", type=Numbers(names=True), metavar="LIST", help="Likewise as noise levels, or ays_svd too.")
-@_WIDTH
-@_HEIGHT
+@WIDTH
+@HEIGHT
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
 @click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
-@_loading
+@loading
 @click.option("--out", type=_PATH, default=Path(), help="Folder, or a name that ends in .png.")
 @click.option("--grid", is_flag=True, help="Also write a contact sheet.")
 @click.option("--from-image", type=_PATH, help="Repeat a picture from its own settings.")
@@ -127,9 +105,7 @@ def generate(
     height: int | None,
     num: int,
     noise: str,
-    device: str,
-    session_option: tuple[str, ...],
-    provider_option: tuple[str, ...],
+    load: dict[str, Any],
     out: Path,
     grid: bool,
     from_image: Path | None,
@@ -157,24 +133,21 @@ def generate(
         "sigmas": sigmas,
         "noise": noise,
     }
-    load = load_options(device, session_option, provider_option)
     for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
         print(path)
 
 
 @cli.command()
 @_PACKAGE
-@_loading
+@loading
 @click.option("--steps", default=20, show_default=True, help="Steps of the whole picture.")
-@_WIDTH
-@_HEIGHT
+@WIDTH
+@HEIGHT
 @click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
 @click.option("--plot", type=_PATH, help="Draw the latency per component (PNG or SVG).")
 def bench(
     package: Path,
-    device: str,
-    session_option: tuple[str, ...],
-    provider_option: tuple[str, ...],
+    load: dict[str, Any],
     steps: int,
     width: int | None,
     height: int | None,
@@ -186,7 +159,6 @@ def bench(
         from triptych.benchmarks.bench import bench as run
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
-    load = load_options(device, session_option, provider_option)
     run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=_say)
 
 

@@ -38,27 +38,3 @@ def size_of(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise ArgumentError(f"--static {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
     return int(width), int(height)
-
-
-def load_options(device: str, session: tuple[str, ...], provider: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments of `TextToImage.load`.
-
-    Raises:
-        ArgumentError: an option that is no KEY=VALUE.
-    """
-    return {"device": _device(device), "session_options": _pairs(session), "provider_options": _pairs(provider)}
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not (key and equals):
-            raise ArgumentError(f"option {option!r}: give KEY=VALUE")
-        pairs[key] = value
-    return pairs
-
-
-def _device(name: str) -> str | list[str]:
-    """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
-    return name.split(",") if "Execution" in name else name

@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arguments import check_latents, check_size, one_each, seeds_from
+from .components import DECODER, Components, check_finite
+from .decoding import decode
 from .device import Device, Provider, open_device
-from .errors import Cancelled, NumericalError
+from .errors import Cancelled
 from .families import family_of
 from .guidance import Guidance, guided
-from .image import to_image, to_pixels
+from .image import to_image
 from .noise import noise_source
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
-from .session import Graph
 from .settings import Settings, own_version, plain
 from .shapes import SCALING_FACTOR, VAE_BLOCKS, check_widths, latent_shape
 from .text import ClipTokenizer
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
-
-DECODER = "vae_decoder"
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,7 @@ class TextToImage:
         self.device = device
         self.family = family_of(package)
         self.tokenizer = ClipTokenizer.load(package.path / "tokenizer")
-        # The decoder's working memory is as large as the network's, and is needed once a picture
-        self._graphs = {
-            name: Graph(package.graph(name), device, name, keep_memory=name != DECODER)
-            for name in (*self.family.text_encoders, self.family.generator, DECODER)
-        }
+        self._graphs = Components(package, device, (*self.family.text_encoders, self.family.generator, DECODER))
         network = self._graphs[self.family.generator]
         check_widths(self._graphs[self.family.text_encoders[0]], network, self.family.conditioning)
         vae, generator = package.config(DECODER), package.config(self.family.generator)
@@ -95,7 +90,7 @@ class TextToImage:
             warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=2)
         name = self.family.text_encoders[0]
         embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}, release=True))
-        _check_finite(embeddings, name)
+        check_finite(embeddings, name)
         return embeddings
 
     def denoise(
@@ -139,7 +134,7 @@ class TextToImage:
             )
             if timings is not None:
                 timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
-            _check_finite(output, name, f" at step {call} of {total}")
+            check_finite(output, name, f" at step {call} of {total}")
             return output
 
         guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
@@ -147,14 +142,7 @@ class TextToImage:
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory."""
-        decoder = self._graphs[DECODER]
-        scaled = latents / np.float32(self.scaling_factor)
-        pictures = []
-        for latent in scaled:
-            decoded = decoder({"latent_sample": latent[None]})["sample"].astype(np.float32, copy=False)
-            _check_finite(decoded, DECODER)
-            pictures.append(to_pixels(decoded))
-        return np.concatenate(pictures)
+        return decode(self._graphs[DECODER], latents / np.float32(self.scaling_factor))
 
     def __call__(
         self,
@@ -285,11 +273,4 @@ class TextToImage:
         return (
             check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),
             check_size("width", width, own_width, factor, static=isinstance(axes[1], int)),
-        )
-
-
-def _check_finite(array: np.ndarray, component: str, where: str = "") -> None:
-    if not np.isfinite(array).all():
-        raise NumericalError(
-            f"{component} gave NaN or infinity{where}; export the checkpoint with --precision fp32 and try again"
         )

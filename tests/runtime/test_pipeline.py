@@ -259,7 +259,7 @@ class Poisoned:
 )
 def test_nan_names_the_component_and_the_step(package: Path, component: str, call: int, message: str) -> None:
     pipe = TextToImage.load(package, device="cpu")
-    pipe._graphs[component] = Poisoned(pipe._graphs[component], call)  # type: ignore[assignment]
+    pipe._graphs.loaded[component] = Poisoned(pipe._graphs[component], call)  # type: ignore[assignment]
     with pytest.raises(NumericalError, match=message):
         pipe("x", num_inference_steps=3, seed=0, scheduler="ddim")
 
