@@ -3,13 +3,16 @@
 import re
 from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx_ir as ir
+import onnxruntime as ort
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from .components import Component, Shape, Sizes
+from .dialects.operators import TRANSLATIONS
 
 OPSET = 20
 """The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
@@ -48,6 +51,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
             output_names=list(component.outputs),
             dynamic_shapes=None if static is not None else open_axes,
             opset_version=OPSET,
+            custom_translation_table=TRANSLATIONS,
             dynamo=True,
             verbose=False,
         )
@@ -70,6 +74,26 @@ def save(model: ir.Model, folder: Path) -> list[Path]:
         return [folder / GRAPH]
     ir.save(model, folder / GRAPH, external_data=WEIGHTS)
     return [folder / GRAPH, folder / WEIGHTS]
+
+
+def optimise(folder: Path) -> list[Path]:
+    """Let ONNX Runtime fuse what it can in the graph in `folder`, write it back, and return the files.
+
+    What it knows of every CPU, it does: constants folded, weights transposed, operators fused. The blocked layout that
+    it would give convolutions on this CPU alone is left out: it gains 2% on the U-Net of SD 1.5, and a graph that has
+    it is wrong on another CPU.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 3
+    with TemporaryDirectory(dir=folder) as temporary:
+        options.optimized_model_filepath = str(Path(temporary) / GRAPH)
+        if (folder / WEIGHTS).exists():
+            for key, value in (("file_name", WEIGHTS), ("min_size_in_bytes", "1024")):
+                options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
+        options.add_session_config_entry("session.disable_prepacking", "1")  # nothing will run: weights stay mapped
+        ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
+        return [file.replace(folder / file.name) for file in sorted(Path(temporary).iterdir())]
 
 
 def count_operators(path: Path) -> dict[str, int]:

@@ -10,14 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from triptych.runtime.errors import ArgumentError, PackageError, SourceError, nearest
+from triptych.runtime.errors import PackageError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .components import Component, components_of, static_sizes
+from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
 from .files import describe_files, publish
-from .graph import count_operators, describe, opset_of, save, to_onnx
+from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
 from .precision import Precision, precision_named
 from .quiet import quiet
@@ -26,7 +27,6 @@ from .verify import ask, verify
 Report = Callable[[str], None]
 Facts = dict[str, Any]
 
-DIALECTS = ("portable",)
 _TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers", "onnxruntime")
 _NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
 
@@ -36,7 +36,7 @@ def export(
     package: str | Path,
     *,
     precision: str = "fp32",
-    dialect: str = "portable",
+    dialect: str | None = None,
     static: tuple[int, int, int] | None = None,
     force: bool = False,
     revision: str | None = None,
@@ -50,7 +50,8 @@ def export(
         source: a diffusers folder, or a hub id.
         package: the folder to write.
         precision: fp32, or fp16 (inputs, outputs and weights; needs no GPU).
-        dialect: portable: standard ONNX operators only.
+        dialect: portable (standard ONNX operators only) or cpu (those that ONNX Runtime has fused kernels for on CPUs,
+            optimised once, here); None is that of this machine.
         static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
             shapes, the other graphs then having batch 1; None leaves batch, height and width open.
         force: replace a package that is there once the new one is whole.
@@ -63,8 +64,7 @@ def export(
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
     chosen = precision_named(precision)
-    if dialect not in DIALECTS:
-        raise ArgumentError(f"unknown dialect {dialect}; {nearest(dialect, DIALECTS)}")
+    spoken = default_dialect() if dialect is None else dialect_named(dialect)
     checkpoint = open_checkpoint(source, revision)
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
@@ -72,10 +72,10 @@ def export(
         for name, load in components_of(checkpoint).items():
             start = time.perf_counter()
             with quiet():
-                facts[name] = _export_component(load, checkpoint, folder / name, chosen, static)
+                facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static)
             report(_summary(name, facts[name], time.perf_counter() - start))
         _write_others(checkpoint, folder)
-        _write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, dialect, static, facts))
+        _write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 
@@ -85,6 +85,7 @@ def _export_component(
     checkpoint: Checkpoint,
     folder: Path,
     precision: Precision,
+    dialect: Dialect,
     static: tuple[int, int, int] | None,
 ) -> Facts:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
@@ -101,14 +102,20 @@ def _export_component(
     }
     questions = ask(component, sizes)
     name = component.name
+    dialect.rewrite(component.module)
+    said = said_by(component)
     component.module.to(precision.dtype)
     model = to_onnx(component, precision.dtype, sizes)
     files = save(model, folder)
     for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
         facts[side] = [describe(value) for value in values]
-    facts |= {"opset": opset_of(model), "operators": count_operators(files[0]), "said": {}}
+    facts["opset"] = opset_of(model)
     del component, model
     _free()
+    if dialect.optimised:
+        files = optimise(folder)
+    facts |= {"operators": count_operators(files[0]), "said": said, "optimised": dialect.optimised}
+    check_said(name, said, facts["operators"])
     parity = verify(name, files[0], questions, precision.floor_db)
     _free()
     facts["parity"] = {
@@ -148,7 +155,7 @@ def _manifest(
     checkpoint: Checkpoint,
     folder: Path,
     precision: Precision,
-    dialect: str,
+    dialect: Dialect,
     static: tuple[int, int, int] | None,
     components: dict[str, Facts],
 ) -> Facts:
@@ -159,7 +166,7 @@ def _manifest(
         "family": checkpoint.family,
         "source": {"name": checkpoint.name, "revision": checkpoint.revision},
         "precision": precision.name,
-        "dialect": dialect,
+        "dialect": dialect.name,
         "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
         "versions": {tool: version(tool) for tool in _TOOLS},
         "components": components,

@@ -34,6 +34,7 @@ def cli(debug: bool) -> None:
 @click.argument("source")
 @click.argument("package", type=_PATH)
 @click.option("--precision", default="fp32", show_default=True, help="fp32 or fp16.")
+@click.option("--dialect", help="Whose operators: portable, cpu or cuda; this machine's if left out.")
 @click.option("--static", metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")
 @click.option(
     "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
@@ -41,7 +42,14 @@ def cli(debug: bool) -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 def export(
-    source: str, package: Path, precision: str, static: str | None, batch: int, revision: str | None, force: bool
+    source: str,
+    package: Path,
+    precision: str,
+    dialect: str | None,
+    static: str | None,
+    batch: int,
+    revision: str | None,
+    force: bool,
 ) -> None:
     """Turn SOURCE, a diffusers folder or a hub id, into a PACKAGE of verified ONNX graphs."""
     try:
@@ -50,7 +58,8 @@ def export(
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
     width, height = (0, 0) if static is None else size_of(static)
     shape = None if static is None else (batch, height, width)
-    print(run(source, package, precision=precision, static=shape, force=force, revision=revision, report=_say))
+    arguments = {"precision": precision, "dialect": dialect, "static": shape, "force": force, "revision": revision}
+    print(run(source, package, **arguments, report=_say))
 
 
 @cli.command()

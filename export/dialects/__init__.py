@@ -1,0 +1,27 @@
+"""Which operators a graph says: standard ones, or those that a target has fused kernels for."""
+
+from triptych.runtime.device import CUDA, why_not
+from triptych.runtime.errors import ArgumentError, nearest
+
+from .cpu import CPU_DIALECT
+from .dialect import Dialect, check_said, said_by
+
+__all__ = ["DIALECTS", "Dialect", "check_said", "default_dialect", "dialect_named", "said_by"]
+
+DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALECT)}
+
+
+def dialect_named(name: str) -> Dialect:
+    """The dialect of that name.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if name not in DIALECTS:
+        raise ArgumentError(f"unknown dialect {name}; {nearest(name, DIALECTS)}")
+    return DIALECTS[name]
+
+
+def default_dialect() -> Dialect:
+    """That of the machine which exports: cuda where a CUDA device really runs graphs, else cpu."""
+    return DIALECTS["cuda"] if "cuda" in DIALECTS and why_not(CUDA) is None else CPU_DIALECT

@@ -1,0 +1,132 @@
+"""What ONNX Runtime's CPU provider has fused kernels for: attention that never has its scores whole, and activations."""
+
+from typing import Any
+
+import torch
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from torch import nn
+from transformers.activations import QuickGELUActivation
+from transformers.models.clip.modeling_clip import CLIPAttention
+
+from .dialect import Dialect
+from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
+
+
+class FusedAttention(nn.Module):
+    """diffusers' `Attention` on tokens [n, tokens, width], or on a picture [n, width, h, w] with its norm and residual."""
+
+    says = {MULTI_HEAD_ATTENTION: 1}
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads, self.group_norm = attention.heads, attention.group_norm
+        self.to_q, self.to_k, self.to_v, self.to_out = (
+            attention.to_q,
+            attention.to_k,
+            attention.to_v,
+            attention.to_out[0],
+        )
+        self.residual_connection = attention.residual_connection
+        self.rescale_output_factor = attention.rescale_output_factor
+
+    def forward(
+        self, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor | None = None, **_: Any
+    ) -> torch.Tensor:
+        """See the class."""
+        residual, tokens = hidden_states, hidden_states
+        if self.group_norm is not None:
+            tokens = self.group_norm(tokens)
+        if residual.ndim == 4:
+            tokens = tokens.flatten(2).transpose(1, 2)
+        context = tokens if encoder_hidden_states is None else encoder_hidden_states
+        attended = multi_head_attention(self.to_q(tokens), self.to_k(context), self.to_v(context), self.heads, False)
+        result = self.to_out(attended)
+        if residual.ndim == 4:
+            result = result.transpose(1, 2).reshape(residual.shape)
+        if self.residual_connection:
+            result = result + residual
+        return result if self.rescale_output_factor == 1 else result / self.rescale_output_factor
+
+
+def fuse_attention(attention: Attention) -> nn.Module:
+    """The fused attention, or the module itself where it does more than the operator can say."""
+    plain = (
+        type(attention.processor) in (AttnProcessor, AttnProcessor2_0)
+        and not attention.norm_cross
+        and all(
+            getattr(attention, part, None) is None
+            for part in ("spatial_norm", "norm_q", "norm_k", "add_k_proj", "add_q_proj")
+        )
+    )
+    return FusedAttention(attention) if plain else attention
+
+
+class FusedClipAttention(nn.Module):
+    """CLIP's attention on tokens [n, tokens, width]: each sees those before it."""
+
+    says = {MULTI_HEAD_ATTENTION: 1}
+
+    def __init__(self, attention: CLIPAttention) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        self.q_proj, self.k_proj, self.v_proj = attention.q_proj, attention.k_proj, attention.v_proj
+        self.out_proj = attention.out_proj
+
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
+        """See the class."""
+        query, key, value = (project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj))
+        return self.out_proj(multi_head_attention(query, key, value, self.heads, True)), None
+
+
+class FusedSwish(nn.Module):
+    """x sigmoid(alpha x): SiLU at alpha 1, CLIP's approximation of GELU at 1.702."""
+
+    says = {QUICK_GELU: 1}
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return quick_gelu(x, self.alpha)
+
+
+class SplitGeglu(nn.Module):
+    """GEGLU with a product for each half, [n, tokens, width] -> [n, tokens, inner]: nothing has to be cut in two."""
+
+    def __init__(self, geglu: GEGLU) -> None:
+        super().__init__()
+        self.value, self.gate = _halves(geglu.proj)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        return self.value(hidden_states) * nn.functional.gelu(self.gate(hidden_states))
+
+
+def _halves(linear: nn.Linear) -> list[nn.Linear]:
+    """Two linear maps for the first and the second half of the outputs, on views of the same weights."""
+    halves = []
+    for rows in (slice(None, linear.out_features // 2), slice(linear.out_features // 2, None)):
+        half = nn.Linear(linear.in_features, linear.out_features // 2, bias=linear.bias is not None, device="meta")
+        half.weight = nn.Parameter(linear.weight[rows], requires_grad=False)
+        if linear.bias is not None:
+            half.bias = nn.Parameter(linear.bias[rows], requires_grad=False)
+        halves.append(half)
+    return halves
+
+
+_SILU, _QUICK_GELU = FusedSwish(1.0), FusedSwish(1.702)
+
+CPU_DIALECT = Dialect(
+    "cpu",
+    {
+        Attention: fuse_attention,
+        CLIPAttention: FusedClipAttention,
+        GEGLU: SplitGeglu,
+        nn.SiLU: lambda silu: _SILU,
+        QuickGELUActivation: lambda gelu: _QUICK_GELU,
+    },
+    optimised=True,
+)

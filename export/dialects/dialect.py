@@ -1,0 +1,88 @@
+"""Modules are replaced before export by ones that say the operator; what was said is counted in the written graph.
+
+ONNX Runtime's optimiser looks for fused operators by pattern, and finds nothing, silently, when an exporter changes its
+patterns. A module that says an operator carries `says`, how often a call of it does so.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses import FakeTensorMode
+
+from triptych.runtime.errors import VerificationError
+
+from ..components import Component
+
+Replace = Callable[[Any], nn.Module]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A way to write graphs.
+
+    Attributes:
+        replacements: class of a module -> what makes the module that takes its place from it, or gives it back where
+            the operator does not hold.
+        optimised: the written graph is optimised once by ONNX Runtime, and loaded as it is from then on.
+    """
+
+    name: str
+    replacements: Mapping[type[nn.Module], Replace] = field(default_factory=dict)
+    optimised: bool = False
+
+    def rewrite(self, module: nn.Module) -> None:
+        """Replace modules inside `module`, in place, and inside those that took their places."""
+        for name, child in module.named_children():
+            replace = self.replacements.get(type(child))
+            if replace is not None:
+                child = replace(child)
+                setattr(module, name, child)
+            self.rewrite(child)
+
+
+def said_by(component: Component) -> dict[str, int]:
+    """How often one call of the component's module says each operator: "com.microsoft::MultiHeadAttention": 32.
+
+    Modules may be called several times, so the calls are counted, on tensors without values. A call of the same module
+    on the same tensors is one with the first: the exporter writes it once (the SiLU of the time embedding).
+    """
+    calls: dict[tuple[int, ...], tuple[nn.Module, tuple[Any, ...]]] = {}  # holds on to tensors, so that ids stay theirs
+
+    def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        calls.setdefault((id(module), *map(id, inputs)), (module, inputs))
+
+    speakers = [module for module in component.module.modules() if hasattr(module, "says")]
+    hooks = [module.register_forward_pre_hook(note) for module in speakers]
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            component.module(
+                *(
+                    torch.zeros(shape, dtype=torch.float32 if component.inputs[name].dtype == "float" else torch.int64)
+                    for name, shape in component.shapes(component.default).items()
+                )
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    said: Counter[str] = Counter()
+    for module, _ in calls.values():
+        said.update(module.says)  # type: ignore[arg-type]
+    return dict(sorted(said.items()))
+
+
+def check_said(component: str, said: Mapping[str, int], written: Mapping[str, int]) -> None:
+    """Compare what was said with the operators of the written graph.
+
+    Raises:
+        VerificationError: an operator is there more or less often than it was said.
+    """
+    for operator, count in said.items():
+        found = written.get(operator, 0)
+        if found != count:
+            raise VerificationError(
+                f"{component}: {operator} was said {count} times, the graph has {found}; nothing was published"
+            )

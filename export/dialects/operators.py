@@ -1,0 +1,82 @@
+"""Operators of ONNX Runtime's own domain, as PyTorch operators that the exporter writes one to one.
+
+Called in PyTorch they compute what the operator is documented to (ONNX Runtime, docs/ContribOperators.md), so that a
+rewritten module still runs there.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from onnx.defs import OpSchema
+from onnxscript.values import Op, Opset
+from torch.nn import functional
+
+MULTI_HEAD_ATTENTION = "com.microsoft::MultiHeadAttention"
+QUICK_GELU = "com.microsoft::QuickGelu"
+
+_FLOATS = [("T", ["tensor(float)", "tensor(float16)"], "")]
+
+
+@torch.library.custom_op("triptych::multi_head_attention", mutates_args=())
+def multi_head_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, causal: bool
+) -> torch.Tensor:
+    """query [n, tokens, width], key and value [n, other tokens, width] -> [n, tokens, width].
+
+    The CPU kernel works tile by tile and never has the scores whole (FlashAttention, Dao et al. 2022).
+    """
+    split = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value))
+    return functional.scaled_dot_product_attention(*split, is_causal=causal).transpose(1, 2).flatten(2)
+
+
+@multi_head_attention.register_fake
+def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, causal: bool) -> torch.Tensor:
+    return torch.empty_like(query)
+
+
+@torch.library.custom_op("triptych::quick_gelu", mutates_args=())
+def quick_gelu(x: torch.Tensor, alpha: float) -> torch.Tensor:
+    """x sigmoid(alpha x), elementwise."""
+    return x * torch.sigmoid(alpha * x)
+
+
+@quick_gelu.register_fake
+def _(x: torch.Tensor, alpha: float) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+def _operator(name: str, inputs: int, **attributes: OpSchema.AttrType) -> Op:
+    """An operator of one output, as the exporter's tracing wants it described."""
+    opset = Opset("com.microsoft", 1)
+    described = OpSchema(
+        name,
+        opset.domain,
+        opset.version,
+        inputs=[OpSchema.FormalParameter(f"input_{i}", "T") for i in range(inputs)],
+        outputs=[OpSchema.FormalParameter("output", "T")],
+        type_constraints=_FLOATS,
+        attributes=[OpSchema.Attribute(key, kind) for key, kind in attributes.items()],
+    )
+    return Op(opset, name, described)
+
+
+_MULTI_HEAD_ATTENTION = _operator(
+    "MultiHeadAttention", 3, num_heads=OpSchema.AttrType.INT, unidirectional=OpSchema.AttrType.INT
+)
+_QUICK_GELU = _operator("QuickGelu", 1, alpha=OpSchema.AttrType.FLOAT)
+
+
+def _write_multi_head_attention(query: Any, key: Any, value: Any, heads: int, causal: bool) -> Any:
+    return _MULTI_HEAD_ATTENTION(query, key, value, num_heads=heads, unidirectional=int(causal))
+
+
+def _write_quick_gelu(x: Any, alpha: float) -> Any:
+    return _QUICK_GELU(x, alpha=alpha)
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.triptych.multi_head_attention.default: _write_multi_head_attention,
+    torch.ops.triptych.quick_gelu.default: _write_quick_gelu,
+}
+"""How `torch.onnx.export` writes them."""
