@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from triptych.runtime import TextToImage
-from triptych.runtime.components import DECODER
+from triptych.runtime.components import DECODER, load_graph
 from triptych.runtime.device import Device
 from triptych.runtime.families import Family
 from triptych.runtime.package import Package
-from triptych.runtime.session import Graph
 
 from .measure import Latency, time_calls
 from .memory import release, resident_bytes
@@ -57,7 +56,7 @@ def measure_component(
     """Load one component, call it with `inputs`, and let it go; what needs the matrix product is left unknown."""
     release()
     before = resident_bytes()
-    graph = Graph(package.graph(name), device, name)
+    graph = load_graph(package, device, name)
     latency = time(lambda: graph(inputs))
     resident = max(0, resident_bytes() - before)
     shapes = {key: list(array.shape) for key, array in inputs.items()}

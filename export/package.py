@@ -116,7 +116,7 @@ def _export_component(
         files = optimise(folder)
     facts |= {"operators": count_operators(files[0]), "said": said, "optimised": dialect.optimised}
     check_said(name, said, facts["operators"])
-    parity = verify(name, files[0], questions, precision.floor_db)
+    parity = verify(name, files[0], questions, precision.floor_db, optimised=dialect.optimised)
     _free()
     facts["parity"] = {
         "db": parity.db,

@@ -59,14 +59,16 @@ def ask(component: Component, static: Sizes | None = None) -> list[Question]:
     return questions
 
 
-def verify(name: str, graph: Path, questions: list[Question], floor_db: float) -> Parity:
-    """Put the same inputs to the written graph in ONNX Runtime on CPU.
+def verify(name: str, graph: Path, questions: list[Question], floor_db: float, *, optimised: bool = False) -> Parity:
+    """Put the same inputs to the written graph in ONNX Runtime on CPU; one that is `optimised` runs as it is.
 
     Raises:
         VerificationError: an answer has another shape, holds NaN or infinity, or is below the floor.
     """
     options = ort.SessionOptions()
     options.enable_cpu_mem_arena = False  # the peak is what the largest case needs, not what all of them together do
+    if optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     types = {spec.name: np.float16 if spec.type == "tensor(float16)" else None for spec in session.get_inputs()}
     outputs = [spec.name for spec in session.get_outputs()]

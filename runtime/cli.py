@@ -58,8 +58,18 @@ def export(
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
     width, height = (0, 0) if static is None else size_of(static)
     shape = None if static is None else (batch, height, width)
-    arguments = {"precision": precision, "dialect": dialect, "static": shape, "force": force, "revision": revision}
-    print(run(source, package, **arguments, report=_say))
+    print(
+        run(
+            source,
+            package,
+            precision=precision,
+            dialect=dialect,
+            static=shape,
+            force=force,
+            revision=revision,
+            report=_say,
+        )
+    )
 
 
 @cli.command()

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .device import Device
-from .errors import NumericalError
+from .device import PROVIDERS, Device
+from .errors import NumericalError, ProviderError
 from .package import Package
 from .session import Graph
 
 DECODER = "vae_decoder"
+DIALECTS = ("cpu", "cuda")
+"""Those whose operators run on the device of that name alone."""
 
 
 class Components(Mapping[str, Graph]):
@@ -17,7 +19,7 @@ class Components(Mapping[str, Graph]):
 
     def __init__(self, package: Package, device: Device, names: Sequence[str]) -> None:
         # The decoder's working memory is as large as the network's, and is needed once a picture
-        self.loaded = {name: Graph(package.graph(name), device, name, keep_memory=name != DECODER) for name in names}
+        self.loaded = {name: load_graph(package, device, name, keep_memory=name != DECODER) for name in names}
 
     def __getitem__(self, name: str) -> Graph:
         return self.loaded[name]
@@ -27,6 +29,31 @@ class Components(Mapping[str, Graph]):
 
     def __len__(self) -> int:
         return len(self.loaded)
+
+
+def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool = True) -> Graph:
+    """A session for the named component; `keep_memory` as in `Graph`.
+
+    Raises:
+        ProviderError: its operators are those of another kind of device.
+        PackageError: see `Graph`.
+    """
+    check_dialect(package, device)
+    return Graph(package.graph(name), device, name, keep_memory=keep_memory, optimised=package.is_optimised(name))
+
+
+def check_dialect(package: Package, device: Device) -> None:
+    """Refuse a package whose operators the device has no kernels for.
+
+    Raises:
+        ProviderError: says which device it was exported for.
+    """
+    dialect = (package.manifest or {}).get("dialect", "portable")
+    if dialect in DIALECTS and device.provider != PROVIDERS[dialect]:
+        raise ProviderError(
+            f"{package.path} was exported with the operators of {dialect}, and device {device.name!r} runs on "
+            f"{device.provider}; load it with device={dialect}, or export it with --dialect portable"
+        )
 
 
 def check_finite(array: np.ndarray, component: str, where: str = "") -> None:

@@ -65,12 +65,15 @@ class Device:
         """Whether the graphs compute in the memory and on the cores of this process."""
         return self.provider == CPU
 
-    def options(self, *, keep_memory: bool = True) -> ort.SessionOptions:
+    def options(self, *, keep_memory: bool = True, optimise: bool = True) -> ort.SessionOptions:
         """Fresh session options: this project's defaults, then what was asked for.
 
-        `keep_memory` holds on to working memory from call to call; only the CPU has a choice.
+        `keep_memory` holds on to working memory from call to call; only the CPU has a choice. `optimise` is for graphs
+        that were not optimised before.
         """
         options = ort.SessionOptions()
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3  # what a warning would say of placement is said by our own checks
         if self.on_cpu:
             options.enable_mem_pattern = False  # it plans one block a shape beside the arena: 40% more at the peak

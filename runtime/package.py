@@ -40,6 +40,10 @@ class Package:
             raise PackageError(f"{self.path} has no {component}/{GRAPH}; it holds: {', '.join(self.components)}")
         return self.path / component / GRAPH
 
+    def is_optimised(self, component: str) -> bool:
+        """Whether the component's graph was optimised when it was exported, and is to run as it is."""
+        return bool((self.manifest or {}).get("components", {}).get(component, {}).get("optimised", False))
+
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, or {} where others' packages have none."""
         return read_json(self.path / component / "config.json", optional=True)

@@ -43,6 +43,8 @@ class Graph:
         device: where it runs.
         name: what errors call it.
         keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
+        optimised: the graph was optimised when it was exported and runs as it is: loading then takes no time but that
+            of laying out weights for matrix products.
 
     Attributes:
         inputs, outputs: name -> Tensor.
@@ -50,10 +52,12 @@ class Graph:
         load_seconds: the time that the session took to create.
     """
 
-    def __init__(self, path: Path, device: Device, name: str, *, keep_memory: bool = True) -> None:
+    def __init__(
+        self, path: Path, device: Device, name: str, *, keep_memory: bool = True, optimised: bool = False
+    ) -> None:
         self.name = name
         self._rows = 1 if device.on_cpu else None
-        options = device.options(keep_memory=keep_memory)
+        options = device.options(keep_memory=keep_memory, optimise=not optimised)
         self._keeps_memory = device.on_cpu and options.enable_cpu_mem_arena
         start = time.perf_counter()
         try:

@@ -1,6 +1,6 @@
-"""What ONNX Runtime's CPU provider has fused kernels for: attention that never has its scores whole, and activations."""
+"""What ONNX Runtime's CPU provider has fused kernels for: attention without its scores, and activations."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers.models.activations import GEGLU
@@ -9,14 +9,14 @@ from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
 
-from .dialect import Dialect
+from .dialect import Dialect, Speaker
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 
 
-class FusedAttention(nn.Module):
-    """diffusers' `Attention` on tokens [n, tokens, width], or on a picture [n, width, h, w] with its norm and residual."""
+class FusedAttention(Speaker):
+    """diffusers' `Attention` on tokens [n, tokens, width], or on pictures [n, width, h, w] with norm and residual."""
 
-    says = {MULTI_HEAD_ATTENTION: 1}
+    says: ClassVar = {MULTI_HEAD_ATTENTION: 1}
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ def fuse_attention(attention: Attention) -> nn.Module:
     return FusedAttention(attention) if plain else attention
 
 
-class FusedClipAttention(nn.Module):
+class FusedClipAttention(Speaker):
     """CLIP's attention on tokens [n, tokens, width]: each sees those before it."""
 
-    says = {MULTI_HEAD_ATTENTION: 1}
+    says: ClassVar = {MULTI_HEAD_ATTENTION: 1}
 
     def __init__(self, attention: CLIPAttention) -> None:
         super().__init__()
@@ -79,10 +79,10 @@ class FusedClipAttention(nn.Module):
         return self.out_proj(multi_head_attention(query, key, value, self.heads, True)), None
 
 
-class FusedSwish(nn.Module):
+class FusedSwish(Speaker):
     """x sigmoid(alpha x): SiLU at alpha 1, CLIP's approximation of GELU at 1.702."""
 
-    says = {QUICK_GELU: 1}
+    says: ClassVar = {QUICK_GELU: 1}
 
     def __init__(self, alpha: float) -> None:
         super().__init__()

@@ -26,8 +26,8 @@ def multi_head_attention(
 
     The CPU kernel works tile by tile and never has the scores whole (FlashAttention, Dao et al. 2022).
     """
-    split = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (query, key, value))
-    return functional.scaled_dot_product_attention(*split, is_causal=causal).transpose(1, 2).flatten(2)
+    q, k, v = (each.reshape(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
 
 
 @multi_head_attention.register_fake

@@ -304,7 +304,7 @@ def test_pickled_float16_and_sharded_weights_load_the_same(copied: Path) -> None
     ("options", "message"),
     [
         ({"precision": "fp61"}, "did you mean fp16"),
-        ({"dialect": "klingon"}, "allowed: portable"),
+        ({"dialect": "klingon"}, "allowed: portable, cpu"),
         ({"static": (2, 130, 128)}, "multiples of 8"),
         ({"static": (0, 128, 128)}, "batch at least 1"),
     ],
