@@ -18,19 +18,20 @@ import numpy as np
 import onnxruntime as ort
 
 from .errors import ProviderError, nearest
+from .openvino import OPENVINO, with_precision
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 PROVIDERS = {
     "cpu": CPU,
     "cuda": CUDA,
-    "openvino": "OpenVINOExecutionProvider",
+    "openvino": OPENVINO,
     "tensorrt": "TensorrtExecutionProvider",
 }
 EXTRA_OF = {
     CPU: "cpu",
     CUDA: "cuda",
-    "OpenVINOExecutionProvider": "openvino",
+    OPENVINO: "openvino",
     "TensorrtExecutionProvider": "cuda",
 }
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
@@ -103,7 +104,7 @@ def open_device(
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`, or a list of ONNX Runtime providers.
         session_options: attributes of `SessionOptions` or session configuration keys, with their values.
-        provider_options: options of the first provider.
+        provider_options: options of the first provider; for openvino also `precision`, fp32 or bf16.
 
     Raises:
         ProviderError: the provider that was asked for cannot run; says why and what would help.
@@ -179,8 +180,10 @@ def _from_list(providers: Sequence[Provider], settings: dict[str, Any]) -> Devic
 
 
 def _with_options(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
-    (name, options), *others = device.providers
-    return Device(device.name, ((name, {**options, **(provider_options or {})}), *others), device.session_options)
+    (name, own), *others = device.providers
+    options = {**own, **(provider_options or {})}
+    first = (name, with_precision(options) if name == OPENVINO else options)
+    return Device(device.name, (first, *others), device.session_options)
 
 
 def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
