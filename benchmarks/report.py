@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from triptych.benchmarks.peers import report as peers
+from triptych.benchmarks.peers.figures import read
 from triptych.runtime.sampling.registry import SCHEDULERS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -68,6 +70,16 @@ def table() -> str:
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
         "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py` and `startup.py` of `benchmarks`.",
     ]
+    for path in peers.recorded():
+        results = read(path)
+        machine = results.machine
+        lines += [
+            "",
+            f"Beside other runtimes on {machine['cores']} cores ({machine['cpu']}), taking turns on the "
+            "same weights; in brackets, Triptych's time over it ([all of it](docs/peers.md)):",
+            "",
+            *peers.summary(results),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -164,6 +164,8 @@ def generate(
 @HEIGHT
 @click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
 @click.option("--plot", type=_PATH, help="Draw the latency per component (PNG or SVG).")
+@click.option("--against", metavar="NAME,...", help="Peers to take turns with: `python -m triptych.benchmarks.peers`.")
+@click.option("--checkpoint", type=_PATH, help="With --against: the diffusers folder that PACKAGE came from.")
 def bench(
     package: Path,
     load: dict[str, Any],
@@ -172,12 +174,18 @@ def bench(
     height: int | None,
     json_file: Path | None,
     plot: Path | None,
+    against: str | None,
+    checkpoint: Path | None,
 ) -> None:
-    """Measure latency per component."""
+    """Measure latency per component, or, with --against, beside other runtimes."""
     try:
         from triptych.benchmarks.bench import bench as run
+        from triptych.benchmarks.peers.against import compare
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
+    if against is not None:
+        compare(package, against.split(","), load, checkpoint=checkpoint, steps=steps, json_file=json_file, report=_say)
+        return
     run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=_say)
 
 

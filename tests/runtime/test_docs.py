@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from triptych.benchmarks.peers import report as peers
 from triptych.benchmarks.report import with_table
 from triptych.runtime.schedulers import names
 
@@ -26,3 +27,7 @@ def test_the_documentation_of_the_schedulers_is_current() -> None:
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert with_table(readme) == readme
+
+
+def test_the_page_of_peers_is_that_of_the_recorded_figures() -> None:
+    assert peers.page() == peers.PAGE.read_text()

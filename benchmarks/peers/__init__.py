@@ -1,0 +1,1 @@
+"""The same checkpoint in other runtimes, each in an environment of its own, taking turns with Triptych."""

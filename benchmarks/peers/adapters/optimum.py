@@ -1,0 +1,58 @@
+"""optimum's ORTStableDiffusionPipeline on the same ONNX graphs: diffusers' loop, with torch, around ONNX Runtime."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from diffusers import EulerDiscreteScheduler
+from optimum.onnxruntime import ORTStableDiffusionPipeline
+
+from ..work import Picture, Setting, Size
+from .loop import Shapes
+
+
+class Optimum:
+    """The pipeline; its components are its own wrappers of a session, called with tensors."""
+
+    def __init__(self, setting: Setting) -> None:
+        torch.set_num_threads(setting.threads)
+        self.setting, self.shapes = setting, Shapes(setting.package)
+
+    def prepare(self, size: Size) -> None:
+        """See `Adapter`."""
+
+    def load(self, components: Sequence[str], size: Size) -> None:
+        """See `Adapter`; the pipeline is always loaded whole."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.setting.threads
+        self.pipe = ORTStableDiffusionPipeline.from_pretrained(
+            self.setting.package, provider="CPUExecutionProvider", session_options=options
+        )
+        self.pipe.set_progress_bar_config(disable=True)
+
+    def call(self, component: str, size: Size) -> Callable[[], object]:
+        """See `Adapter`."""
+        part = getattr(self.pipe, component)
+        inputs = {name: torch.from_numpy(array) for name, array in self.shapes.inputs(component, size).items()}
+        return lambda: part(**inputs)
+
+    def picture(self, asked: Picture) -> np.ndarray:
+        """See `Adapter`."""
+        self.pipe.scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config)
+        seeds = range(asked.seed, asked.seed + asked.size.batch)
+        images = self.pipe(
+            asked.prompt,
+            num_inference_steps=asked.steps,
+            guidance_scale=asked.guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            height=asked.size.height,
+            width=asked.size.width,
+            num_images_per_prompt=asked.size.batch,
+        ).images
+        return np.stack([np.asarray(image) for image in images])
+
+
+def open_peer(setting: Setting) -> Optimum:
+    """See `Adapter`."""
+    return Optimum(setting)

@@ -1,0 +1,60 @@
+"""stable-diffusion.cpp: one file of weights in the original layout, whole pictures only.
+
+Given fp32 weights it still convolves in fp16, and runs the two halves of guidance one after the other.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from stable_diffusion_cpp import StableDiffusion
+
+from ..original_layout import write_original
+from ..work import Picture, Setting, Size
+
+
+class StableDiffusionCpp:
+    """The library's own picture."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.file = Path(setting.cache, "stable-diffusion-cpp", "model.safetensors")
+
+    def prepare(self, size: Size) -> None:
+        """Write the checkpoint as one file in the layout of the original release."""
+        if not self.file.is_file():
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_original(Path(self.setting.checkpoint), self.file)
+
+    def load(self, components: Sequence[str], size: Size) -> None:
+        """See `Adapter`; everything is loaded."""
+        self.model = StableDiffusion(
+            model_path=str(self.file),
+            n_threads=self.setting.threads,
+            rng_type="cpu",
+            sampler_rng_type="cpu",
+            verbose=False,
+        )
+
+    def call(self, component: str, size: Size) -> Callable[[], object]:
+        """See `Adapter`."""
+        raise NotImplementedError("stable-diffusion.cpp has no call for a component alone; see its whole picture")
+
+    def picture(self, asked: Picture) -> np.ndarray:
+        """See `Adapter`."""
+        images = self.model.generate_image(
+            prompt=asked.prompt,
+            width=asked.size.width,
+            height=asked.size.height,
+            cfg_scale=asked.guidance_scale,
+            sample_method=asked.scheduler,
+            sample_steps=asked.steps,
+            seed=asked.seed,
+            batch_count=asked.size.batch,
+        )
+        return np.stack([np.asarray(image.convert("RGB")) for image in images])
+
+
+def open_peer(setting: Setting) -> StableDiffusionCpp:
+    """See `Adapter`."""
+    return StableDiffusionCpp(setting)

@@ -1,0 +1,35 @@
+"""This machine and the model, as results begin with them."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from triptych.runtime.device import open_device
+from triptych.runtime.package import open_package
+
+from ..machine import describe_machine, versions
+from .figures import Results
+
+
+def new_results(package: str | Path) -> Results:
+    """No figures yet."""
+    machine, opened = describe_machine(open_device("cpu")), open_package(package)
+    return Results(
+        machine={
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "memory_bytes": machine.memory_bytes,
+            "system": machine.system,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": versions(),
+        },
+        model={
+            "name": (opened.manifest or {}).get("source", {}).get("name"),
+            "fingerprint": opened.fingerprint,
+        },
+    )
+
+
+def usable_threads() -> int:
+    """One for each core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,127 @@
+"""docs/peers.md and its pictures, and the README's part, from the recorded figures.
+
+python -m triptych.benchmarks.peers.report
+"""
+
+import json
+from pathlib import Path
+
+from . import plots
+from .catalogue import PEERS
+from .figures import Case, Results, read
+from .plots import home_cases
+from .table import HEAD, rows
+
+REPOSITORY = Path(__file__).parents[2]
+RESULTS = REPOSITORY / "benchmarks" / "results"
+NEGATIVES = RESULTS / "negatives.json"
+PAGE = REPOSITORY / "docs" / "peers.md"
+
+_HEAD = """\
+# Beside its peers
+
+Written by `python -m triptych.benchmarks.peers.report` from `benchmarks/results/peers-*.json` ([what is in
+them](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, lives in an environment of its own
+with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of what lies
+between the fastest and the slowest. *of it* is Triptych's time, in the first configuration, in the same run, over the
+peer's: below 1, Triptych is faster. *bound* is the time that the arithmetic takes at the rate of a large matrix
+product. *peak* is of a process with only that loaded. *PSNR* is that of the picture against Triptych's.
+
+    python -m triptych.benchmarks.peers install all
+    python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json
+"""
+
+
+def recorded() -> list[Path]:
+    """The files of figures, one a machine."""
+    return sorted(RESULTS.glob("peers-*.json"))
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD]
+    for path in recorded():
+        parts.append(_machine(read(path), path.stem))
+    tried = [[entry["peer"], entry["tried"], entry["outcome"]] for entry in json.loads(NEGATIVES.read_text())]
+    parts += ["## Tried by hand\n", *_markdown(["peer", "tried", "outcome"], tried)]
+    return "\n".join(parts) + "\n"
+
+
+def _machine(results: Results, stem: str) -> str:
+    machine = results.machine
+    rates = ", ".join(f"{key.replace('/', ' on ')} threads {rate / 1e9:,.0f}" for key, rate in results.rates.items())
+    lines = [
+        f"## {machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{machine['date'][:10]}",
+        "",
+        f"Large matrix products, GFLOP/s: {rates}.",
+        "",
+        *(f"![{name}]({stem}-{name}.png)\n" for name in pictures(results)),
+    ]
+    for case in dict.fromkeys(figure.case for figure in results.figures):
+        lines += [f"### {case}", "", *table(results, case), ""]
+    weights = [
+        [name, f"{facts['megabytes']:,.0f} MB"]
+        for name, facts in sorted(results.environments.items())
+        if facts["megabytes"] is not None
+    ]
+    lines += ["### Environments on disk", "", *_markdown(["environment", "size"], weights), ""]
+    lines += ["### What did not work, or did not pay", ""]
+    negatives = [[each.peer, each.tried, each.outcome.replace("|", "\\|")] for each in results.negatives]
+    lines += _markdown(["peer", "tried", "outcome"], negatives)
+    return "\n".join(lines) + "\n"
+
+
+def table(results: Results, case: Case) -> list[str]:
+    """A case as a table in Markdown, peers with what they are."""
+    about = {name: peer.about for name, peer in PEERS.items()}
+    named = [
+        [f"{name} ({about[name]})" if name in about else f"**{name}**", *rest] for name, *rest in rows(results, case)
+    ]
+    return _markdown(list(HEAD), named)
+
+
+def summary(results: Results) -> list[str]:
+    """The README's table: each peer's U-Net call and whole picture at the package's own size, and what it weighs."""
+    chosen = {case.what: case for case in reversed(home_cases(results)) if case.what in ("unet", "picture")}
+    columns = {what: {row[0]: row for row in rows(results, case)} for what, case in chosen.items()}
+    places = {name: peer.environment for name, peer in PEERS.items()}
+    lines = []
+    for name in dict.fromkeys(name for column in columns.values() for name in column):
+        cells = [PEERS[name].about if name in PEERS else f"**Triptych, {name}**"]
+        for what in ("unet", "picture"):
+            row = columns.get(what, {}).get(name)
+            cells.append("-" if row is None else f"{row[1]} ({row[3]})")
+        picture = columns.get("picture", {}).get(name)
+        weight = results.environments.get(places.get(name, ""), {}).get("megabytes")
+        cells += ["-" if picture is None else picture[7], "-" if weight is None else f"{weight:,.0f} MB"]
+        lines.append(cells)
+    steps = chosen["picture"].steps if "picture" in chosen else 0
+    return _markdown(["runtime", "U-Net call", f"picture of {steps} steps", "peak memory", "environment"], lines)
+
+
+def pictures(results: Results) -> dict[str, bytes]:
+    """Name -> PNG of what there is to draw."""
+    own = [name for name in dict.fromkeys(figure.peer for figure in results.figures) if name not in PEERS]
+    drawn = {
+        "components": plots.bars(results, own),
+        "scaling": plots.scaling(results),
+        "roofline": plots.roofline(results),
+    }
+    return {name: picture for name, picture in drawn.items() if picture is not None}
+
+
+def _markdown(head: list[str], rows_: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows_)]
+
+
+def main() -> None:
+    """Write the page and its pictures."""
+    PAGE.write_text(page())
+    for path in recorded():
+        for name, picture in pictures(read(path)).items():
+            (PAGE.parent / f"{path.stem}-{name}.png").write_bytes(picture)
+
+
+if __name__ == "__main__":
+    main()
