@@ -79,12 +79,12 @@ def save(model: ir.Model, folder: Path) -> list[Path]:
 def optimise(folder: Path) -> list[Path]:
     """Let ONNX Runtime fuse what it can in the graph in `folder`, write it back, and return the files.
 
-    What it knows of every CPU, it does: constants folded, weights transposed, operators fused. The blocked layout that
-    it would give convolutions on this CPU alone is left out: it gains 2% on the U-Net of SD 1.5, and a graph that has
-    it is wrong on another CPU.
+    Constants are folded, operators fused, and convolutions given the blocked layout of this CPU, which the manifest
+    says: a graph in blocks of 16 channels is wrong where they are of 8. Without them the U-Net of SD 1.5 takes 12%
+    longer, its decoder 15%.
     """
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = 3
     with TemporaryDirectory(dir=folder) as temporary:
         options.optimized_model_filepath = str(Path(temporary) / GRAPH)

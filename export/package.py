@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from triptych.runtime.blocking import channels_block
 from triptych.runtime.errors import PackageError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
@@ -64,7 +65,8 @@ def export(
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
     chosen = precision_named(precision)
-    spoken = default_dialect() if dialect is None else dialect_named(dialect)
+    spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
+    spoken.check_precision(precision)
     checkpoint = open_checkpoint(source, revision)
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
@@ -167,6 +169,7 @@ def _manifest(
         "source": {"name": checkpoint.name, "revision": checkpoint.revision},
         "precision": precision.name,
         "dialect": dialect.name,
+        "channels_block": channels_block() if dialect.optimised else None,
         "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
         "versions": {tool: version(tool) for tool in _TOOLS},
         "components": components,

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from .blocking import channels_block
 from .device import PROVIDERS, Device
 from .errors import NumericalError, ProviderError
 from .package import Package
@@ -46,13 +47,19 @@ def check_dialect(package: Package, device: Device) -> None:
     """Refuse a package whose operators the device has no kernels for.
 
     Raises:
-        ProviderError: says which device it was exported for.
+        ProviderError: says which device, or which kind of CPU, it was exported for.
     """
-    dialect = (package.manifest or {}).get("dialect", "portable")
+    manifest = package.manifest or {}
+    dialect, block = manifest.get("dialect", "portable"), manifest.get("channels_block")
     if dialect in DIALECTS and device.provider != PROVIDERS[dialect]:
         raise ProviderError(
             f"{package.path} was exported with the operators of {dialect}, and device {device.name!r} runs on "
             f"{device.provider}; load it with device={dialect}, or export it with --dialect portable"
+        )
+    if block is not None and block != channels_block():
+        raise ProviderError(
+            f"{package.path} was optimised for CPUs whose convolutions take channels in blocks of {block}, and this "
+            f"one's take {channels_block()}; export it on such a machine as this one, or with --dialect portable"
         )
 
 

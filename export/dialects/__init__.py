@@ -22,6 +22,12 @@ def dialect_named(name: str) -> Dialect:
     return DIALECTS[name]
 
 
-def default_dialect() -> Dialect:
-    """That of the machine which exports: cuda where a CUDA device really runs graphs, else cpu."""
-    return DIALECTS["cuda"] if "cuda" in DIALECTS and why_not(CUDA) is None else CPU_DIALECT
+def default_dialect(precision: str) -> Dialect:
+    """That of the machine which exports: cuda where a CUDA device really runs graphs, else cpu.
+
+    A precision that the CPU has no kernels for, such as fp16, is meant for another machine: portable.
+    """
+    if "cuda" in DIALECTS and why_not(CUDA) is None:
+        return DIALECTS["cuda"]
+    has_kernels = CPU_DIALECT.precisions is None or precision in CPU_DIALECT.precisions
+    return CPU_DIALECT if has_kernels else DIALECTS["portable"]

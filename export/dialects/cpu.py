@@ -5,12 +5,14 @@ from typing import Any, ClassVar
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
 
 from .dialect import Dialect, Speaker
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
+from .upsample import phase_upsample
 
 
 class FusedAttention(Speaker):
@@ -125,8 +127,10 @@ CPU_DIALECT = Dialect(
         Attention: fuse_attention,
         CLIPAttention: FusedClipAttention,
         GEGLU: SplitGeglu,
+        Upsample2D: phase_upsample,
         nn.SiLU: lambda silu: _SILU,
         QuickGELUActivation: lambda gelu: _QUICK_GELU,
     },
     optimised=True,
+    precisions=("fp32",),
 )

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from triptych.runtime.errors import VerificationError
+from triptych.runtime.errors import ArgumentError, VerificationError
 
 from ..components import Component
 
@@ -35,11 +35,25 @@ class Dialect:
         replacements: class of a module -> what makes the module that takes its place from it, or gives it back where
             the operator does not hold.
         optimised: the written graph is optimised once by ONNX Runtime, and loaded as it is from then on.
+        precisions: names of those that its operators have kernels for; None is all.
     """
 
     name: str
     replacements: Mapping[type[nn.Module], Replace] = field(default_factory=dict)
     optimised: bool = False
+    precisions: tuple[str, ...] | None = None
+
+    def check_precision(self, precision: str) -> None:
+        """Refuse a precision that the operators have no kernels for.
+
+        Raises:
+            ArgumentError: says which there are.
+        """
+        if self.precisions is not None and precision not in self.precisions:
+            raise ArgumentError(
+                f"dialect {self.name} has no operators in {precision}; allowed: {', '.join(self.precisions)}, or "
+                f"--dialect portable with {precision}"
+            )
 
     def rewrite(self, module: nn.Module) -> None:
         """Replace modules inside `module`, in place, and inside those that took their places."""

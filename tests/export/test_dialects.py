@@ -12,21 +12,26 @@ import onnxruntime as ort
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
+from diffusers.models.upsampling import Upsample2D
+from hypothesis import given
+from hypothesis import strategies as st
 
 from triptych.benchmarks.make_checkpoint import FULL
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import Component, Input, components_of
-from triptych.export.dialects import DIALECTS, check_said, dialect_named, said_by
+from triptych.export.dialects import DIALECTS, check_said, default_dialect, dialect_named, said_by
 from triptych.export.dialects.cpu import FusedAttention, fuse_attention
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION, QUICK_GELU
+from triptych.export.dialects.upsample import PhasedUpsample, phase_upsample
 from triptych.export.graph import count_operators
 from triptych.export.modules import UNet
 from triptych.runtime import TextToImage
+from triptych.runtime.blocking import channels_block
 from triptych.runtime.components import load_graph
 from triptych.runtime.device import Device
-from triptych.runtime.errors import ProviderError, VerificationError
+from triptych.runtime.errors import ArgumentError, ProviderError, VerificationError
 from triptych.runtime.package import open_package
 
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
@@ -138,6 +143,37 @@ def test_a_package_for_another_device_is_refused(package: Path) -> None:
     for_cuda = replace(opened, manifest={**opened.manifest, "dialect": "cuda"})
     with pytest.raises(ProviderError, match=r"exported with the operators of cuda.*export it with --dialect portable"):
         load_graph(for_cuda, Device("cpu", (("CPUExecutionProvider", {}),)), "unet")
+
+
+def test_a_package_for_another_kind_of_cpu_is_refused(package: Path) -> None:
+    opened, here = open_package(package), channels_block()
+    assert opened.manifest is not None
+    assert opened.manifest["channels_block"] == here
+    elsewhere = replace(opened, manifest={**opened.manifest, "channels_block": 2 * here})
+    with pytest.raises(ProviderError, match=f"in blocks of {2 * here}, and this one's take {here};"):
+        load_graph(elsewhere, Device("cpu", (("CPUExecutionProvider", {}),)), "unet")
+
+
+def test_cpu_has_no_operators_in_float16(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="dialect cpu has no operators in fp16; allowed: fp32"):
+        export(checkpoint, tmp_path / "package", dialect="cpu", precision="fp16")
+    assert default_dialect("fp16").name == "portable"
+    assert default_dialect("fp32").name == "cpu"
+
+
+@given(
+    channels=st.integers(1, 5),
+    out=st.integers(1, 4),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    bias=st.booleans(),
+)
+def test_upsampling_in_phases_is_exact(channels: int, out: int, height: int, width: int, bias: bool) -> None:
+    upsample = Upsample2D(channels, use_conv=True, out_channels=out, bias=bias).double()
+    phased, x = phase_upsample(upsample), torch.randn(2, channels, height, width, dtype=torch.float64)
+    assert isinstance(phased, PhasedUpsample)
+    for size in (None, (2 * height, 2 * width), (2 * height - 1, 2 * width)):
+        torch.testing.assert_close(phased(x, size), upsample(x, size), rtol=1e-12, atol=1e-12)
 
 
 def test_axes_stay_open_when_optimised(package: Path) -> None:
