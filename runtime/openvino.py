@@ -20,8 +20,6 @@ _THEIRS = ("FP32", "FP16", "ACCURACY")  # the provider's own option of that name
 def with_precision(options: Mapping[str, Any]) -> dict[str, Any]:
     """The provider's options with `precision` in the form that it takes; left out, it computes in fp32.
 
-    bf16 also changes what a graph of int8 weights does between its int8 operators.
-
     Raises:
         ProviderError: another precision, or `load_config` beside it.
     """
