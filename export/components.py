@@ -94,6 +94,12 @@ def static_sizes(checkpoint: Checkpoint, component: Component, static: tuple[int
     return sizes
 
 
+def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Height and width in pixels of the pictures that the U-Net was trained on."""
+    height, width = _own_latents(checkpoint)
+    return height * vae_factor(checkpoint), width * vae_factor(checkpoint)
+
+
 def vae_factor(checkpoint: Checkpoint) -> int:
     """How many pixels of height or width one latent stands for."""
     return int(2 ** (len(checkpoint.config("vae")["block_out_channels"]) - 1))

@@ -60,6 +60,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     shapes = [given.shape for given in component.inputs.values()] + list(component.outputs.values())
     _name_axes(model, shapes, static)
     _name_scores(model)
+    _leave_out_unused(model)
     _forget_origin(model)
     model.graph.name = component.name
     model.producer_name, model.producer_version = "triptych", None
@@ -155,6 +156,14 @@ def _name_scores(model: ir.Model) -> None:
             dims = [dim if isinstance(dim, int) else dim.value for dim in scores.shape]
             named = [f"{attention.name}_axis_{axis}" if dim is None else dim for axis, dim in enumerate(dims)]
             scores.shape, attention.shape = ir.Shape(named), ir.Shape(named)
+
+
+def _leave_out_unused(model: ir.Model) -> None:
+    """Take the names from outputs of contrib operators that nothing reads: kernels then leave them out."""
+    for node in model.graph.all_nodes():
+        for value in node.outputs if node.domain == "com.microsoft" else ():
+            if not value.uses() and not value.is_graph_output():
+                value.name = ""
 
 
 def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | None:

@@ -6,9 +6,12 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import onnxruntime as ort
 
 from triptych.runtime.blocking import channels_block
 from triptych.runtime.errors import PackageError, SourceError
@@ -16,7 +19,7 @@ from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .components import Component, components_of, static_sizes
+from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
 from .files import describe_files, publish
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
@@ -28,7 +31,8 @@ from .verify import ask, verify
 Report = Callable[[str], None]
 Facts = dict[str, Any]
 
-_TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers", "onnxruntime")
+_TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers")
+_GUIDED = 2  # rows of the U-Net for one picture with guidance
 _NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
 
 
@@ -51,10 +55,11 @@ def export(
         source: a diffusers folder, or a hub id.
         package: the folder to write.
         precision: fp32, or fp16 (inputs, outputs and weights; needs no GPU).
-        dialect: portable (standard ONNX operators only) or cpu (those that ONNX Runtime has fused kernels for on CPUs,
-            optimised once, here); None is that of this machine.
+        dialect: portable (standard ONNX operators only), cpu (those that ONNX Runtime has fused kernels for on CPUs,
+            optimised once, here) or cuda (those of its CUDA library, in fixed shapes); None is that of this machine.
         static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
-            shapes, the other graphs then having batch 1; None leaves batch, height and width open.
+            shapes, the other graphs then having batch 1; None leaves batch, height and width open, or fixes them to one
+            picture of the checkpoint's own size with guidance where the dialect has fixed shapes only.
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
         report: called with a line of text as each thing is done.
@@ -68,6 +73,8 @@ def export(
     spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
     spoken.check_precision(precision)
     checkpoint = open_checkpoint(source, revision)
+    if static is None and spoken.fixed:
+        static = (_GUIDED, *own_size(checkpoint))
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
         facts: dict[str, Facts] = {}
@@ -104,7 +111,7 @@ def _export_component(
     }
     questions = ask(component, sizes)
     name = component.name
-    dialect.rewrite(component.module)
+    component = replace(component, module=dialect.rewrite(component.module))
     said = said_by(component)
     component.module.to(precision.dtype)
     model = to_onnx(component, precision.dtype, sizes)
@@ -171,7 +178,8 @@ def _manifest(
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,
         "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
-        "versions": {tool: version(tool) for tool in _TOOLS},
+        # ONNX Runtime's name as an installed distribution depends on its build
+        "versions": {tool: version(tool) for tool in _TOOLS} | {"onnxruntime": ort.__version__},
         "components": components,
         "files": describe_files([file for file in others if str(file.relative_to(folder)) not in listed], folder),
     }

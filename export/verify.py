@@ -13,6 +13,7 @@ import torch
 from triptych.runtime.errors import VerificationError
 
 from .components import Component, Sizes
+from .dialects.expansion import open_on_cpu
 
 MOST_DB = 200.0
 """What equal answers get, so that the figure stays a number; float32 answers that differ in one bit are below it."""
@@ -62,6 +63,8 @@ def ask(component: Component, static: Sizes | None = None) -> list[Question]:
 def verify(name: str, graph: Path, questions: list[Question], floor_db: float, *, optimised: bool = False) -> Parity:
     """Put the same inputs to the written graph in ONNX Runtime on CPU; one that is `optimised` runs as it is.
 
+    Operators that only CUDA has are expanded there, see `dialects.expansion`.
+
     Raises:
         VerificationError: an answer has another shape, holds NaN or infinity, or is below the floor.
     """
@@ -69,7 +72,7 @@ def verify(name: str, graph: Path, questions: list[Question], floor_db: float, *
     options.enable_cpu_mem_arena = False  # the peak is what the largest case needs, not what all of them together do
     if optimised:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    session = open_on_cpu(graph, options)
     types = {spec.name: np.float16 if spec.type == "tensor(float16)" else None for spec in session.get_inputs()}
     outputs = [spec.name for spec in session.get_outputs()]
     cases: list[dict[str, Any]] = []

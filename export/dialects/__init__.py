@@ -4,11 +4,12 @@ from triptych.runtime.device import CUDA, why_not
 from triptych.runtime.errors import ArgumentError, nearest
 
 from .cpu import CPU_DIALECT
+from .cuda import CUDA_DIALECT
 from .dialect import Dialect, check_said, said_by
 
 __all__ = ["DIALECTS", "Dialect", "check_said", "default_dialect", "dialect_named", "said_by"]
 
-DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALECT)}
+DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALECT, CUDA_DIALECT)}
 
 
 def dialect_named(name: str) -> Dialect:
@@ -27,7 +28,7 @@ def default_dialect(precision: str) -> Dialect:
 
     A precision that the CPU has no kernels for, such as fp16, is meant for another machine: portable.
     """
-    if "cuda" in DIALECTS and why_not(CUDA) is None:
-        return DIALECTS["cuda"]
+    if why_not(CUDA) is None:
+        return CUDA_DIALECT
     has_kernels = CPU_DIALECT.precisions is None or precision in CPU_DIALECT.precisions
     return CPU_DIALECT if has_kernels else DIALECTS["portable"]

@@ -1,6 +1,6 @@
 """What ONNX Runtime's CPU provider has fused kernels for: attention without its scores, and activations."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from diffusers.models.activations import GEGLU
@@ -10,7 +10,7 @@ from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
 
-from .dialect import Dialect, Speaker
+from .dialect import Dialect, Speaker, once
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
 
@@ -18,7 +18,7 @@ from .upsample import phase_upsample
 class FusedAttention(Speaker):
     """diffusers' `Attention` on tokens [n, tokens, width], or on pictures [n, width, h, w] with norm and residual."""
 
-    says: ClassVar = {MULTI_HEAD_ATTENTION: 1}
+    says = once(MULTI_HEAD_ATTENTION)
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def fuse_attention(attention: Attention) -> nn.Module:
 class FusedClipAttention(Speaker):
     """CLIP's attention on tokens [n, tokens, width]: each sees those before it."""
 
-    says: ClassVar = {MULTI_HEAD_ATTENTION: 1}
+    says = once(MULTI_HEAD_ATTENTION)
 
     def __init__(self, attention: CLIPAttention) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class FusedClipAttention(Speaker):
 class FusedSwish(Speaker):
     """x sigmoid(alpha x): SiLU at alpha 1, CLIP's approximation of GELU at 1.702."""
 
-    says: ClassVar = {QUICK_GELU: 1}
+    says = once(QUICK_GELU)
 
     def __init__(self, alpha: float) -> None:
         super().__init__()

@@ -7,7 +7,8 @@ patterns.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +22,12 @@ from ..components import Component
 class Speaker(nn.Module):
     """A module that says operators; `says` is how often a call says each: {"com.microsoft::QuickGelu": 1}."""
 
-    says: ClassVar[Mapping[str, int]]
+    says: Mapping[str, int] = MappingProxyType({})
+
+
+def once(operator: str) -> Mapping[str, int]:
+    """The declaration of a module that says the operator once a call."""
+    return MappingProxyType({operator: 1})
 
 
 Replace = Callable[[Any], nn.Module]
@@ -34,12 +40,14 @@ class Dialect:
     Attributes:
         replacements: class of a module -> what makes the module that takes its place from it, or gives it back where
             the operator does not hold.
+        fixed: its graphs have fixed shapes.
         optimised: the written graph is optimised once by ONNX Runtime, and loaded as it is from then on.
         precisions: names of those that its operators have kernels for; None is all.
     """
 
     name: str
     replacements: Mapping[type[nn.Module], Replace] = field(default_factory=dict)
+    fixed: bool = False
     optimised: bool = False
     precisions: tuple[str, ...] | None = None
 
@@ -55,14 +63,18 @@ class Dialect:
                 f"--dialect portable with {precision}"
             )
 
-    def rewrite(self, module: nn.Module) -> None:
-        """Replace modules inside `module`, in place, and inside those that took their places."""
+    def rewrite(self, module: nn.Module) -> nn.Module:
+        """What takes the place of `module`; modules inside it, and inside those that took places, are replaced there.
+
+        Raises:
+            SourceError: the module has parts that have no counterpart in this dialect.
+        """
+        replace = self.replacements.get(type(module))
+        if replace is not None:
+            module = replace(module)
         for name, child in module.named_children():
-            replace = self.replacements.get(type(child))
-            if replace is not None:
-                child = replace(child)
-                setattr(module, name, child)
-            self.rewrite(child)
+            setattr(module, name, self.rewrite(child))
+        return module
 
 
 def said_by(component: Component) -> dict[str, int]:

@@ -1,0 +1,33 @@
+"""The cuda dialect: the operators of ONNX Runtime's CUDA library, channels last from end to end."""
+
+from torch import nn
+from transformers.models.clip.modeling_clip import CLIPEncoder
+
+from ..modules import Decoder, Encoder, UNet
+from .cuda_layers import Choices
+from .cuda_text import ClipEncoder
+from .cuda_unet import ChannelsLastUNet
+from .cuda_vae import ChannelsLastDecoder, ChannelsLastEncoder
+from .dialect import Dialect
+
+
+def cuda_dialect(choices: Choices) -> Dialect:
+    """The dialect with its choices made. Its modules compute nothing: they are there to be exported."""
+
+    def ready(module: nn.Module) -> nn.Module:
+        return module.eval()
+
+    return Dialect(
+        "cuda",
+        {
+            UNet: lambda module: ready(ChannelsLastUNet(module.net, choices)),
+            Decoder: lambda module: ready(ChannelsLastDecoder(module.quant, module.decoder, choices)),
+            Encoder: lambda module: ready(ChannelsLastEncoder(module.encoder, module.quant, choices)),
+            CLIPEncoder: lambda encoder: ready(ClipEncoder(encoder, choices)),
+        },
+        fixed=True,
+    )
+
+
+CUDA_DIALECT = cuda_dialect(Choices())
+"""With the choices that were published as faster."""

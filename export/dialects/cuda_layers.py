@@ -1,0 +1,318 @@
+"""Layers that say the operators of ONNX Runtime's CUDA library; pictures are [n, height, width, channels].
+
+Several kernels were made for the sizes of Stable Diffusion and take no others; each layer knows when its operator
+holds, and falls back to standard ones where it does not. Sizes and layouts are those of
+onnxruntime/contrib_ops/cuda (diffusion/*.cc, bert/*.cc) and docs/ContribOperators.md.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .dialect import Speaker, once
+
+BIAS_ADD_CHANNELS = (320, 640, 1280)
+"""The channels that `BiasAdd` takes."""
+SPLIT_GELU_WIDTHS = (2560, 5120, 10240)
+"""The widths that `BiasSplitGelu` takes, both halves together."""
+GROUP_NORM_CHANNELS = 512
+"""The most channels that one group of `GroupNorm` may have; their number must be even, too."""
+FUSED_HEAD_SIZE = 256
+"""The largest head that flash attention takes; above, a kernel is tried that not every card can launch."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What only a measurement on the card at hand can decide.
+
+    Attributes:
+        nhwc_conv: say `NhwcConv`; else the standard Conv between transposes, which ONNX Runtime moves away with the
+            provider option `prefer_nhwc`.
+        packed: say attention on packed QKV and packed KV; else on query, key and value from a product each, which
+            spares kernels that cannot read packed ones (flash, cuDNN) a copy, and costs two more products.
+    """
+
+    nhwc_conv: bool = True
+    packed: bool = True
+
+
+class Sum(NamedTuple):
+    """A sum x + bias + skip that is yet to be taken: the next normalization takes it in the same pass.
+
+    `x` and `skip` are [n, ..., channels], `bias` is [channels].
+    """
+
+    x: torch.Tensor
+    bias: torch.Tensor
+    skip: torch.Tensor
+
+
+State = torch.Tensor | Sum
+"""What goes from layer to layer."""
+
+
+def say(
+    operator: str, inputs: Sequence[torch.Tensor | None], shape: Sequence[int], **attributes: int | float | list[int]
+) -> torch.Tensor:
+    """A node of that contrib operator, with one output of the first input's type."""
+    assert inputs[0] is not None
+    return torch.onnx.ops.symbolic(
+        f"com.microsoft::{operator}",
+        inputs,
+        attributes,  # type: ignore[arg-type]
+        dtype=inputs[0].dtype,
+        shape=shape,
+        version=1,
+    )
+
+
+class Conv(Speaker):
+    """2D convolution, channels last. With `bias` False the bias is left to whoever takes the result."""
+
+    def __init__(self, conv: nn.Conv2d, choices: Choices, *, bias: bool = True) -> None:
+        super().__init__()
+        assert not isinstance(conv.padding, str)
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
+        self.nhwc = choices.nhwc_conv
+        if self.nhwc:
+            self.says = once("com.microsoft::NhwcConv")
+        weight = conv.weight.permute(0, 2, 3, 1).contiguous() if self.nhwc else conv.weight
+        self.weight = frozen(weight)
+        self.bias = frozen(conv.bias) if bias and conv.bias is not None else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, h, w, channels in] -> [n, h', w', channels out]."""
+        if not self.nhwc:
+            plain = (self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            return functional.conv2d(x.permute(0, 3, 1, 2), *plain).permute(0, 2, 3, 1)
+        kernel = self.weight.shape[1:3]
+        height, width = (
+            (x.shape[1 + i] + 2 * self.padding[i] - self.dilation[i] * (kernel[i] - 1) - 1) // self.stride[i] + 1
+            for i in range(2)
+        )
+        return say(
+            "NhwcConv",
+            [x, self.weight] if self.bias is None else [x, self.weight, self.bias],
+            [x.shape[0], height, width, self.weight.shape[0]],
+            kernel_shape=list(kernel),
+            strides=list(self.stride),
+            pads=[*self.padding, *self.padding],
+            dilations=list(self.dilation),
+            group=self.groups,
+        )
+
+
+class GroupNorm(Speaker):
+    """Group normalization, with its SiLU if `silu`. Scale and shift stay in float32, which is what the kernel takes."""
+
+    operator = "GroupNorm"
+
+    def __init__(self, norm: nn.GroupNorm, *, silu: bool) -> None:
+        super().__init__()
+        size = norm.num_channels // norm.num_groups
+        self.groups, self.epsilon, self.silu = norm.num_groups, norm.eps, silu
+        self.holds = size % 2 == 0 and size <= GROUP_NORM_CHANNELS
+        if self.holds:
+            self.says = once(f"com.microsoft::{self.operator}")
+        self.gamma, self.beta = frozen(norm.weight), frozen(norm.bias)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
+        """Nothing: casting the network leaves gamma and beta in float32."""
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, h, w, channels] -> the same."""
+        if not self.holds:
+            return self.plain(x)
+        return say(self.operator, [x, self.gamma, self.beta], x.shape, **self.attributes())
+
+    def attributes(self) -> dict[str, Any]:
+        """Of the operator."""
+        return {"epsilon": self.epsilon, "groups": self.groups, "activation": int(self.silu), "channels_last": 1}
+
+    def plain(self, x: torch.Tensor) -> torch.Tensor:
+        """The same in standard operators."""
+        normal = functional.group_norm(
+            x.permute(0, 3, 1, 2).float(), self.groups, self.gamma, self.beta, self.epsilon
+        ).to(x.dtype)
+        return (functional.silu(normal) if self.silu else normal).permute(0, 2, 3, 1)
+
+
+class ShiftedGroupNorm(GroupNorm):
+    """Group normalization of x + shift, where the shift is one number a row and channel."""
+
+    operator = "SkipGroupNorm"
+
+    def forward(self, x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """[n, h, w, channels], [n, channels] -> [n, h, w, channels]."""
+        if not self.holds:
+            return self.plain(x + shift[:, None, None])
+        return say(self.operator, [x, self.gamma, self.beta, shift], x.shape, **self.attributes())
+
+
+class SummedGroupNorm(GroupNorm):
+    """Group normalization of a sum, which is an output, too."""
+
+    operator = "SkipGroupNorm"
+
+    def forward(self, state: Sum) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """Sum of [n, h, w, channels] -> normalized, sum."""
+        x, bias, skip = state
+        if not self.holds:
+            total = x + bias + skip
+            return self.plain(total), total
+        normal, total = torch.onnx.ops.symbolic_multi_out(
+            "com.microsoft::SkipGroupNorm",
+            [x, self.gamma, self.beta, skip, bias],
+            self.attributes(),
+            dtypes=[x.dtype] * 2,
+            shapes=[x.shape] * 2,
+            version=1,
+        )
+        return normal, total
+
+
+class Total(Speaker):
+    """Takes a sum where no normalization does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.holds = channels in BIAS_ADD_CHANNELS
+        if self.holds:
+            self.says = once("com.microsoft::BiasAdd")
+
+    def forward(self, state: Sum) -> torch.Tensor:
+        """Sum of [n, ..., channels] -> [n, ..., channels]."""
+        x, bias, skip = state
+        if not self.holds:
+            return x + bias + skip
+        rows = [tensor.reshape(tensor.shape[0], -1, tensor.shape[-1]) for tensor in (x, skip)]
+        return say("BiasAdd", [rows[0], bias, rows[1]], rows[0].shape).reshape(x.shape)
+
+
+class SummedLayerNorm(Speaker):
+    """Layer normalization of a sum, which is an output, too."""
+
+    says = once("com.microsoft::SkipLayerNormalization")
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.epsilon = norm.eps
+        self.gamma, self.beta = frozen(norm.weight), frozen(norm.bias)
+
+    def forward(self, state: Sum) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum of [n, tokens, channels] -> normalized, sum."""
+        x, bias, skip = state
+        moments = (*x.shape[:2], 1)
+        normal, _, _, total = torch.onnx.ops.symbolic_multi_out(
+            "com.microsoft::SkipLayerNormalization",
+            [x, skip, self.gamma, self.beta, bias],
+            {"epsilon": self.epsilon},
+            dtypes=[x.dtype, torch.float32, torch.float32, x.dtype],
+            shapes=[x.shape, moments, moments, x.shape],
+            version=1,
+        )
+        return normal, total
+
+
+class Dense(nn.Module):
+    """A linear layer, its weight laid out as MatMul takes it: [in, out]. With `bias` False it is left to the taker."""
+
+    def __init__(self, linear: nn.Linear, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = frozen(linear.weight.T.contiguous())
+        self.bias = frozen(linear.bias) if bias and linear.bias is not None else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[..., in] -> [..., out]."""
+        product = x @ self.weight
+        return product if self.bias is None else product + self.bias
+
+
+class SplitGelu(Speaker):
+    """GEGLU after its linear layer: (left + bias) * gelu(right + bias)."""
+
+    def __init__(self, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.holds = len(bias) in SPLIT_GELU_WIDTHS
+        if self.holds:
+            self.says = once("com.microsoft::BiasSplitGelu")
+        self.bias = frozen(bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, tokens, 2 width] -> [n, tokens, width]."""
+        if self.holds:
+            return say("BiasSplitGelu", [x, self.bias], [*x.shape[:2], x.shape[2] // 2])
+        left, right = (x + self.bias).chunk(2, dim=-1)
+        return left * functional.gelu(right)
+
+
+class Attention(Speaker):
+    """Attention of `heads` heads; the linear layers of query, key and value may have biases.
+
+    With `own` True, key and value come from what the query comes from.
+    """
+
+    def __init__(
+        self, layers: Sequence[nn.Linear], heads: int, choices: Choices, *, own: bool, causal: bool = False
+    ) -> None:
+        super().__init__()
+        query, key, value = layers
+        self.heads, self.own, self.causal = heads, own, causal
+        self.width = query.out_features
+        self.holds = self.width // heads <= FUSED_HEAD_SIZE
+        self.packed = choices.packed and self.holds
+        if self.holds:
+            self.says = once("com.microsoft::MultiHeadAttention")
+        groups = ((query, key, value),) if own else ((query,), (key, value))
+        self.layers = nn.ModuleList(
+            layer for group in groups for layer in ([packed(group, heads)] if self.packed else map(Dense, group))
+        )
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        """[n, tokens, channels], [n, other tokens, other channels] -> [n, tokens, width]."""
+        if self.own:
+            inputs = [layer(x) for layer in self.layers]
+        else:
+            inputs = [self.layers[0](x), *(layer(context) for layer in self.layers[1:])]
+        if not self.holds:
+            return self._plain(*inputs)
+        if self.packed:
+            inputs = [self._unfold(tensor) for tensor in inputs]
+        attributes = {"num_heads": self.heads} | ({"unidirectional": 1} if self.causal else {})
+        return say("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
+
+    def _unfold(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[n, tokens, k width] -> [n, tokens, heads, k, head size]; a query alone is left as it is."""
+        kinds = tensor.shape[-1] // self.width
+        return tensor if kinds == 1 else tensor.reshape(*tensor.shape[:2], self.heads, kinds, -1)
+
+    def _plain(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (query, key, value))
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return mixed.transpose(1, 2).reshape(*query.shape[:2], self.width)
+
+
+def packed(layers: Sequence[nn.Linear], heads: int) -> Dense:
+    """One linear layer whose output is, head by head, what each of `layers` gives for that head."""
+    if len(layers) == 1:
+        return Dense(layers[0])
+    joined = nn.Linear(layers[0].in_features, len(layers) * layers[0].out_features, device="meta")
+    joined.weight = frozen(_by_head([layer.weight for layer in layers], heads))
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    joined.bias = frozen(_by_head(biases, heads)) if biases else None  # type: ignore[assignment]
+    return Dense(joined)
+
+
+def _by_head(tensors: Sequence[torch.Tensor], heads: int) -> torch.Tensor:
+    """k of [heads * size, ...] -> [heads * k * size, ...]."""
+    return torch.stack([t.reshape(heads, -1, *t.shape[1:]) for t in tensors], dim=1).flatten(0, 2)
+
+
+def frozen(tensor: torch.Tensor) -> nn.Parameter:
+    """A parameter that is not trained."""
+    return nn.Parameter(tensor.detach(), requires_grad=False)

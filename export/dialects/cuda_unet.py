@@ -1,0 +1,162 @@
+"""The U-Net of Stable Diffusion, channels last, as a row of blocks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from triptych.runtime.errors import SourceError
+
+from .cuda_blocks import Down, Exit, Resnet, Transformer, Up
+from .cuda_layers import Choices, Conv, Dense, State, Sum, Total, frozen
+
+_PLAIN = {
+    "resnet_time_scale_shift": "default",
+    "resnet_out_scale_factor": 1.0,
+    "mid_block_scale_factor": 1,
+    "resnet_skip_time_act": False,
+    "dual_cross_attention": False,
+    "only_cross_attention": False,
+    "upcast_attention": False,
+    "attention_type": "default",
+    "act_fn": "silu",
+}
+
+
+class ChannelsLastUNet(nn.Module):
+    """What `modules.UNet` computes: sample, timestep and encoder_hidden_states -> out_sample, all channels first.
+
+    Args:
+        net: diffusers' UNet2DConditionModel.
+        choices: see there.
+
+    Raises:
+        SourceError: the network has parts that have no counterpart here.
+    """
+
+    def __init__(self, net: Any, choices: Choices) -> None:
+        super().__init__()
+        for option, value in _PLAIN.items():
+            if net.config.get(option, value) not in (value, None):
+                raise SourceError(f"the cuda dialect has no U-Net with {option}={net.config[option]!r}; use portable")
+        self.time_proj, self.time_embedding = net.time_proj, net.time_embedding
+        self.conv_in = Conv(net.conv_in, choices)
+        self.down = nn.ModuleList(_going_down(net, choices))
+        self.up = nn.ModuleList(_going_up(net, choices))
+        self.exit = Exit(net.conv_norm_out, net.conv_out, choices)
+        self.joins = sum(isinstance(block, Join) for block in self.up)
+        self.shifts = Shifts(net)
+
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        time = self.time_embedding(self.time_proj(timestep.reshape(1)).to(sample.dtype))
+        shifts = iter(self.shifts(functional.silu(time), sample.shape[0]))
+        state: State = self.conv_in(sample.permute(0, 2, 3, 1))
+        skips: list[torch.Tensor] = []
+        for block in self.down:
+            total, state = _run(block, state, shifts, encoder_hidden_states)
+            # what comes in is a skip connection, but for what goes from a Resnet to its Transformer, and in the middle
+            if not isinstance(block, Transformer) and len(skips) < self.joins:
+                skips.append(total)
+        for block in self.up:
+            if isinstance(block, Join):
+                state = block(state, skips.pop())
+            elif isinstance(block, Up):
+                _, state = block(state, (skips[-1].shape[1], skips[-1].shape[2]))
+            else:
+                _, state = _run(block, state, shifts, encoder_hidden_states)
+        return (self.exit(state).permute(0, 3, 1, 2),)
+
+
+class Shifts(nn.Module):
+    """What time adds in each Resnet, the bias of the convolution before it included: a product for each width.
+
+    One product for all would have to be split unevenly, for which ONNX Runtime copies sizes from the host: captured in
+    a CUDA graph, versions before its pull request 32121 read them from memory that has been given back.
+    """
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        levels = (*net.down_blocks, net.mid_block, *net.up_blocks)
+        resnets = [resnet for level in levels for resnet in level.resnets]
+        self.widths = [resnet.out_channels for resnet in resnets]
+        self.products = nn.ModuleDict()
+        for width in dict.fromkeys(self.widths):
+            alike = [resnet for resnet in resnets if resnet.out_channels == width]
+            joined = nn.Linear(1, 1, device="meta")
+            joined.weight = frozen(torch.cat([resnet.time_emb_proj.weight for resnet in alike]))
+            joined.bias = frozen(torch.cat([resnet.time_emb_proj.bias + resnet.conv1.bias for resnet in alike]))
+            self.products[str(width)] = Dense(joined)
+
+    def forward(self, time: torch.Tensor, rows: int) -> list[torch.Tensor]:
+        """[1, width of the time embedding] -> [rows, channels] for every Resnet, in their order."""
+        parts = {
+            width: iter(product(time).expand(rows, -1).split(int(width), dim=1))
+            for width, product in self.products.items()
+        }
+        return [next(parts[str(width)]) for width in self.widths]
+
+
+class Join(nn.Module):
+    """Takes the sum that may be pending and puts a skip connection's channels behind it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.total = Total(channels)
+
+    def forward(self, state: State, skip: torch.Tensor) -> torch.Tensor:
+        """State of [n, h, w, channels], [n, h, w, other channels] -> [n, h, w, both]."""
+        return torch.cat([self.total(state) if isinstance(state, Sum) else state, skip], dim=-1)
+
+
+def _run(
+    block: nn.Module, state: State, shifts: Iterator[torch.Tensor], context: torch.Tensor
+) -> tuple[torch.Tensor, State]:
+    if isinstance(block, Resnet):
+        return block(state, next(shifts))
+    return block(state, context) if isinstance(block, Transformer) else block(state)
+
+
+def _going_down(net: Any, choices: Choices) -> Iterator[nn.Module]:
+    """The blocks from the first convolution to the end of the middle."""
+    summed = False
+    for level in net.down_blocks:
+        for resnet, attention in _pairs(level):
+            yield Resnet(resnet, choices, summed=summed)
+            summed = True
+            if attention is not None:
+                yield Transformer(attention, choices)
+        for block in level.downsamplers or ():
+            yield Down(block, choices)
+            summed = False
+    middle = net.mid_block
+    yield Resnet(middle.resnets[0], choices, summed=summed)
+    for attention, resnet in zip(middle.attentions, middle.resnets[1:], strict=True):
+        yield Transformer(attention, choices)
+        yield Resnet(resnet, choices, summed=True)
+
+
+def _going_up(net: Any, choices: Choices) -> Iterator[nn.Module]:
+    """The blocks from the middle to the last normalization; every Resnet is preceded by a Join."""
+    channels = net.mid_block.resnets[-1].out_channels
+    pending = True
+    for level in net.up_blocks:
+        for resnet, attention in _pairs(level):
+            yield Join(channels if pending else 0)
+            yield Resnet(resnet, choices, summed=False)
+            channels, pending = resnet.out_channels, True
+            if attention is not None:
+                yield Transformer(attention, choices)
+        for block in level.upsamplers or ():
+            yield Up(block, choices)
+            pending = False
+
+
+def _pairs(level: Any) -> Iterator[tuple[Any, Any]]:
+    """Each Resnet of a level with its Transformer, or with None."""
+    attentions = getattr(level, "attentions", None) or [None] * len(level.resnets)
+    return zip(level.resnets, attentions, strict=True)
