@@ -1,67 +1,79 @@
-"""Each component on a device against the CPU, in dB, and a whole picture on both.
+"""Each component on the device against the CPU, in dB, and the demo model's pictures.
 
-python correctness.py PACKAGE DEVICE RESULT.json
+python -m triptych.benchmarks.gpu.correctness
+
+A component in float16 must come within FLOOR_DB of the CPU, which computes the same float16 graph with its operators
+expanded. Pictures of the demo model in float16 on the device are compared with float32 on the CPU.
 """
 
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from triptych.export import export
 from triptych.runtime import TextToImage
-from triptych.runtime.device import open_device
-from triptych.runtime.package import open_package
-from triptych.runtime.session import Graph, Tensor
 
-FLOOR_DB = 40  # fp16
-LATENT_SIDE = 16  # small: the CPU runs every graph, too
-AXES = {"batch_size": 2, "sequence_length": 77, "channels": 3}
-STEPS = 5
+from . import kit
 
-
-def random_array(tensor: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """A plausible input of that type and shape."""
-    if tensor.name == "timestep":
-        return np.asarray(500)
-    shape = [axis if isinstance(axis, int) else AXES.get(axis, LATENT_SIDE) for axis in tensor.shape]
-    if np.issubdtype(tensor.dtype, np.integer):
-        return rng.integers(0, 300, shape)
-    return rng.standard_normal(shape)
+FLOOR_DB = 40.0
+PICTURE_FLOOR_DB = 35.0
+DEMO = Path("models/emoji")
+PROMPTS = ("red heart", "fox", "strawberry on a blue background", "penguin on a purple background")
+SETTINGS = {"num_inference_steps": 20, "guidance_scale": 2.5, "seed": 0}
 
 
-def decibels(got: np.ndarray, wanted: np.ndarray) -> float:
-    """Signal-to-noise ratio of `got` against `wanted`, in dB."""
-    wanted = wanted.astype(np.float64)
-    error = got.astype(np.float64) - wanted
-    return float(10 * np.log10(np.mean(wanted**2) / max(np.mean(error**2), 1e-300)))
+def component_db(path: Path) -> float:
+    """A graph on the device against the CPU."""
+    ours = kit.open_session(path, kit.PROVIDER_OPTIONS)
+    inputs = kit.random_inputs(ours)
+    bound = kit.Bound(ours, inputs)
+    bound.launch()
+    bound.wait()
+    reference = kit.open_session(path, device="cpu")
+    wanted = dict(zip(bound.names, reference.run(None, inputs), strict=True))
+    decibels = kit.decibels(bound.outputs(), wanted)
+    if decibels < FLOOR_DB:
+        raise RuntimeError(f"{decibels:.1f} dB is below the floor of {FLOOR_DB:g} dB")
+    return decibels
 
 
-def picture(path: str, device: str) -> np.ndarray:
-    """The final latents of a small picture."""
-    pipe = TextToImage.load(path, device=device)
-    side = LATENT_SIDE * pipe.vae_scale_factor
-    return pipe("a red fox", num_inference_steps=STEPS, seed=7, height=side, width=side).latents
+def demo(precision: str, dialect: str) -> Path:
+    """The demo model as a package, in fixed shapes but for float32."""
+    target = kit.WORK / f"demo-{dialect}-{precision}"
+    if not target.is_dir():
+        side = 64
+        static = None if precision == "fp32" else (kit.GUIDED, side, side)
+        export(DEMO, target, precision=precision, dialect=dialect, static=static, report=kit.say)
+    return target
+
+
+def pictures(path: Path, device: str) -> np.ndarray:
+    """Pixels of all prompts, float64."""
+    options = (kit.PROVIDER_OPTIONS or None) if device != "cpu" else None
+    pipe = TextToImage.load(path, device=device, provider_options=options)
+    images = [pipe(prompt, **SETTINGS).images[0] for prompt in PROMPTS]  # type: ignore[arg-type]
+    return np.stack([np.asarray(image, np.float64) for image in images])
+
+
+def picture_db() -> dict[str, float]:
+    """Peak signal-to-noise ratio of each picture, device against CPU."""
+    ours = pictures(demo("fp16", "cuda" if kit.ON_CUDA else "portable"), kit.DEVICE)
+    wanted = pictures(demo("fp32", "portable"), "cpu")
+    errors = np.mean((ours - wanted) ** 2, axis=(1, 2, 3))
+    found = {p: float(10 * np.log10(255**2 / max(e, 1e-9))) for p, e in zip(PROMPTS, errors, strict=True)}
+    if min(found.values()) < PICTURE_FLOOR_DB:
+        raise RuntimeError(f"below the floor of {PICTURE_FLOOR_DB:g} dB: {found}")
+    return found
 
 
 def main() -> None:
-    """Compare, print and write."""
-    path, device, result = sys.argv[1:]
-    package = open_package(path)
-    figures: dict[str, dict[str, float]] = {}
-    for component in package.components:
-        graphs = [Graph(package.graph(component), open_device(name), component) for name in (device, "cpu")]
-        rng = np.random.default_rng(0)
-        inputs = {name: random_array(tensor, rng) for name, tensor in graphs[0].inputs.items()}
-        ours, reference = (graph(inputs) for graph in graphs)
-        figures[component] = {name: decibels(ours[name], reference[name]) for name in reference}
-        print(component, *(f"{name} {db:.1f} dB" for name, db in figures[component].items()))
-    figures["picture"] = {"latents": decibels(picture(path, device), picture(path, "cpu"))}
-    print(f"picture of {STEPS} steps: latents {figures['picture']['latents']:.1f} dB")
-    Path(result).write_text(json.dumps(figures, indent=2) + "\n")
-    worst = min(db for name, outputs in figures.items() if name != "picture" for db in outputs.values())
-    if worst < FLOOR_DB:
-        sys.exit(f"a component is at {worst:.1f} dB, under the floor of {FLOOR_DB} dB")
+    """Components first: they say where it went wrong."""
+    results = kit.Results("correctness")
+    for component in ("text_encoder", "unet", "vae_decoder", "vae_encoder"):
+        graph = kit.package("cuda") / component / "model.onnx"
+        results.attempt(component, component_db, graph)
+    results.attempt("demo pictures", picture_db)
+    results.finish()
 
 
 if __name__ == "__main__":

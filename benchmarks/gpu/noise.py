@@ -1,32 +1,38 @@
 """Is `noise="torch_cuda"` what torch.randn gives on this card?
 
-python noise.py DEVICE
+python -m triptych.benchmarks.gpu.noise
 """
-
-import sys
 
 import numpy as np
 import torch
 
 from triptych.runtime.noise import noise_source
 
+from . import kit
+
 SHAPES = [(1,), (7,), (16,), (1, 4, 64, 64), (4, 4, 64, 64), (1, 4, 128, 128), (8, 16, 128, 128)]
 TOLERANCE = 1e-6  # the card's logarithm, sine and cosine against numpy's
 
 
+def largest_difference(seed: int) -> float:
+    """Of several draws in a row."""
+    generator = torch.Generator(kit.DEVICE).manual_seed(seed)
+    source = noise_source("torch_cuda" if kit.ON_CUDA else "torch", seed)
+    worst = 0.0
+    for shape in SHAPES:
+        theirs = torch.randn(shape, generator=generator, device=kit.DEVICE).cpu().numpy()
+        worst = max(worst, float(np.abs(source.randn(shape) - theirs).max()))
+    if worst > TOLERANCE:
+        raise RuntimeError(f"not the same stream: {worst:.1e}")
+    return worst
+
+
 def main() -> None:
-    """Compare several draws in a row for several seeds."""
-    (device,) = sys.argv[1:]
-    kind = "torch_cuda" if device == "cuda" else "torch"
+    """Several seeds."""
+    results = kit.Results("noise")
     for seed in (0, 1, 2**40 + 3):
-        generator = torch.Generator(device).manual_seed(seed)
-        source = noise_source(kind, seed)
-        for shape in SHAPES:
-            theirs = torch.randn(shape, generator=generator, device=device).cpu().numpy()
-            worst = np.abs(source.randn(shape) - theirs).max()
-            print(f"seed {seed} {shape}: largest difference {worst:.1e}")
-            if worst > TOLERANCE:
-                sys.exit(f"seed {seed}, shape {shape}: not the same stream")
+        results.attempt(f"seed {seed}", largest_difference, seed)
+    results.finish()
 
 
 if __name__ == "__main__":

@@ -1,31 +1,44 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU, see README.md beside this. One stage's failure does not stop the next.
+# Everything that waits for a GPU, see README.md beside this. Each stage stands alone, ends in time, and writes its
+# figures as they come; one stage's failure does not stop the next.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-out=${OUT:-out/gpu}
-work=${WORK:-/tmp/triptych-gpu}
-export DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full}
-mkdir -p "$out" "$work"
-python3 -m pip install -q --no-index --no-deps --no-build-isolation --upgrade --target "$work/site" . || exit 1
-export PYTHONPATH=$work/site${PYTHONPATH:+:$PYTHONPATH}
-triptych() { python3 -c 'from triptych.runtime.cli import main; main()' "$@"; }
+export OUT=${OUT:-out/gpu} WORK=${WORK:-/tmp/triptych-gpu} DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full}
+export STAGE_SECONDS=${STAGE_SECONDS:-460} TORCHINDUCTOR_CACHE_DIR=$WORK/inductor HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+python=${PYTHON:-python3}
+mkdir -p "$OUT" "$WORK"
 
-stage_export() {
-    [ -d "$work/checkpoint" ] || python3 benchmarks/make_checkpoint.py "$work/checkpoint" --size "$SIZE"
-    triptych export "$work/checkpoint" "$work/package" --precision fp16 --force
+# The folders under their import names, and a version for those who ask: nothing is installed
+site=$WORK/site
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+mkdir -p "$site/triptych" "$site/triptych-$version.dist-info"
+for name in runtime export benchmarks; do ln -sfn "$PWD/$name" "$site/triptych/$name"; done
+printf 'Metadata-Version: 2.1\nName: triptych\nVersion: %s\n' "$version" > "$site/triptych-$version.dist-info/METADATA"
+export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
+
+module_of() {
+    case $1 in
+        export-*) echo "export ${1#export-}" ;;
+        peers-*) echo "peers ${1#peers-}" ;;
+        *) echo "$1" ;;
+    esac
 }
-stage_correctness() { python3 benchmarks/gpu/correctness.py "$work/package" "$DEVICE" "$out/correctness.json"; }
-stage_latency() { triptych bench "$work/package" --device "$DEVICE" --steps 50 --json "$out/latency.json"; }
-stage_peers() { python3 benchmarks/gpu/peers.py "$work/checkpoint" "$work/package" "$DEVICE" "$out/peers.json"; }
-stage_noise() { python3 benchmarks/gpu/noise.py "$DEVICE"; }
 
+stages=${*:-environment export-cuda export-portable correctness latency export-variants options export-batches pictures
+    where peers-eager peers-compile noise}
 status=0
-for stage in ${*:-export correctness latency peers noise}; do
-    echo "== $stage"
-    if "stage_$stage" > "$out/$stage.log" 2>&1; then tail -n 20 "$out/$stage.log"; else
+for stage in $stages; do
+    [ "$stage" = table ] && continue
+    echo "== $stage $(date +%T)"
+    # shellcheck disable=SC2046
+    timeout -k 10 "$((STAGE_SECONDS + 20))" "$python" -m triptych.benchmarks.gpu.$(module_of "$stage") \
+        > "$OUT/$stage.log" 2>&1
+    code=$?
+    if [ $code -ne 0 ]; then
         status=1
-        echo "failed:"
-        tail -n 30 "$out/$stage.log"
+        echo "failed with status $code; the end of $OUT/$stage.log:"
+        tail -n 12 "$OUT/$stage.log" | cut -c 1-400
     fi
 done
+"$python" -m triptych.benchmarks.gpu.table 2>&1 | tee "$OUT/table.txt" | cut -c 1-200
 exit $status

@@ -1,0 +1,1 @@
+"""What waits for a GPU: see README.md beside this."""

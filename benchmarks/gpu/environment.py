@@ -1,0 +1,50 @@
+"""What this machine has: the card, versions, and whether ONNX Runtime runs on CUDA at all."""
+
+import importlib
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+import onnxruntime as ort
+import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from triptych.runtime.device import CUDA, why_not
+
+from . import kit
+
+_LIBRARIES = ("onnx", "onnxscript", "onnx_ir", "diffusers", "transformers", "tokenizers", "safetensors", "PIL", "numpy")
+_QUERY = "name,driver_version,memory.total,power.limit,clocks.max.sm"
+
+
+def _version(library: str) -> str:
+    module = importlib.import_module(library)
+    try:
+        return str(getattr(module, "__version__", None) or version(library))
+    except PackageNotFoundError:
+        return "present"
+
+
+def main() -> None:
+    """Print and write."""
+    results = kit.Results("environment")
+    results.add("python", platform.python_version())
+    results.add("cores", len(os.sched_getaffinity(0)))
+    for library in _LIBRARIES:
+        results.attempt(library, _version, library)
+    results.add("torch", torch.__version__)
+    results.add("onnxruntime", {"version": ort.__version__, "build": state.get_build_info()})
+    if kit.ON_CUDA:
+        query = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader"]
+        results.attempt("gpu", lambda: subprocess.check_output(query, text=True, timeout=30).strip())
+        results.attempt("capability", lambda: list(torch.cuda.get_device_capability()))
+        results.attempt("cudnn", torch.backends.cudnn.version)
+        reason = why_not(CUDA)
+        results.add("cuda", reason or "runs")
+        if reason is not None:
+            raise SystemExit(f"ONNX Runtime does not run on CUDA here: {reason}")
+
+
+if __name__ == "__main__":
+    main()

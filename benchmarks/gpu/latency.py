@@ -1,0 +1,49 @@
+"""Latency of every component in every package that is there, as calls that are waited for and as calls in a row.
+
+python -m triptych.benchmarks.gpu.latency
+
+Beside the seconds stands the arithmetic rate: 2 MACs / seconds, MACs being those that the package counts.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from triptych.runtime.package import open_package
+
+from . import kit
+from .export import VARIANTS
+from .measure import measure
+
+COMPONENTS = ("unet", "vae_decoder", "text_encoder", "vae_encoder")
+GRAPH = {"enable_cuda_graph": "1"}
+
+
+def latency(path: Path, component: str, rows: int, options: dict[str, str]) -> dict[str, Any]:
+    """Figures of one component with `rows` rows."""
+    package = open_package(path)
+    figures = measure(package.graph(component), options)
+    macs = (package.manifest or {})["components"][component]["macs"] * rows
+    return figures | {"tflops": 2e-12 * macs / figures["in_a_row"]}
+
+
+def main() -> None:
+    """The main packages whole, the U-Net alone of the others; on CUDA without a CUDA graph and with one."""
+    results = kit.Results("latency")
+    plan = [(kit.package("cuda"), component, 1) for component in COMPONENTS]
+    plan += [(kit.package("portable"), component, 1) for component in COMPONENTS]
+    plan += [(kit.package("cuda", pictures), "unet", pictures) for pictures in kit.PICTURES[1:]]
+    plan += [(kit.package(variant), "unet", 1) for variant in VARIANTS]
+    for path, component, pictures in plan:
+        if not path.is_dir():
+            continue
+        rows = pictures * kit.GUIDED if component == "unet" else 1
+        key = f"{path.name} {component}"
+        results.attempt(key, latency, path, component, rows, kit.PROVIDER_OPTIONS)
+        if kit.ON_CUDA and component in ("unet", "vae_decoder"):
+            captured = kit.PROVIDER_OPTIONS | GRAPH
+            results.attempt(f"{key}, CUDA graph", latency, path, component, rows, captured)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""One graph with one set of provider options, in a process of its own: what crashes costs one figure.
+
+python -m triptych.benchmarks.gpu.measure '{"graph": PATH, "options": {...}, "keep": PATH, "compare": PATH}'
+
+The last line of stdout is the result as JSON. `keep` writes the outputs, `compare` compares them with kept ones.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import kit
+
+MOST_SECONDS = 150.0
+"""That one measurement may take: an algorithm search may be slow, and must not cost the stage."""
+
+
+def measure(
+    graph: Path, options: Mapping[str, str], *, keep: Path | None = None, compare: Path | None = None
+) -> dict[str, Any]:
+    """Run this module in a process.
+
+    Raises:
+        RuntimeError: it did not end well; says why.
+    """
+    request = {"graph": str(graph), "options": dict(options)}
+    request |= {key: str(path) for key, path in (("keep", keep), ("compare", compare)) if path is not None}
+    command = [sys.executable, "-m", __spec__.name, json.dumps(request)]
+    seconds = min(MOST_SECONDS, kit.seconds_left())
+    if seconds < 5:
+        raise RuntimeError("the stage's time was over")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"took more than {seconds:.0f} s") from None
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise RuntimeError(f"exit status {done.returncode}: {lines[-1] if lines else 'nothing on stderr'}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """The process's side."""
+    request = json.loads(sys.argv[1])
+    before = kit.used_bytes()
+    start = time.perf_counter()
+    session = kit.open_session(Path(request["graph"]), request["options"])
+    loaded = time.perf_counter()
+    bound = kit.Bound(session, kit.random_inputs(session))
+    bound.launch()
+    bound.wait()
+    result: dict[str, Any] = {"load": loaded - start, "first": time.perf_counter() - loaded} | bound.seconds()
+    outputs = bound.outputs()
+    if "keep" in request:
+        np.savez(request["keep"], allow_pickle=False, **outputs)
+    if "compare" in request:
+        with np.load(request["compare"]) as kept:
+            result["db"] = kit.decibels(outputs, dict(kept))
+    after = kit.used_bytes()
+    if before is not None and after is not None:
+        result["bytes"] = after - before
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

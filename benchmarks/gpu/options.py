@@ -1,0 +1,74 @@
+"""The U-Net with every provider option that matters, one by one, then with all that gained.
+
+python -m triptych.benchmarks.gpu.options
+
+`best` is what the stages after this one use. An option whose answers are below the floor does not count.
+"""
+
+from typing import Any
+
+from . import kit
+from .measure import measure
+
+GAIN = 0.995
+"""An option gains if calls in a row take at most this share of the time."""
+FLOOR_DB = 40.0
+
+ONE_BY_ONE: dict[str, dict[str, str]] = {
+    "CUDA graph": {"enable_cuda_graph": "1"},
+    "search HEURISTIC": {"cudnn_conv_algo_search": "HEURISTIC"},
+    "fuse_conv_bias": {"fuse_conv_bias": "1"},
+    "cuDNN attention": {"sdpa_kernel": "8"},
+    "flash attention": {"sdpa_kernel": "1"},
+    "memory-efficient attention": {"sdpa_kernel": "2"},
+    "layer norm adds in fp16": {"enable_skip_layer_norm_strict_mode": "0"},
+    "small convolution workspace": {"cudnn_conv_use_max_workspace": "0"},
+    "no TF32": {"use_tf32": "0"},
+    "tunable": {"tunable_op_enable": "1", "tunable_op_tuning_enable": "1"},
+    "one stream": {"use_ep_level_unified_stream": "1"},
+    "prefer_nhwc": {"prefer_nhwc": "1"},
+    "arena as requested": {"arena_extend_strategy": "kSameAsRequested"},
+    "search DEFAULT": {"cudnn_conv_algo_search": "DEFAULT"},  # last: the fallback mode of cuDNN may be very slow
+}
+"""Beside EXHAUSTIVE search, automatic attention and the arena in powers of two, which are ONNX Runtime's own."""
+
+OTHER_GRAPHS: dict[str, dict[str, str]] = {
+    "cuda-apart": {},
+    "cuda-conv": {"prefer_nhwc": "1"},
+    "portable": {},
+    "portable, prefer_nhwc": {"prefer_nhwc": "1"},
+}
+
+
+def main() -> None:
+    """Measure; on the CPU, where there are no such options, the graphs only."""
+    results = kit.Results("options")
+    base, kept = kit.PROVIDER_OPTIONS, kit.WORK / "unet-outputs.npz"
+
+    def unet(package: str, options: dict[str, str], first: bool = False) -> Any:
+        graph = kit.package(package) / "unet" / "model.onnx"
+        return measure(graph, base | options, keep=kept if first else None, compare=None if first else kept)
+
+    own = results.attempt("base", unet, "cuda", {}, True)
+    if own is None:
+        raise SystemExit("the U-Net does not run: there is nothing to compare options with")
+    gained: dict[str, str] = {}
+    for name, options in ONE_BY_ONE.items() if kit.ON_CUDA else ():
+        found = results.attempt(name, unet, "cuda", options)
+        if found is not None and found["in_a_row"] < GAIN * own["in_a_row"] and found["db"] >= FLOOR_DB:
+            better = {key: value for key, value in options.items() if key not in gained}  # the first attention stays
+            gained |= better
+    best, best_options, best_package = own["in_a_row"], base, "cuda"
+    for name, options in {"cuda": {}, **OTHER_GRAPHS}.items():
+        package = name.partition(",")[0]
+        if not kit.package(package).is_dir():
+            continue
+        together = base | gained | options
+        found = results.attempt(f"{name}, all that gained", unet, package, together)
+        if found is not None and found["in_a_row"] < best and found["db"] >= FLOOR_DB:
+            best, best_options, best_package = found["in_a_row"], together, package
+    results.add("best", {"seconds": best, "package": best_package, "options": best_options})
+
+
+if __name__ == "__main__":
+    main()

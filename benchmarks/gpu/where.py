@@ -1,0 +1,138 @@
+"""Where the time of a U-Net call goes: kernels by kind, and how long the device waits for the host.
+
+python -m triptych.benchmarks.gpu.where
+
+On CUDA the kernels of all libraries in the process are recorded by PyTorch's profiler (CUPTI); on the CPU, and by
+operator, ONNX Runtime's own profile is added up.
+"""
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import kit
+from .pictures import load
+
+CALLS, MOST_KERNELS = 5, 25
+LOOP_STEPS = 10 if kit.SIZE == "full" else 2
+
+KINDS = {
+    "attention": r"fmha|flash|attention|sdpa",
+    "convolution": r"conv|implicit|xmma_fprop|cudnn.*fprop|nhwckrsc",
+    "matrix product": r"gemm|cublas|cutlass|nvjet",
+    "group norm": r"GroupNorm",
+    "layer norm": r"LayerNorm|cuApply",
+    "transpose": r"[Tt]ranspose|permute|nchwToNhwc|nhwcToNchw",
+    "concatenation": r"[Cc]oncat",
+    "copy": r"[Mm]emcpy|[Mm]emset|copy|Expand",
+}
+"""Kind -> what its kernels' names hold, tried in this order; the rest is elementwise work and others."""
+
+
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel by its name."""
+    return next((kind for kind, pattern in KINDS.items() if re.search(pattern, kernel)), "other")
+
+
+def record(work: Callable[[], None], name: str) -> list[dict[str, Any]]:
+    """The trace of everything that ran on the device meanwhile, and of what asked for it."""
+    activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities) as profile:
+        work()
+        torch.cuda.synchronize()
+    trace = kit.WORK / f"{name}.trace.json"
+    profile.export_chrome_trace(str(trace))
+    return list(json.loads(trace.read_text())["traceEvents"])
+
+
+def summary(trace: list[dict[str, Any]], calls: int) -> dict[str, Any]:
+    """Milliseconds a call by kind and by kernel, the share of time in which nothing ran, how often the host waited."""
+    events = [event for event in trace if event.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
+    waits = [event for event in trace if event.get("cat") == "cuda_runtime" and "Synchronize" in event["name"]]
+    if not events:
+        raise RuntimeError("the profiler saw no kernels")
+    by_kind: Counter[str] = Counter()
+    by_kernel: Counter[str] = Counter()
+    for event in events:
+        by_kind[kind_of(event["name"])] += event["dur"]
+        by_kernel[event["name"][:90]] += event["dur"]
+    spans = [(event["ts"], event["ts"] + event["dur"]) for event in events]
+    span = max(end for _, end in spans) - min(start for start, _ in spans)
+    busy = union(spans)
+    return {
+        "kernels": len(events) / calls,
+        "waits": len(waits) / calls,
+        "busy_ms": busy / calls / 1e3,
+        "span_ms": span / calls / 1e3,
+        "gap_share": 1 - busy / span,
+        "ms_by_kind": {name: round(dur / calls / 1e3, 4) for name, dur in by_kind.most_common()},
+        "ms_by_kernel": {name: round(dur / calls / 1e3, 4) for name, dur in by_kernel.most_common(MOST_KERNELS)},
+    }
+
+
+def union(spans: Iterable[tuple[float, float]]) -> float:
+    """Length of the union of intervals."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
+    """Kernels of U-Net calls in a row."""
+    session = kit.open_session(graph, options)
+    bound = kit.Bound(session, kit.random_inputs(session))
+    bound.seconds(budget=0.5)
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            bound.launch()
+        bound.wait()
+
+    return summary(record(calls, "call"), CALLS)
+
+
+def loop() -> dict[str, Any]:
+    """Kernels of a whole loop, the last steps' decoding included."""
+    pipe = load(kit.package("cuda"))
+
+    def picture() -> None:
+        pipe(kit.PROMPT, num_inference_steps=LOOP_STEPS, scheduler="ddim", seed=0)
+
+    picture()
+    return summary(record(picture, "loop"), LOOP_STEPS)
+
+
+def by_operator(graph: Path) -> dict[str, float]:
+    """Milliseconds a call by operator, as ONNX Runtime has it; on CUDA that is the time to launch."""
+    session = kit.open_session(graph, kit.PROVIDER_OPTIONS, profile=str(kit.WORK / "ort"))
+    inputs = kit.random_inputs(session)
+    for _ in range(CALLS):
+        session.run(None, inputs)
+    times: defaultdict[str, float] = defaultdict(float)
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            times[event["args"]["op_name"]] += event["dur"] / CALLS / 1e3
+    return dict(sorted(((name, round(ms, 4)) for name, ms in times.items()), key=lambda item: -item[1]))
+
+
+def main() -> None:
+    """The U-Net of the cuda package, then the loop."""
+    results = kit.Results("where")
+    graph = kit.package("cuda") / "unet" / "model.onnx"
+    if kit.ON_CUDA:
+        results.attempt("call", call, graph, kit.best_options())
+        results.attempt("call, CUDA graph", call, graph, kit.best_options() | {"enable_cuda_graph": "1"})
+        results.attempt("loop, a step", loop)
+    results.attempt("by operator", by_operator, graph)
+    results.finish()
+
+
+if __name__ == "__main__":
+    main()
