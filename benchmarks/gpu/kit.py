@@ -92,6 +92,11 @@ def best_options() -> dict[str, str]:
     return {key: value for key, value in found.items() if key != "enable_cuda_graph"}
 
 
+def best_package() -> Path:
+    """The package for one picture that the stage `options` found fastest; on the CPU the one that runs there."""
+    return package(read("options").get("best", {}).get("package", "cuda")) if ON_CUDA else package("portable")
+
+
 def open_session(
     graph: Path, options: Mapping[str, str] | None = None, device: str = DEVICE, profile: str | None = None
 ) -> ort.InferenceSession:

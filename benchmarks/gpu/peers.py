@@ -68,7 +68,7 @@ def main() -> None:
     """Time, print and write."""
     (which,) = sys.argv[1:]
     results = kit.Results(f"peers-{which}")
-    pipe = load(kit.package("cuda" if kit.ON_CUDA else "portable"))
+    pipe = load(kit.best_package())
 
     def own(steps: int) -> object:
         return pipe(kit.PROMPT, num_inference_steps=steps, scheduler="ddim", seed=0)

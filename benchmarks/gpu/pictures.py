@@ -52,14 +52,14 @@ def measure(results: kit.Results, path: Path, pictures: int) -> str:
 
 def without_capture() -> dict[str, Any]:
     """The loop's network launched kernel by kernel."""
-    pipe = load(kit.package("cuda"), enable_cuda_graph="0")
+    pipe = load(kit.best_package(), enable_cuda_graph="0")
     figures(pipe, 1, WARM_UP_STEPS, None)
     return figures(pipe, 1, kit.STEPS[0], None)
 
 
 def numpy_loop() -> dict[str, Any]:
     """The loop in numpy, latents crossing to the host twice a step."""
-    pipe = load(kit.package("cuda"))
+    pipe = load(kit.best_package())
     vars(pipe)["_bound"] = False
     figures(pipe, 1, WARM_UP_STEPS, None)
     return figures(pipe, 1, kit.STEPS[0], None)
@@ -67,7 +67,7 @@ def numpy_loop() -> dict[str, Any]:
 
 def in_threads() -> float:
     """The largest difference between pictures made in two threads at once and alone; it should be nothing."""
-    pipe = load(kit.package("cuda" if kit.ON_CUDA else "portable"))
+    pipe = load(kit.best_package())
 
     def latents(seed: int) -> np.ndarray:
         return pipe(kit.PROMPT, num_inference_steps=kit.STEPS[-1], scheduler="ddim", seed=seed).latents
@@ -81,8 +81,9 @@ def in_threads() -> float:
 def main() -> None:
     """One picture in both dialects, several at once in the cuda dialect, and the loop's choices made otherwise."""
     results = kit.Results("pictures")
-    plan = [(kit.package("cuda", pictures), pictures) for pictures in kit.PICTURES] if kit.ON_CUDA else []
-    for path, pictures in (*plan, (kit.package("portable"), 1)):
+    several = [(kit.package("cuda", pictures), pictures) for pictures in kit.PICTURES] if kit.ON_CUDA else []
+    plan = dict.fromkeys([(kit.best_package(), 1), *several, (kit.package("portable"), 1)])
+    for path, pictures in plan:
         if path.is_dir() and kit.seconds_left() > 30:
             results.attempt(path.name, measure, results, path, pictures)
     if kit.ON_CUDA:

@@ -100,7 +100,7 @@ def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
 
 def loop() -> dict[str, Any]:
     """Kernels of a whole loop, the last steps' decoding included."""
-    pipe = load(kit.package("cuda"))
+    pipe = load(kit.best_package())
 
     def picture() -> None:
         pipe(kit.PROMPT, num_inference_steps=LOOP_STEPS, scheduler="ddim", seed=0)
@@ -123,9 +123,9 @@ def by_operator(graph: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """The U-Net of the cuda package, then the loop."""
+    """The U-Net of the best package, then the loop; on the CPU that of the cuda package, expanded."""
     results = kit.Results("where")
-    graph = kit.package("cuda") / "unet" / "model.onnx"
+    graph = (kit.best_package() if kit.ON_CUDA else kit.package("cuda")) / "unet" / "model.onnx"
     if kit.ON_CUDA:
         results.attempt("call", call, graph, kit.best_options())
         results.attempt("call, CUDA graph", call, graph, kit.best_options() | {"enable_cuda_graph": "1"})
