@@ -24,7 +24,7 @@ module_of() {
     esac
 }
 
-stages=${*:-environment export-cuda export-portable correctness latency export-variants options export-batches pictures
+stages=${*:-environment export-cuda export-portable export-variants export-batches correctness latency options pictures
     where peers-eager peers-compile noise}
 status=0
 for stage in $stages; do

@@ -19,6 +19,8 @@ BIAS_ADD_CHANNELS = (320, 640, 1280)
 """The channels that `BiasAdd` takes."""
 SPLIT_GELU_WIDTHS = (2560, 5120, 10240)
 """The widths that `BiasSplitGelu` takes, both halves together."""
+CONV_CHANNELS = 4
+"""cuDNN's channels-last kernels read channels in packs: RGB pictures, of three, are left to the standard Conv."""
 GROUP_NORM_CHANNELS = 512
 """The most channels that one group of `GroupNorm` may have; their number must be even, too."""
 FUSED_HEAD_SIZE = 256
@@ -77,7 +79,8 @@ class Conv(Speaker):
         super().__init__()
         assert not isinstance(conv.padding, str)
         self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
-        self.nhwc = choices.nhwc_conv
+        aligned = conv.in_channels % CONV_CHANNELS == 0 and conv.out_channels % CONV_CHANNELS == 0
+        self.nhwc = choices.nhwc_conv and aligned
         if self.nhwc:
             self.says = once("com.microsoft::NhwcConv")
         weight = conv.weight.permute(0, 2, 3, 1).contiguous() if self.nhwc else conv.weight

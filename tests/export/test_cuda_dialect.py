@@ -133,7 +133,7 @@ def test_sizes_that_no_kernel_takes_are_left_to_standard_operators(graphs: Any) 
 
 @pytest.mark.parametrize("component", ["unet", "vae_decoder", "vae_encoder"])
 def test_onnx_runtime_takes_the_graph_but_for_kernels_that_only_cuda_has(graphs: Any, component: str) -> None:
-    with pytest.raises(Exception, match=r"(find an implementation|find kernel) for .*NhwcConv"):
+    with pytest.raises(Exception, match=r"(find an implementation|find kernel) for .*(NhwcConv|GroupNorm)"):
         ort.InferenceSession(str(graphs("hold", component).path), providers=["CPUExecutionProvider"])
 
 
@@ -165,8 +165,8 @@ def test_stable_diffusion_says_every_operator_at_full_size() -> None:
             "BiasSplitGelu": 16,
             "BiasAdd": 31,
         }
-        # the decoder's only attention has one head of 512, which flash attention does not take
-        assert said(Decoder(vae)) == {"NhwcConv": 36, "GroupNorm": 4, "SkipGroupNorm": 26}
+        # the decoder's only attention has one head of 512, which flash attention does not take; it ends in 3 channels
+        assert said(Decoder(vae)) == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26}
 
 
 @settings(deadline=None, max_examples=20)
