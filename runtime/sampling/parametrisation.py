@@ -11,15 +11,13 @@ With x = alpha x0 + sigma eps as the network is fed it:
     edm_v            -F
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 Prediction = Literal["epsilon", "sample", "v_prediction", "flow_prediction", "reversed_flow", "edm", "edm_v"]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
-
-Limit = Callable[[np.ndarray], np.ndarray]
 
 
 def components(prediction: Prediction, alpha: float, sigma: float) -> tuple[float, float]:
@@ -55,23 +53,35 @@ def convert(given: Prediction, wanted: Prediction, alpha: float, sigma: float) -
     return float(p), float(q)
 
 
-def clip(bound: float) -> Limit:
-    """Clip x0 to [-bound, bound], float32 [B, ...]."""
-    return lambda x0: np.clip(x0, -bound, bound)
+@dataclass(frozen=True)
+class Clip:
+    """Clips x0 to [-bound, bound]."""
+
+    bound: float
+
+    def __call__(self, x0: np.ndarray) -> np.ndarray:
+        """X0 as it is then, float [B, ...]."""
+        return np.clip(x0, -self.bound, self.bound)
 
 
-def dynamic_threshold(ratio: float, largest: float) -> Limit:
-    """Dynamic thresholding (Saharia et al. 2022, section 2.3) of x0, float32 [B, ...], each picture by itself.
+@dataclass(frozen=True)
+class DynamicThreshold:
+    """Dynamic thresholding of x0 (Saharia et al. 2022, section 2.3), each picture by itself.
 
-    Args:
+    Attributes:
         ratio: the quantile of |x0| that becomes the threshold.
         largest: the threshold is at least 1 and at most this.
     """
 
-    def limit(x0: np.ndarray) -> np.ndarray:
+    ratio: float
+    largest: float
+
+    def __call__(self, x0: np.ndarray) -> np.ndarray:
+        """X0 as it is then, float [B, ...]."""
         flat = x0.reshape(len(x0), -1)
-        threshold = np.quantile(np.abs(flat), ratio, axis=1, keepdims=True)
-        threshold = np.minimum(np.maximum(threshold, 1.0), largest).astype(np.float32)
+        threshold = np.quantile(np.abs(flat), self.ratio, axis=1, keepdims=True)
+        threshold = np.minimum(np.maximum(threshold, 1.0), self.largest).astype(np.float32)
         return (np.clip(flat, -threshold, threshold) / threshold).reshape(x0.shape)
 
-    return limit
+
+Limit = Clip | DynamicThreshold

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import SamplerError
 from . import registry
 from .options import read
-from .parametrisation import Limit, Prediction, clip, convert, dynamic_threshold
+from .parametrisation import Clip, DynamicThreshold, Limit, Prediction, convert
 from .requests import read_run
 from .table import Table
 
@@ -140,7 +140,7 @@ class Sampler:
 
 def _limit(options: Mapping[str, Any]) -> Limit | None:
     if options.get("thresholding"):
-        return dynamic_threshold(options["dynamic_thresholding_ratio"], options["sample_max_value"])
+        return DynamicThreshold(options["dynamic_thresholding_ratio"], options["sample_max_value"])
     if options.get("clip_sample"):
-        return clip(options["clip_sample_range"])
+        return Clip(options["clip_sample_range"])
     return None
