@@ -7,6 +7,7 @@ import numpy as np
 from .blocking import channels_block
 from .device import PROVIDERS, Device
 from .errors import NumericalError, ProviderError
+from .families import family_of
 from .package import Package
 from .session import Graph
 
@@ -40,7 +41,15 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         PackageError: see `Graph`.
     """
     check_dialect(package, device)
-    return Graph(package.graph(name), device, name, keep_memory=keep_memory, optimised=package.is_optimised(name))
+    static = (package.manifest or {}).get("static") is not None
+    return Graph(
+        package.graph(name),
+        device,
+        name,
+        keep_memory=keep_memory,
+        optimised=package.is_optimised(name),
+        capture=static and name == family_of(package).generator,
+    )
 
 
 def check_dialect(package: Package, device: Device) -> None:

@@ -4,7 +4,6 @@ A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `ten
 providers. Before any model is loaded, its first provider must really run a graph of one addition.
 """
 
-import base64
 import contextlib
 import ctypes
 import io
@@ -17,7 +16,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from . import cuda
+from .device_memory import Memory
 from .errors import ProviderError, nearest
+from .onnx_writer import GraphWriter
 from .openvino import OPENVINO, with_precision
 
 CPU = "CPUExecutionProvider"
@@ -35,11 +37,6 @@ EXTRA_OF = {
     "TensorrtExecutionProvider": "cuda",
 }
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
-
-# y = x + x for one float: the smallest graph that shows that a provider runs
-_PROBE = base64.b64decode(
-    "CAk6OQoOCgF4CgF4EgF5IgNBZGQSBXByb2JlWg8KAXgSCgoICAESBAoCCAFiDwoBeRIKCggIARIECgIIAUIECgAQEg=="
-)
 
 Provider = str | tuple[str, Mapping[str, Any]]
 
@@ -65,6 +62,29 @@ class Device:
     def on_cpu(self) -> bool:
         """Whether the graphs compute in the memory and on the cores of this process."""
         return self.provider == CPU
+
+    @property
+    def memory(self) -> Memory:
+        """Where the graphs read and write."""
+        if self.provider == CUDA:
+            return Memory("cuda", int(self.providers[0][1].get("device_id", 0)))
+        return Memory("cpu", 0)
+
+    def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
+        """Providers with their options for one session.
+
+        Args:
+            capture: its graph has fixed shapes and is run bound.
+            more: further options, on CUDA.
+        """
+        (name, said), *others = self.providers
+        if name == CUDA:
+            said = {**cuda.provider_options(said, capture=capture), **more}
+        return [(name, said), *others]
+
+    def run_options(self, *, bound: bool = False) -> ort.RunOptions:
+        """Options of a run, or of all runs of one set of buffers, `bound` at the same addresses each time."""
+        return cuda.run_options(bound=bound) if self.provider == CUDA else ort.RunOptions()
 
     def options(self, *, keep_memory: bool = True, optimise: bool = True) -> ort.SessionOptions:
         """Fresh session options: this project's defaults, then what was asked for.
@@ -127,7 +147,7 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
     preloaded = _preload_cuda() if provider in (CUDA, PROVIDERS["tensorrt"]) else ""
     try:
         with _quiet():
-            session = ort.InferenceSession(_PROBE, providers=[(provider, dict(options or {}))])
+            session = ort.InferenceSession(_probe(), providers=[(provider, dict(options or {}))])
             session.run(None, {"x": np.ones(1, np.float32)})
     except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
         return _first_line(error)
@@ -196,6 +216,14 @@ def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Devi
     if len(wheels) > 1:
         reason += f"; the wheels {' and '.join(wheels)} are installed together and overwrite each other: keep one"
     raise ProviderError(f"device {device.name!r} cannot run here: {reason}")
+
+
+def _probe() -> bytes:
+    """y = x + x for one float: the smallest graph that shows that a provider runs."""
+    graph = GraphWriter("probe")
+    x = graph.input("x", np.dtype(np.float32), [1])
+    graph.output(graph.node("Add", x, x, name="y"), np.dtype(np.float32), [1])
+    return graph.to_bytes()
 
 
 def _preload_cuda() -> str:

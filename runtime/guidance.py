@@ -73,7 +73,7 @@ class Guidance:
             ArgumentError: scales for another number of calls; a projection where the output says nothing about x0.
         """
         if self.projection is not None:
-            _to_x0(sampler)
+            to_x0(sampler)
         scales = np.asarray(self.scale, np.float64)
         if scales.ndim and len(scales) != len(sampler):
             raise ArgumentError(
@@ -151,12 +151,12 @@ def projected(
         (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
         differences of raw outputs. What the paper does, it does to x0.
     """
-    to_x0 = _to_x0(sampler)
+    pairs = to_x0(sampler)
     average = np.zeros((), np.float32)
 
     def project(call: int, latents: np.ndarray, positive: np.ndarray, update: np.ndarray) -> np.ndarray:
         nonlocal average
-        of_latents, of_output = to_x0[call]
+        of_latents, of_output = pairs[call]
         average = of_output * update + np.float32(projection.momentum) * average
         x0 = of_latents * latents + of_output * positive
         return project_update(average, x0, projection.eta, projection.norm_threshold) / of_output
@@ -175,7 +175,7 @@ def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshol
     return (rows + (eta - 1) * parallel).reshape(update.shape).astype(np.float32)
 
 
-def _to_x0(sampler: Sampler) -> np.ndarray:
+def to_x0(sampler: Sampler) -> np.ndarray:
     """(p, q) with  x0 = p x + q output  for every call, float32 [calls, 2]."""
     levels = zip(sampler.alphas.tolist(), sampler.sigmas.tolist(), strict=True)
     pairs = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])

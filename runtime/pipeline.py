@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .arguments import check_latents, check_size, one_each, seeds_from
+from .bound import BoundLoop
 from .components import DECODER, Components, check_finite
 from .decoding import decode
 from .device import Device, Provider, open_device
@@ -20,6 +22,7 @@ from .image import to_image
 from .noise import noise_source
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
+from .session import Graph
 from .settings import Settings, own_version, plain
 from .shapes import SCALING_FACTOR, VAE_BLOCKS, check_widths, latent_shape
 from .text import ClipTokenizer
@@ -33,7 +36,8 @@ class Output:
     """Pictures, and how they came about.
 
     `latents` float32 [n, C, h, w] are what the decoder decodes: `pipe.decode(out.latents)` gives the pictures again.
-    `timings` are seconds by component, `sampler` being everything in the loop that is not the network.
+    `timings` are seconds by component, `sampler` being everything in the loop that is not the network; on CUDA the
+    network's hold the sampler's arithmetic too.
     """
 
     images: "list[Picture]"
@@ -56,6 +60,8 @@ class TextToImage:
         vae, generator = package.config(DECODER), package.config(self.family.generator)
         self.scaling_factor = float(vae.get("scaling_factor", SCALING_FACTOR))
         self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(VAE_BLOCKS))) - 1)
+        self._bound = device.memory.kind != "cpu"
+        self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
         self.latent_channels, self.latent_size = latent_shape(network, generator)
 
     @classmethod
@@ -112,12 +118,20 @@ class TextToImage:
             sampler: which scheduler, in how many steps.
             guidance_scale: a number, one for each network call, or everything that there is to say: see `Guidance`.
             draw: shape -> unit Gaussian, for stochastic samplers.
-            timings: if given, the seconds spent in the network are added under its name.
+            timings: if given, the seconds spent in the network are added under its name; on CUDA, those of the loop.
+
+        On the CPU the network runs picture by picture, and the loop is numpy's. On CUDA nothing leaves the device but
+        what is read of a step, see `BoundLoop`.
 
         Raises:
             ArgumentError: a guidance that cannot be used with this sampler.
             NumericalError: the network gave NaN or infinity; names the step.
         """
+        guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
+        if self._bound:
+            graph = self._graphs[self.family.generator]
+            loop = self._loops.setdefault(graph, BoundLoop(self.device))
+            return loop.denoise(graph, positive, negative, guidance, noise, sampler, draw, timings)
         name, total, call = self.family.generator, len(sampler.timesteps), 0
 
         def network(latents: np.ndarray, timestep: float, conditioning: np.ndarray) -> np.ndarray:
@@ -137,7 +151,6 @@ class TextToImage:
             check_finite(output, name, f" at step {call} of {total}")
             return output
 
-        guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
         return denoise(guided(network, positive, negative, guidance, sampler), noise, sampler, draw)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -222,7 +235,8 @@ class TextToImage:
             if callback is not None and callback(step) is False:
                 raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
         decoding = time.perf_counter()
-        pixels = self.decode(step.latents)
+        final = step.latents
+        pixels = self.decode(final)
         done = time.perf_counter()
         timings |= {
             "text_encoder": looping - encoding,
@@ -256,7 +270,7 @@ class TextToImage:
         ]
         return Output(
             images=[to_image(picture, own) for picture, own in zip(pixels, settings, strict=True)],
-            latents=step.latents,
+            latents=final,
             seeds=seeds,
             timings=timings,
         )

@@ -1,6 +1,7 @@
 """One graph, one session: typed inputs and outputs, read from the session itself."""
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,34 +46,46 @@ class Graph:
         keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
         optimised: the graph was optimised when it was exported and runs as it is: loading then takes no time but that
             of laying out weights for matrix products.
+        capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
 
     Attributes:
         inputs, outputs: name -> Tensor.
+        session: of ONNX Runtime, for runs that are bound.
         providers: in use, the first one running the graph.
         load_seconds: the time that the session took to create.
     """
 
     def __init__(
-        self, path: Path, device: Device, name: str, *, keep_memory: bool = True, optimised: bool = False
+        self,
+        path: Path,
+        device: Device,
+        name: str,
+        *,
+        keep_memory: bool = True,
+        optimised: bool = False,
+        capture: bool = False,
     ) -> None:
         self.name = name
+        self.device = device
         self._rows = 1 if device.on_cpu else None
         options = device.options(keep_memory=keep_memory, optimise=not optimised)
         self._keeps_memory = device.on_cpu and options.enable_cpu_mem_arena
         start = time.perf_counter()
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=list(device.providers))
+            self.session = _open(path, device, name, options, capture=capture)
+        except ProviderError:
+            raise
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
             raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from None
         self.load_seconds = time.perf_counter() - start
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        self.providers: tuple[str, ...] = tuple(self.session.get_providers())
         if self.providers[0] != device.provider:
             raise ProviderError(
                 f"{name} was to run on {device.provider} but ONNX Runtime gave it to {self.providers[0]}; "
                 "run `triptych doctor` for the reason"
             )
-        self.inputs = {spec.name: _tensor(spec) for spec in self._session.get_inputs()}
-        self.outputs = {spec.name: _tensor(spec) for spec in self._session.get_outputs()}
+        self.inputs = {spec.name: _tensor(spec) for spec in self.session.get_inputs()}
+        self.outputs = {spec.name: _tensor(spec) for spec in self.session.get_outputs()}
 
     def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
         """Run the graph.
@@ -96,30 +109,55 @@ class Graph:
         return {name: np.concatenate([piece[name] for piece in pieces])[:batch] for name in self.outputs}
 
     def _run(self, arrays: Mapping[str, np.ndarray], batch: int, *, release: bool) -> dict[str, np.ndarray]:
-        feeds = {name: self._fit(tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
-        options = ort.RunOptions()
+        feeds = {name: fit(self.name, tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
+        options = self.device.run_options()
         if release and self._keeps_memory:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            results = self._session.run(None, feeds, options)
+            results = self.session.run(None, feeds, options)
         except Exception as error:
             shapes = ", ".join(f"{name} {list(feed.shape)}" for name, feed in feeds.items())
             reason = str(error).splitlines()[0]
             raise ArgumentError(f"{self.name} cannot run with {shapes}: {reason}") from None
         return dict(zip(self.outputs, results, strict=True))
 
-    def _fit(self, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
-        array = np.asarray(array, tensor.dtype)
-        if array.ndim == 0 and len(tensor.shape) == 1:  # a timestep: [1] in some dialects, [batch] in others
-            axis = tensor.shape[0]
-            array = np.full(batch if axis == batch or "batch" in str(axis) else 1, array)
-        fits = array.ndim == len(tensor.shape) and all(
-            isinstance(wanted, str) or wanted == given for wanted, given in zip(tensor.shape, array.shape, strict=True)
+
+def _open(path: Path, device: Device, name: str, options: ort.SessionOptions, *, capture: bool) -> ort.InferenceSession:
+    """A session; without capturing, and a warning, where that is refused: nodes on the CPU cannot be captured."""
+
+    def create(capture: bool) -> ort.InferenceSession:
+        # ONNX Runtime would go on on the CPU, and print that it does
+        return ort.InferenceSession(
+            str(path), options, providers=device.session_providers(capture=capture), enable_fallback=0
         )
-        if not fits:
-            wanted = ", ".join(str(axis) for axis in tensor.shape)
-            raise ArgumentError(f"{self.name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
-        return array
+
+    try:
+        return create(capture)
+    except Exception as error:
+        if not capture:
+            raise
+        session = create(False)
+        warnings.warn(f"{name} runs without a CUDA graph: {str(error).splitlines()[0]}", stacklevel=3)
+        return session
+
+
+def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
+    """The array as an input of the graph called `name` takes it, in a call of `batch` rows.
+
+    Raises:
+        ArgumentError: its shape does not fit.
+    """
+    array = np.asarray(array, tensor.dtype)
+    if array.ndim == 0 and len(tensor.shape) == 1:  # a timestep: [1] in some dialects, [batch] in others
+        axis = tensor.shape[0]
+        array = np.full(batch if axis == batch or "batch" in str(axis) else 1, array)
+    fits = array.ndim == len(tensor.shape) and all(
+        isinstance(wanted, str) or wanted == given for wanted, given in zip(tensor.shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(axis) for axis in tensor.shape)
+        raise ArgumentError(f"{name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
+    return array
 
 
 def _rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,25 +23,32 @@ class Step:
         index: number of the call, from 0.
         total: how many calls there will be.
         timestep: as the network was given it.
-        latents: float32 [B, C, H, W], what the next call is fed, or the result. It is that very array: writing into it
-            changes what follows (inpainting does).
     """
 
     index: int
     total: int
     timestep: float
-    latents: np.ndarray
-    _fed: np.ndarray
-    _prediction: np.ndarray
+    _latents: Any
+    _fed: Any
+    _prediction: Any
     _to_denoised: np.ndarray
+    _read: Callable[[Any], np.ndarray] = np.asarray
+
+    @property
+    def latents(self) -> np.ndarray:
+        """What the next call is fed, or the result, float32 [B, C, H, W].
+
+        On the CPU it is that very array: writing into it changes what follows (inpainting does). On another device it
+        is a copy, made when it is asked for, which cannot be written into.
+        """
+        return self._read(self._latents)
 
     @property
     def denoised(self) -> np.ndarray:
         """The estimate of x0 that the call gave, float32 [B, C, H, W]; computed when it is asked for."""
         of_latents, of_prediction = self._to_denoised
-        if of_latents == 0:
-            return self._prediction
-        return of_latents * self._fed + of_prediction * self._prediction
+        prediction = self._read(self._prediction)
+        return prediction if of_latents == 0 else of_latents * self._read(self._fed) + of_prediction * prediction
 
 
 def denoise(
@@ -70,6 +78,13 @@ def denoise(
         SamplerError: the sampler draws noise and `draw` is missing, or begins in the middle and `image_latents` are.
         ArgumentError: the network's output, or image_latents, have another shape than the latents.
     """
+    return _steps(predict, first_latents(noise, sampler, draw, image_latents), sampler, draw)
+
+
+def first_latents(
+    noise: np.ndarray, sampler: Sampler, draw: Draw | None, image_latents: np.ndarray | None
+) -> np.ndarray:
+    """What the first call is fed; arguments and errors as those of `denoise`."""
     if sampler.stochastic and draw is None:
         raise SamplerError(f"{sampler.name} draws noise at every step with these options; give `draw`")
     if sampler.strength < 1 and image_latents is None:
@@ -79,11 +94,11 @@ def denoise(
         noise = noise.astype(np.float32)
     kind, table = noise.dtype.type, sampler.table
     if image_latents is None:
-        return _steps(predict, noise * kind(table.initial_scale), sampler, draw)
+        return noise * kind(table.initial_scale)
     if image_latents.shape != noise.shape:
         raise ArgumentError(f"image_latents have shape {list(image_latents.shape)}; the noise {list(noise.shape)}")
     alpha, sigma = kind(table.alphas[0]), kind(table.sigmas[0])
-    return _steps(predict, alpha * np.asarray(image_latents, kind) + sigma * noise, sampler, draw)
+    return alpha * np.asarray(image_latents, kind) + sigma * noise
 
 
 def _steps(predict: Predict, fed: np.ndarray, sampler: Sampler, draw: Draw | None) -> Iterator[Step]:

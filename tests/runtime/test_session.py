@@ -1,11 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import write_adder, write_graph
-from triptych.runtime.device import open_device
+from triptych.runtime.device import Device, open_device
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
 from triptych.runtime.session import Graph
 
@@ -81,8 +82,26 @@ def test_a_broken_file_is_a_package_error(tmp_path: Path, content: bytes | None)
 
 def test_another_provider_than_the_one_asked_for_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime falls back to the CPU and only logs it when a provider's library cannot be loaded."""
-    from triptych.runtime.device import Device
-
     device = Device("cuda", (("CUDAExecutionProvider", {}), ("CPUExecutionProvider", {})))
     with pytest.raises((ProviderError, PackageError)):
         Graph(write_adder(tmp_path / "m.onnx"), device, "unet")
+
+
+class Picky(Device):
+    """A device on which nothing can be captured."""
+
+    def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
+        if capture:
+            raise RuntimeError("not all nodes are on the device")
+        return super().session_providers()
+
+
+def test_a_graph_that_cannot_be_captured_runs_all_the_same_and_says_so(tmp_path: Path) -> None:
+    device = Picky("cpu", (("CPUExecutionProvider", {}),))
+    path = write_adder(tmp_path / "m.onnx", batch=5)
+    with pytest.warns(UserWarning, match="unet runs without a CUDA graph: not all nodes"):
+        graph = Graph(path, device, "unet", capture=True)
+    np.testing.assert_array_equal(graph({"x": X, "timestep": np.asarray(1)})["y"], X + 1)
+    Graph(path, device, "unet")
+    with pytest.raises(PackageError, match="cannot be loaded"):
+        Graph(tmp_path / "none.onnx", device, "unet", capture=True)

@@ -1,0 +1,110 @@
+"""The network with its inputs and outputs at fixed addresses where it computes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime as ort
+
+from .device_memory import Buffer, View, bind_input, bind_output
+from .errors import ArgumentError
+from .session import Graph, Tensor, fit
+
+
+class BoundNetwork:
+    """Buffers for a call of so many rows, and the sessions' bindings to them.
+
+    Nothing is copied by a run, and the addresses are the same in every one, which is what a CUDA graph needs. A graph
+    of a fixed batch is run as often as it must, each time on rows of its own.
+
+    Args:
+        graph: of the network.
+        latents: shape of what it is fed, [rows, C, H, W].
+        conditioning: shape [rows, S, D].
+
+    Attributes:
+        memory: where the buffers are.
+        key: both shapes; networks of the same key can stand in for each other.
+
+    Raises:
+        ArgumentError: the graph takes other shapes.
+    """
+
+    def __init__(self, graph: Graph, latents: Sequence[int], conditioning: Sequence[int]) -> None:
+        self._session, self._name, self._rows = graph.session, graph.name, latents[0]
+        self.memory, self.key = graph.device.memory, (tuple(latents), tuple(conditioning))
+        inputs = graph.inputs
+        fixed = inputs["sample"].shape[0]
+        self._call_rows = fixed if isinstance(fixed, int) else self._rows
+        self._padded_rows = -(-self._rows // self._call_rows) * self._call_rows
+
+        def buffer(tensor: Tensor, shape: Sequence[int]) -> Buffer:
+            fit(graph.name, tensor, np.zeros((self._call_rows, *shape[1:])), self._call_rows)
+            return Buffer(np.zeros((self._padded_rows, *shape[1:]), tensor.dtype), self.memory)
+
+        ((self._output_name, output),) = graph.outputs.items()
+        self._sample = buffer(inputs["sample"], latents)
+        self._conditioning = buffer(inputs["encoder_hidden_states"], conditioning)
+        self._output = Buffer(np.zeros((self._padded_rows, *latents[1:]), output.dtype), self.memory)
+        self._timestep_input = inputs["timestep"]
+        self._timestep = Buffer(self.timesteps([0])[0], self.memory)
+        starts = range(0, self._padded_rows, self._call_rows)
+        self._calls = [(self._bind(start), graph.device.run_options(bound=True)) for start in starts]
+
+    @property
+    def sample(self) -> View:
+        """Latents that are fed, [rows, C, H, W]."""
+        return self._sample.rows(0, self._rows)
+
+    @property
+    def timestep(self) -> View:
+        """The timestep that is fed, in the graph's own shape."""
+        return self._timestep.whole()
+
+    @property
+    def output(self) -> View:
+        """What a run gives, [rows, C, H, W]."""
+        return self._output.rows(0, self._rows)
+
+    def timesteps(self, values: Sequence[float]) -> list[np.ndarray]:
+        """Timesteps as the graph takes them."""
+        return [fit(self._name, self._timestep_input, np.asarray(value), self._call_rows) for value in values]
+
+    def condition(self, conditioning: np.ndarray) -> None:
+        """Write the conditioning, float [rows, S, D]."""
+        self._conditioning.write(self._padded(conditioning))
+
+    def feed(self, latents: np.ndarray, timestep: float) -> None:
+        """Write what the next run is fed: latents float [rows, C, H, W]."""
+        self._sample.write(self._padded(latents))
+        self._timestep.write(self.timesteps([timestep])[0])
+
+    def run(self) -> None:
+        """Compute the output; on CUDA without waiting for it.
+
+        Raises:
+            ArgumentError: the graph cannot be run at this size.
+        """
+        for binding, options in self._calls:
+            try:
+                self._session.run_with_iobinding(binding, options)
+            except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+                reason = str(error).splitlines()[0]
+                shape = [self._call_rows, *self._sample.shape[1:]]
+                raise ArgumentError(f"{self._name} cannot run with sample {shape}: {reason}") from None
+
+    def wait(self) -> None:
+        """Until what was launched is done."""
+        for binding, _ in self._calls:
+            binding.synchronize_outputs()
+
+    def _bind(self, start: int) -> ort.IOBinding:
+        binding = self._session.io_binding()
+        bind_input(binding, "sample", self._sample.rows(start, self._call_rows))
+        bind_input(binding, "timestep", self._timestep.whole())
+        bind_input(binding, "encoder_hidden_states", self._conditioning.rows(start, self._call_rows))
+        bind_output(binding, self._output_name, self._output.rows(start, self._call_rows))
+        return binding
+
+    def _padded(self, array: np.ndarray) -> np.ndarray:
+        """The last row repeated where a fixed batch wants more."""
+        return array.take(range(self._padded_rows), axis=0, mode="clip")

@@ -1,0 +1,92 @@
+"""A sampler's rows as matrices: what a step makes is one product with what it is given.
+
+The numpy loop takes a row term by term, and leaves out what is zero. On a device it is launches that cost, not terms:
+there a whole step is  made = M[i] given,  each line of `given` and `made` being all latents of the batch.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sampler import VANISHING, Sampler
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which lines there are, for all steps of a run.
+
+    Attributes:
+        limited: x0 is clipped or thresholded.
+        state: the corrected latents of the step before count.
+        past: predictions remembered from steps before.
+        noise: noise is added.
+    """
+
+    limited: bool
+    state: bool
+    past: int
+    noise: bool
+
+    @classmethod
+    def of(cls, sampler: Sampler) -> "Layout":
+        """The layout of a sampler's steps."""
+        table = sampler.table
+        return cls(
+            limited=sampler.limit is not None,
+            state=bool(table.correct[:, 1].any()),
+            past=table.advance.shape[1] - 2,
+            noise=sampler.stochastic,
+        )
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Columns: `output` is the guided output; where x0 is limited, x0 as it was, and `limited` as it is then."""
+        limited = ("limited",) if self.limited else ()
+        state = ("state",) if self.state else ()
+        noise = ("noise",) if self.noise else ()
+        return ("latents", "output", *limited, *state, *self.past_names, *noise)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Rows: `prediction` is in the table's basis, and the next step's `past_1`."""
+        return ("next_latents", "prediction", *(("next_state",) if self.state else ()))
+
+    @property
+    def past_names(self) -> tuple[str, ...]:
+        """The remembered predictions, the last one first."""
+        return tuple(f"past_{j + 1}" for j in range(self.past))
+
+
+def matrices(sampler: Sampler) -> np.ndarray:
+    """M, float64 [calls, rows, columns] of the sampler's layout; a prediction that never was has zeros."""
+    layout, table = Layout.of(sampler), sampler.table
+    unit = dict(zip(layout.given, np.eye(len(layout.given)), strict=True))
+    nothing = np.zeros(len(layout.given))
+    found = []
+    for i in range(len(sampler)):
+        prediction, base = _prediction(sampler, i, unit)
+        terms = [prediction, *(unit[name] for name in layout.past_names)]
+        before = unit["state"] if layout.state else nothing
+        state = _sum(table.correct[i], [base, before, *terms])
+        latents = _sum(table.advance[i], [state, *terms])
+        if layout.noise:
+            latents = latents + table.noise[i] * unit["noise"]
+        made = {"next_latents": latents, "prediction": prediction, "next_state": state}
+        found.append([made[name] for name in layout.made])
+    return np.array(found)
+
+
+def _prediction(sampler: Sampler, i: int, unit: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The prediction in the table's basis, and the latents to go on from: see `denoise`."""
+    table, latents = sampler.table, unit["latents"]
+    if sampler.limit is None:
+        of_latents, of_output = sampler.to_basis[i]
+        return of_latents * latents + of_output * unit["output"], latents
+    alpha, limited = max(table.alphas[i], VANISHING), unit["limited"]
+    if table.keep_noise:
+        return limited, latents + alpha * (limited - unit["output"])
+    return (limited if table.basis == "sample" else (latents - alpha * limited) / table.sigmas[i]), latents
+
+
+def _sum(coefficients: np.ndarray, terms: list[np.ndarray]) -> np.ndarray:
+    return sum((c * term for c, term in zip(coefficients, terms, strict=True)), np.zeros(len(terms[0])))
