@@ -23,10 +23,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint, exported in fp32 with dynamic shapes. Not to be written to."""
+    """The checkpoint, exported in fp32 with dynamic shapes, for this machine's CPU. Not to be written to."""
     from triptych.export import export
 
-    return export(str(checkpoint), tmp_path_factory.mktemp("package") / "tiny")
+    return export(str(checkpoint), tmp_path_factory.mktemp("package") / "tiny", dialect="cpu")
+
+
+@pytest.fixture(scope="session")
+def portable_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in standard operators alone. Not to be written to."""
+    from triptych.export import export
+
+    return export(checkpoint, tmp_path_factory.mktemp("portable") / "tiny", dialect="portable")
 
 
 @pytest.fixture(scope="session")

@@ -37,18 +37,13 @@ from triptych.runtime.package import open_package
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 
 
-@pytest.fixture(scope="module")
-def portable(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(checkpoint, tmp_path_factory.mktemp("portable") / "package", dialect="portable")
-
-
 def operators(package: Path, component: str) -> dict[str, int]:
     return count_operators(package / component / "model.onnx")
 
 
-def test_portable_says_standard_operators_alone(portable: Path) -> None:
+def test_portable_says_standard_operators_alone(portable_package: Path) -> None:
     for component in COMPONENTS:
-        assert not [name for name in operators(portable, component) if "::" in name]
+        assert not [name for name in operators(portable_package, component) if "::" in name]
 
 
 def test_cpu_says_its_operators_as_often_as_the_manifest_has_it(package: Path) -> None:
@@ -129,10 +124,10 @@ def test_an_optimised_graph_runs_as_it_was_written(package: Path, monkeypatch: p
     assert levels == [ort.GraphOptimizationLevel.ORT_DISABLE_ALL]
 
 
-def test_both_dialects_make_the_same_picture(package: Path, portable: Path) -> None:
+def test_both_dialects_make_the_same_picture(package: Path, portable_package: Path) -> None:
     one, other = (
         TextToImage.load(path, device="cpu")("a red heart", seed=3, num_inference_steps=4).latents
-        for path in (package, portable)
+        for path in (package, portable_package)
     )
     np.testing.assert_allclose(one, other, atol=1e-3)
 

@@ -152,10 +152,10 @@ def test_weights_above_the_limit_lie_beside_the_graph(static_package: Path) -> N
 
 
 @pytest.mark.parametrize("component", TABLE)
-def test_operators_are_counted_from_the_graph_and_are_standard(package: Path, component: str) -> None:
-    model = onnx.load(package / component / "model.onnx")
+def test_operators_are_counted_from_the_graph_and_are_standard(portable_package: Path, component: str) -> None:
+    model = onnx.load(portable_package / component / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
-    recorded = manifest(package)["components"][component]
+    recorded = manifest(portable_package)["components"][component]
     names = [node.op_type for node in model.graph.node]
     assert recorded["operators"] == {name: names.count(name) for name in sorted(set(names))}
     assert recorded["said"] == {}
@@ -165,7 +165,10 @@ def test_operators_are_counted_from_the_graph_and_are_standard(package: Path, co
 
 @pytest.mark.parametrize("component", TABLE)
 def test_nothing_of_the_machine_that_exported_is_in_the_graph(package: Path, component: str) -> None:
-    content = (package / component / "model.onnx").read_bytes()
+    model = onnx.load(package / component / "model.onnx")
+    for weights in model.graph.initializer:
+        weights.ClearField("raw_data")  # three letters in a row are nothing rare in random numbers
+    content = model.SerializeToString()
     for trace in (b"site-packages", b".py", b"stack_trace", b"pkg.torch", str(Path.home()).encode() + b"/"):
         assert trace not in content
 

@@ -69,7 +69,7 @@ def test_the_precision_reaches_the_session(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
-def test_openvino_in_an_environment_of_its_own(package: Path, tmp_path: Path) -> None:
+def test_openvino_in_an_environment_of_its_own(portable_package: Path, tmp_path: Path) -> None:
     """Installs triptych[openvino], and compares pictures in both precisions with the CPU provider's."""
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)
@@ -81,11 +81,11 @@ def test_openvino_in_an_environment_of_its_own(package: Path, tmp_path: Path) ->
 
     def made(options: dict[str, str]) -> dict[str, np.ndarray] | str:
         out = tmp_path / "out.npz"
-        command = [home / "bin" / "python", "-c", SCRIPT, package, out, json.dumps(options)]
+        command = [home / "bin" / "python", "-c", SCRIPT, portable_package, out, json.dumps(options)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout.strip() or dict(np.load(out))
 
-    reference = TextToImage.load(package, "cpu")("a fox", num_inference_steps=3, seed=1)
+    reference = TextToImage.load(portable_package, "cpu")("a fox", num_inference_steps=3, seed=1)
     exact, half = made({}), made({"precision": "bf16"})
     assert not isinstance(exact, str)
     assert not isinstance(half, str)
