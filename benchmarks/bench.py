@@ -47,7 +47,7 @@ def bench(
 
     Args:
         package: folder of ONNX graphs.
-        options: of `TextToImage.load`: device, session_options, provider_options.
+        options: of `TextToImage.load`: device, memory, session_options, provider_options.
         steps: of the whole picture.
         width: pixels; None is the package's own.
         height: pixels; None is the package's own.
@@ -132,6 +132,7 @@ def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | 
         steps=steps,
         guidance_scale=GUIDANCE_SCALE,
         scheduler=str(scheduler["_class_name"]),
+        memory=pipe.memory,
     )
 
 

@@ -34,8 +34,17 @@ def reset_peak() -> bool:
 
 def peak_bytes() -> int | None:
     """The most that was resident since the start or `reset_peak`; None where the system does not tell."""
+    return _status_bytes("VmHWM")
+
+
+def anonymous_bytes() -> int | None:
+    """Resident memory that is no page of a file: what the system cannot take back; None where it does not tell."""
+    return _status_bytes("RssAnon")
+
+
+def _status_bytes(field: str) -> int | None:
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)

@@ -38,7 +38,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was asked for. Height and width in pixels."""
+    """What was asked for. Height and width in pixels; `memory` is the policy of the whole picture."""
 
     device: str
     provider: str
@@ -49,6 +49,7 @@ class Conditions:
     steps: int
     guidance_scale: float
     scheduler: str
+    memory: str
 
 
 @dataclass(frozen=True)

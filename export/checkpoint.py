@@ -4,7 +4,7 @@ import gc
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,11 @@ from triptych.runtime.errors import SourceError, nearest
 PIPELINES = {"StableDiffusionPipeline": "stable-diffusion-1"}
 """`_class_name` in model_index.json -> family."""
 
+TINY = "AutoencoderTiny"
+"""The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
+
 _FOLDERS = ("text_encoder", "unet", "vae")
+_PREVIEW = "preview_decoder"
 _STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
 # Old CLIP checkpoints store the positions 0..76, which the module makes itself.
 _MADE_BY_THE_MODULE = ("position_ids",)
@@ -25,12 +29,16 @@ _MADE_BY_THE_MODULE = ("position_ids",)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A diffusers folder on disk. `name` and `revision` say where it came from, without this machine's paths."""
+    """A diffusers folder on disk. `name` and `revision` say where it came from, without this machine's paths.
+
+    `preview_decoder` is the folder of an `AutoencoderTiny` that goes with it, as component of that name.
+    """
 
     path: Path
     name: str
     revision: str | None
     model_index: Mapping[str, Any]
+    preview_decoder: Path | None = None
 
     @property
     def family(self) -> str:
@@ -39,7 +47,7 @@ class Checkpoint:
 
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, less the place that it was once saved from."""
-        config = _read_json(self.path / component / "config.json")
+        config = _read_json(self._folder(component) / "config.json")
         return {key: value for key, value in config.items() if key != "_name_or_path"}
 
     def weights_bytes(self) -> int:
@@ -73,9 +81,12 @@ class Checkpoint:
                 raise SourceError(f"{self.name}: {component} {problem} weights, {len(names)} of them, first {names[0]}")
         return module.requires_grad_(False).eval()
 
+    def _folder(self, component: str) -> Path:
+        return self.preview_decoder if component == _PREVIEW and self.preview_decoder else self.path / component
+
     def _weights_files(self, component: str) -> list[Path]:
         """The component's weights: one file, or the shards that its index lists; safetensors before pickles."""
-        folder = self.path / component
+        folder = self._folder(component)
         for suffix in ("safetensors", "bin"):
             for stem in _STEMS:
                 if (folder / f"{stem}.{suffix}").is_file():
@@ -116,27 +127,45 @@ def open_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
     return Checkpoint(folder, name, commit, model_index)
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
+def with_preview_decoder(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
+    """The checkpoint with a tiny decoder for previews, from the folder or hub id of an `AutoencoderTiny`.
+
+    Raises:
+        SourceError: nothing there, no network, another kind of model, or one for latents with other channels.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _fetch(str(source), None, wanted=["config.json", "*.safetensors"])
+    if not (folder / "config.json").is_file():
+        raise SourceError(f"{source} is no decoder: it has no config.json")
+    config, own = _read_json(folder / "config.json"), checkpoint.config("vae")
+    if config.get("_class_name") != TINY:
+        raise SourceError(f"{source} is a {config.get('_class_name')}; for previews, give an {TINY}")
+    given, wanted = config["latent_channels"], own["latent_channels"]
+    if given != wanted:
+        raise SourceError(f"{source} decodes latents of {given} channels; those of {checkpoint.name} have {wanted}")
+    return replace(checkpoint, preview_decoder=folder)
+
+
+def _fetch(hub_id: str, revision: str | None, *, wanted: list[str], others: list[str] | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
-    files = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{name}/config.json" for name in _FOLDERS)]
     try:
-        for suffix in ("safetensors", "bin"):
-            wanted = [f"{name}/{stem}*{suffix}*" for name in _FOLDERS for stem in _STEMS]
-            # variants such as model.fp16.safetensors are other weights than the ones asked for
-            folder = Path(
-                snapshot_download(
-                    hub_id,
-                    revision=revision,
-                    allow_patterns=[*files, *wanted],
-                    ignore_patterns=["*.fp16.*", "*.non_ema.*", "*.msgpack"],
-                )
-            )
-            if all(list((folder / name).glob(f"*.{suffix}*")) for name in _FOLDERS):
-                break
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted, ignore_patterns=others))
     except Exception as error:  # the hub's client raises its own, requests', httpx' and OSError
         reason = " ".join(str(error).split())
         raise SourceError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error
+
+
+def _download(hub_id: str, revision: str | None) -> Path:
+    files = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{name}/config.json" for name in _FOLDERS)]
+    for suffix in ("safetensors", "bin"):
+        wanted = [f"{name}/{stem}*{suffix}*" for name in _FOLDERS for stem in _STEMS]
+        # variants such as model.fp16.safetensors are other weights than the ones asked for
+        others = ["*.fp16.*", "*.non_ema.*", "*.msgpack"]
+        folder = _fetch(hub_id, revision, wanted=[*files, *wanted], others=others)
+        if all(list((folder / name).glob(f"*.{suffix}*")) for name in _FOLDERS):
+            break
     return folder
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from triptych.runtime.errors import SourceError
 
-from .checkpoint import Checkpoint
+from .checkpoint import TINY, Checkpoint
 from .modules import Decoder, Encoder, TextEncoder, UNet
 
 Shape = tuple[int | str, ...]
@@ -65,12 +65,15 @@ class Component:
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
     """The components of a checkpoint in the order of the pipeline, each loaded when it is called for."""
-    return {
+    components = {
         "text_encoder": lambda: _text_encoder(checkpoint),
         "unet": lambda: _unet(checkpoint),
-        "vae_decoder": lambda: _vae_decoder(checkpoint),
+        "vae_decoder": lambda: _decoder(checkpoint, "vae_decoder", "vae"),
         "vae_encoder": lambda: _vae_encoder(checkpoint),
     }
+    if checkpoint.preview_decoder is not None:
+        components["preview_decoder"] = lambda: _decoder(checkpoint, "preview_decoder", "preview_decoder")
+    return components
 
 
 def static_sizes(checkpoint: Checkpoint, component: Component, static: tuple[int, int, int]) -> dict[str, int]:
@@ -100,9 +103,9 @@ def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
     return height * vae_factor(checkpoint), width * vae_factor(checkpoint)
 
 
-def vae_factor(checkpoint: Checkpoint) -> int:
+def vae_factor(checkpoint: Checkpoint, vae: str = "vae") -> int:
     """How many pixels of height or width one latent stands for."""
-    return int(2 ** (len(checkpoint.config("vae")["block_out_channels"]) - 1))
+    return int(2 ** (len(checkpoint.config(vae)["block_out_channels"]) - 1))
 
 
 def _gaussian(scale: float = 1.0) -> Draw:
@@ -199,21 +202,24 @@ def _unet(checkpoint: Checkpoint) -> Component:
     )
 
 
-def _vae(checkpoint: Checkpoint) -> Any:
-    from diffusers import AutoencoderKL
+def _vae(checkpoint: Checkpoint, folder: str) -> Any:
+    from diffusers import AutoencoderKL, AutoencoderTiny
 
-    return checkpoint.load("vae", lambda: AutoencoderKL.from_config(checkpoint.config("vae")))
+    config = checkpoint.config(folder)
+    kind = AutoencoderTiny if config.get("_class_name") == TINY else AutoencoderKL
+    return checkpoint.load(folder, lambda: kind.from_config(config))
 
 
-def _vae_decoder(checkpoint: Checkpoint) -> Component:
-    vae = _vae(checkpoint)
-    config, factor = vae.config, vae_factor(checkpoint)
+def _decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
+    """The decoder of the autoencoder in a folder of the checkpoint."""
+    vae = _vae(checkpoint, folder)
+    config, factor = vae.config, vae_factor(checkpoint, folder)
     latents = ("batch_size", config["latent_channels"], "latent_height", "latent_width")
     pictures = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
     height, width = _own_latents(checkpoint)
     return Component(
-        name="vae_decoder",
-        config=checkpoint.config("vae"),
+        name=name,
+        config=checkpoint.config(folder),
         module=Decoder(vae),
         reference=lambda latents: vae.decode(latents, return_dict=False),
         inputs={"latent_sample": Input(latents, _gaussian(1 / config["scaling_factor"]))},
@@ -228,18 +234,26 @@ def _vae_decoder(checkpoint: Checkpoint) -> Component:
 
 
 def _vae_encoder(checkpoint: Checkpoint) -> Component:
-    vae = _vae(checkpoint)
+    vae = _vae(checkpoint, "vae")
     config, factor = vae.config, vae_factor(checkpoint)
     pictures = ("batch_size", config["in_channels"], "sample_height", "sample_width")
-    moments = ("batch_size", 2 * config["latent_channels"], f"sample_height // {factor}", f"sample_width // {factor}")
+    # A tiny encoder gives the latents themselves; the other means and log variances, to draw them from
+    tiny = config["_class_name"] == TINY
+    output, channels = ("latent_sample", 1) if tiny else ("latent_parameters", 2)
+    sides = (f"sample_height // {factor}", f"sample_width // {factor}")
     height, width = _own_latents(checkpoint)
+
+    def encode(pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        encoded = vae.encode(pictures)
+        return (encoded.latents if tiny else encoded.latent_dist.parameters,)
+
     return Component(
         name="vae_encoder",
         config=checkpoint.config("vae"),
         module=Encoder(vae),
-        reference=lambda pictures: (vae.encode(pictures).latent_dist.parameters,),
+        reference=encode,
         inputs={"sample": Input(pictures, _pixels)},
-        outputs={"latent_parameters": moments},
+        outputs={output: ("batch_size", channels * config["latent_channels"], *sides)},
         default={"batch_size": 1, "sample_height": height * factor, "sample_width": width * factor},
         cases=(
             {"batch_size": 1, "sample_height": 16 * factor, "sample_width": 16 * factor},

@@ -56,11 +56,14 @@ def _attends(block: nn.Module) -> bool:
 
 
 class Decoder(nn.Module):
-    """latent_sample [n, C, h, w], divided by the scaling factor -> sample [n, 3, H, W] in about [-1, 1]."""
+    """latent_sample [n, C, h, w], divided by the scaling factor -> sample [n, 3, H, W] in about [-1, 1].
+
+    Of an `AutoencoderKL` or an `AutoencoderTiny`, which has no convolution in front.
+    """
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.quant, self.decoder = vae.post_quant_conv, vae.decoder
+        self.quant, self.decoder = getattr(vae, "post_quant_conv", None), vae.decoder
 
     def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
@@ -68,11 +71,14 @@ class Decoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """sample [n, 3, H, W] in [-1, 1] -> latent_parameters [n, 2 C, h, w]: means, then log variances."""
+    """sample [n, 3, H, W] in [-1, 1] -> latent_parameters [n, 2 C, h, w]: means, then log variances.
+
+    Of an `AutoencoderTiny`: -> latent_sample [n, C, h, w].
+    """
 
     def __init__(self, vae: Any) -> None:
         super().__init__()
-        self.quant, self.encoder = vae.quant_conv, vae.encoder
+        self.quant, self.encoder = getattr(vae, "quant_conv", None), vae.encoder
 
     def forward(self, sample: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""

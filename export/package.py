@@ -18,7 +18,7 @@ from triptych.runtime.errors import PackageError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
 
-from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint import Checkpoint, open_checkpoint, with_preview_decoder
 from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
 from .files import describe_files, publish
@@ -45,6 +45,7 @@ def export(
     static: tuple[int, int, int] | None = None,
     force: bool = False,
     revision: str | None = None,
+    preview_decoder: str | Path | None = None,
     report: Report = lambda line: None,
 ) -> Path:
     """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
@@ -62,6 +63,7 @@ def export(
             picture of the checkpoint's own size with guidance where the dialect has fixed shapes only.
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
+        preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
         report: called with a line of text as each thing is done.
 
     Raises:
@@ -73,6 +75,8 @@ def export(
     spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
     spoken.check_precision(precision)
     checkpoint = open_checkpoint(source, revision)
+    if preview_decoder is not None:
+        checkpoint = with_preview_decoder(checkpoint, preview_decoder)
     if static is None and spoken.fixed:
         static = (_GUIDED, *own_size(checkpoint))
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4

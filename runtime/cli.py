@@ -40,6 +40,7 @@ def cli(debug: bool) -> None:
     "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
 )
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making.")
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 def export(
     source: str,
@@ -49,6 +50,7 @@ def export(
     static: str | None,
     batch: int,
     revision: str | None,
+    preview_decoder: str | None,
     force: bool,
 ) -> None:
     """Turn SOURCE, a diffusers folder or a hub id, into a PACKAGE of verified ONNX graphs."""
@@ -67,6 +69,7 @@ def export(
             static=shape,
             force=force,
             revision=revision,
+            preview_decoder=preview_decoder,
             report=_say,
         )
     )

@@ -20,10 +20,11 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_load(
-        device: str, session_option: tuple[str, ...], provider_option: tuple[str, ...], **others: Any
+        device: str, memory: str, session_option: tuple[str, ...], provider_option: tuple[str, ...], **others: Any
     ) -> None:
         load = {
             "device": _device(device),
+            "memory": memory,
             "session_options": _pairs(session_option),
             "provider_options": _pairs(provider_option),
         }
@@ -35,6 +36,12 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
+        ),
+        click.option(
+            "--memory",
+            default="fast",
+            show_default=True,
+            help="fast, or low: one component at a time, weights mapped, large pictures decoded in tiles.",
         ),
         click.option(
             "--device",

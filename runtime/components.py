@@ -1,36 +1,98 @@
-"""The graphs of a package that are in memory."""
+"""Which graphs of a package are in memory: loaded, kept and freed by policy."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .blocking import channels_block
 from .device import PROVIDERS, Device
-from .errors import NumericalError, ProviderError
+from .errors import ArgumentError, NumericalError, ProviderError, nearest
 from .families import family_of
 from .package import Package
 from .session import Graph
+from .shapes import Signature, signature_of
 
-DECODER = "vae_decoder"
+DECODER, PREVIEW_DECODER = "vae_decoder", "preview_decoder"
+
+POLICIES = ("fast", "low")
+"""fast: all graphs from the start, kept. low: one at a time, freed when the next is needed; weights mapped."""
+
 DIALECTS = ("cpu", "cuda")
 """Those whose operators run on the device of that name alone."""
 
+_EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
-class Components(Mapping[str, Graph]):
-    """The named components of a package by name, each graph in a session of its own."""
+# Weights that ONNX Runtime packs, or (above that level) brings into another layout, are copies in memory: of the U-Net
+# of SD 1.x 2.5 GB. Left as they are, they are pages of the package's files that the system can take back any time.
+_PACKING = {"session.disable_prepacking": 1}
+_LAYOUT = {"graph_optimization_level": _EXTENDED}
 
-    def __init__(self, package: Package, device: Device, names: Sequence[str]) -> None:
-        # The decoder's working memory is as large as the network's, and is needed once a picture
-        self.loaded = {name: load_graph(package, device, name, keep_memory=name != DECODER) for name in names}
+
+class Components:
+    """The graphs of a package by name, each in a session of its own.
+
+    Args:
+        package: what they are of.
+        device: where they run.
+        names: of those that a picture needs.
+        memory: which policy. With `low`, threads that use different graphs at once make each other load them anew.
+
+    Attributes:
+        loaded: what is in memory now.
+
+    Raises:
+        ArgumentError: there is no such policy.
+        PackageError, ProviderError: a graph cannot be loaded, see `Graph`.
+    """
+
+    def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
+        if memory not in POLICIES:
+            raise ArgumentError(f"unknown memory policy {memory!r}; {nearest(memory, POLICIES)}")
+        check_dialect(package, device)
+        self.memory = memory
+        self.loaded: dict[str, Graph] = {}
+        self._signatures: dict[str, Signature] = {}
+        self._package, self._device, self._lock = package, device, threading.Lock()
+        if memory == "fast":
+            for name in names:
+                self[name]
 
     def __getitem__(self, name: str) -> Graph:
-        return self.loaded[name]
+        with self._lock:
+            if name not in self.loaded:
+                self._make_room(name)
+                self.loaded[name] = self._load(name)
+            return self.loaded[name]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.loaded)
+    def signature(self, name: str) -> Signature:
+        """What a graph takes and gives; it is loaded for that, once, only where no manifest says it."""
+        if name not in self._signatures:
+            said = signature_of(self._package, name)
+            self._signatures[name] = said or Signature(name, self[name].inputs, self[name].outputs)
+        return self._signatures[name]
 
-    def __len__(self) -> int:
-        return len(self.loaded)
+    def _load(self, name: str) -> Graph:
+        if self.memory == "fast":
+            # A decoder's working memory is as large as the network's, and is needed once a picture
+            keeps = name not in (DECODER, PREVIEW_DECODER)
+            return load_graph(self._package, self._device, name, keep_memory=keeps)
+        return load_graph(self._package, _mapping(self._package, self._device, name), name, keep_memory=False)
+
+    def _make_room(self, name: str) -> None:
+        """Free what must not be in memory beside a graph; one for previews is tiny, and needed between steps."""
+        if self.memory == "low" and name != PREVIEW_DECODER:
+            for other in self.loaded.keys() - {PREVIEW_DECODER}:
+                del self.loaded[other]
+
+
+def _mapping(package: Package, device: Device, name: str) -> Device:
+    """The device, on a CPU with session options that leave the component's weights in their file."""
+    if not device.on_cpu:
+        return device
+    layout = {} if package.is_optimised(name) else _LAYOUT  # what was optimised before is left as it is
+    return replace(device, session_options={**_PACKING, **layout, **device.session_options})
 
 
 def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool = True) -> Graph:

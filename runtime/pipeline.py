@@ -12,8 +12,8 @@ import numpy as np
 
 from .arguments import check_latents, check_size, one_each, seeds_from
 from .bound import BoundLoop
-from .components import DECODER, Components, check_finite
-from .decoding import decode
+from .components import DECODER, PREVIEW_DECODER, Components, check_finite
+from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
 from .errors import Cancelled
 from .families import family_of
@@ -24,7 +24,7 @@ from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
 from .settings import Settings, own_version, plain
-from .shapes import SCALING_FACTOR, VAE_BLOCKS, check_widths, latent_shape
+from .shapes import check_widths, latent_shape, scaling_factor, vae_factor
 from .text import ClipTokenizer
 
 if TYPE_CHECKING:
@@ -49,17 +49,18 @@ class Output:
 class TextToImage:
     """A package, loaded: each graph in a session of its own, no state between pictures."""
 
-    def __init__(self, package: Package, device: Device) -> None:
+    def __init__(self, package: Package, device: Device, memory: str = "fast") -> None:
         self.package = package
         self.device = device
+        self.memory = memory
         self.family = family_of(package)
         self.tokenizer = ClipTokenizer.load(package.path / "tokenizer")
-        self._graphs = Components(package, device, (*self.family.text_encoders, self.family.generator, DECODER))
-        network = self._graphs[self.family.generator]
-        check_widths(self._graphs[self.family.text_encoders[0]], network, self.family.conditioning)
+        names = (*self.family.text_encoders, self.family.generator, DECODER)
+        self._graphs = Components(package, device, names, memory)
+        network = self._graphs.signature(self.family.generator)
+        check_widths(self._graphs.signature(self.family.text_encoders[0]), network, self.family.conditioning)
         vae, generator = package.config(DECODER), package.config(self.family.generator)
-        self.scaling_factor = float(vae.get("scaling_factor", SCALING_FACTOR))
-        self.vae_scale_factor = 2 ** (len(vae.get("block_out_channels", range(VAE_BLOCKS))) - 1)
+        self.scaling_factor, self.vae_scale_factor = scaling_factor(vae), vae_factor(vae)
         self._bound = device.memory.kind != "cpu"
         self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
         self.latent_channels, self.latent_size = latent_shape(network, generator)
@@ -70,6 +71,7 @@ class TextToImage:
         package: str | Path,
         device: str | Sequence[Provider] = "auto",
         *,
+        memory: str = "fast",
         session_options: Mapping[str, Any] | None = None,
         provider_options: Mapping[str, Any] | None = None,
     ) -> "TextToImage":
@@ -78,15 +80,19 @@ class TextToImage:
         Args:
             package: a folder that `triptych export` or another exporter of the ecosystem wrote.
             device: auto, cpu, cuda, cuda:1, openvino, tensorrt, or a list of ONNX Runtime providers.
+            memory: fast has all graphs in memory from the start; low has one at a time, its weights mapped from the
+                package's files, and decodes large pictures in tiles.
             session_options: attributes of `onnxruntime.SessionOptions`, or session configuration keys.
             provider_options: options of the provider that runs the graphs.
 
         Raises:
+            ArgumentError: there is no such memory policy.
             PackageError: the folder is no package, or not whole, or its graphs do not fit each other.
             ProviderError: the device that was asked for cannot run here.
         """
         opened = open_package(package)
-        return cls(opened, open_device(device, session_options=session_options, provider_options=provider_options))
+        chosen = open_device(device, session_options=session_options, provider_options=provider_options)
+        return cls(opened, chosen, memory)
 
     def encode(self, prompts: Sequence[str]) -> np.ndarray:
         """The conditioning of the prompts, float32 [n, tokens, width]; warns with the text that did not fit."""
@@ -154,8 +160,23 @@ class TextToImage:
         return denoise(guided(network, positive, negative, guidance, sampler), noise, sampler, draw)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory."""
-        return decode(self._graphs[DECODER], latents / np.float32(self.scaling_factor))
+        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory.
+
+        With `memory="low"`, one tile at a time: see `triptych.runtime.decoding`.
+        """
+        decoder, scaled = self._graphs[DECODER], latents / np.float32(self.scaling_factor)
+        if self.memory == "low":
+            return decode_in_tiles(decoder, scaled, self.vae_scale_factor)
+        return decode(decoder, scaled)
+
+    def preview(self, step: Step) -> np.ndarray:
+        """Pixels uint8 [n, H, W, 3] of what the picture would be as of `step`, by the package's tiny decoder.
+
+        Raises:
+            PackageError: the package has none; `triptych export --preview-decoder` adds it.
+        """
+        config = self.package.config(PREVIEW_DECODER)
+        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor(config)))
 
     def __call__(
         self,
@@ -282,7 +303,7 @@ class TextToImage:
 
     def _latent_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for a picture of that size in pixels, None being the package's own."""
-        axes = self._graphs[self.family.generator].inputs["sample"].shape[2:]
+        axes = self._graphs.signature(self.family.generator).inputs["sample"].shape[2:]
         factor, (own_height, own_width) = self.vae_scale_factor, self.latent_size
         return (
             check_size("height", height, own_height, factor, static=isinstance(axes[0], int)),

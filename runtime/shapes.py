@@ -1,27 +1,60 @@
 """What sizes a package has, and whether its graphs fit each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .errors import PackageError
-from .session import Graph
+from .package import Package
+from .session import Tensor
 
 # What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
-SCALING_FACTOR, VAE_BLOCKS, SAMPLE_SIZE = 0.18215, 4, 64
+_SCALING_FACTOR, _VAE_BLOCKS, _SAMPLE_SIZE = 0.18215, 4, 64
 
 
-def latent_shape(network: Graph, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
+def scaling_factor(vae: Mapping[str, Any]) -> float:
+    """What latents are divided by before they are decoded, from the decoder's config."""
+    return float(vae.get("scaling_factor", _SCALING_FACTOR))
+
+
+def vae_factor(vae: Mapping[str, Any]) -> int:
+    """Pixels to a latent along a side, from the decoder's config."""
+    return int(2 ** (len(vae.get("block_out_channels", range(_VAE_BLOCKS))) - 1))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of a component by name, whether its graph is loaded or not."""
+
+    name: str
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+
+
+def signature_of(package: Package, component: str) -> Signature | None:
+    """What the package's manifest says of a component's inputs and outputs; None where it has no manifest."""
+    facts = (package.manifest or {}).get("components", {}).get(component)
+    return facts and Signature(component, _tensors(facts["inputs"]), _tensors(facts["outputs"]))
+
+
+def _tensors(listed: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
+    return {item["name"]: Tensor(item["name"], np.dtype(item["dtype"]), tuple(item["shape"])) for item in listed}
+
+
+def latent_shape(network: Signature, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
     """Channels and own (height, width) of the latents, from the graph where it is fixed, else from its config."""
     _, channels, *axes = network.inputs["sample"].shape
     if not isinstance(channels, int):  # older exporters left this axis open, too
         channels = int(config.get("in_channels", 4))
-    own = config.get("sample_size", SAMPLE_SIZE)
+    own = config.get("sample_size", _SAMPLE_SIZE)
     sizes = own if isinstance(own, list) else [own, own]
     height, width = (axis if isinstance(axis, int) else int(size) for axis, size in zip(axes, sizes, strict=True))
     return channels, (height, width)
 
 
-def check_widths(encoder: Graph, network: Graph, conditioning: str) -> None:
+def check_widths(encoder: Signature, network: Signature, conditioning: str) -> None:
     """Refuse a text encoder and a network that do not fit each other.
 
     Raises:

@@ -92,6 +92,7 @@ def test_the_json_says_what_was_asked_for_and_where(written: dict[str, Any], pac
         "steps": STEPS,
         "guidance_scale": 7.5,
         "scheduler": "PNDMScheduler",
+        "memory": "fast",
     }
     assert written["machine"]["threads"] == 1
     assert written["package"]["name"] == package.name

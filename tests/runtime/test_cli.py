@@ -106,6 +106,7 @@ def test_text_that_does_not_fit_is_a_warning_on_stderr(
         (["a fox", "--scheduler", "dpmp_2m"], "dpmpp_2m"),
         (["a fox", "--device", "cdua"], "unknown device 'cdua'; did you mean cuda"),
         (["a fox", "--device", "CUDAExecutionProvidr"], "did you mean CUDAExecutionProvider"),
+        (["a fox", "--memory", "lo"], "unknown memory policy 'lo'; did you mean low?"),
         (["a fox", "--noise", "tourch"], "torch"),
         (["a fox", "--seed", "-1"], "seed=-1 is out of range"),
         (["a fox", "--stpes", "3"], "--steps"),

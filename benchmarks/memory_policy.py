@@ -1,0 +1,152 @@
+"""What a picture takes in memory: plain ONNX Runtime, `--memory fast` and `--memory low`; and a decoder, in tiles.
+
+    python benchmarks/memory_policy.py PACKAGE [--json FILE] [--only NAME ...]
+
+Plain is what a first script would do: every graph in a session with ONNX Runtime's defaults, all of them at once,
+guidance as a batch of 2. Each measurement is a process of its own, on the CPU; --only measures some anew and keeps the
+others of FILE. `peak_bytes` is all that was resident; `anonymous_bytes` leaves out the pages of mapped files, which the
+system can take back. Linux only.
+"""
+
+import argparse
+import json
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from triptych.benchmarks.components import PROMPT, inputs_of
+from triptych.benchmarks.machine import cpu_model, versions
+from triptych.benchmarks.memory import anonymous_bytes, peak_bytes
+from triptych.runtime import TextToImage
+from triptych.runtime.components import DECODER, Components
+from triptych.runtime.decoding import decode, decode_in_tiles
+from triptych.runtime.device import open_device
+from triptych.runtime.package import open_package
+from triptych.runtime.shapes import scaling_factor, vae_factor
+
+STEPS = 2  # the memory of one is the memory of fifty
+COMPARED, LARGE = 1024, 2048  # pixels on a side: decoded whole, too; and in tiles alone
+_LOOK_SECONDS = 0.005
+
+Figures = dict[str, Any]
+
+
+@contextmanager
+def watched(figures: Figures) -> Iterator[None]:
+    """Seconds and peaks of memory of a block; `peak_bytes` is that of the process."""
+    done, most = threading.Event(), [0]
+
+    def look() -> None:
+        while not done.wait(_LOOK_SECONDS):
+            most[0] = max(most[0], anonymous_bytes() or 0)
+
+    thread, start = threading.Thread(target=look), time.perf_counter()
+    thread.start()
+    try:
+        yield
+    finally:
+        figures["seconds"] = time.perf_counter() - start
+        done.set()
+        thread.join()
+        figures |= {"peak_bytes": peak_bytes(), "anonymous_bytes": most[0]}
+
+
+def plain(package: Path) -> Figures:
+    """One picture of the package's own size, as plain ONNX Runtime would have it; its pixels are not looked at."""
+    pipe = TextToImage.load(package, "cpu", memory="low")
+    height, width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
+    inputs, network = inputs_of(pipe, height, width), pipe.family.generator
+    del pipe
+    figures: Figures = {}
+    with watched(figures):
+        sessions = {
+            name: ort.InferenceSession(str(package / name / "model.onnx"), providers=["CPUExecutionProvider"])
+            for name in inputs
+        }
+        for name, session in sessions.items():
+            halves = {spec.name for spec in session.get_inputs() if "float16" in spec.type}
+            feeds = {key: value.astype(np.float16) if key in halves else value for key, value in inputs[name].items()}
+            start = time.perf_counter()
+            for _ in range(STEPS if name == network else 1):
+                session.run(None, feeds)
+            if name == network:
+                figures["call_seconds"] = (time.perf_counter() - start) / STEPS
+    return figures
+
+
+def picture(package: Path, memory: str) -> Figures:
+    """The same through the runtime, `memory` being its policy."""
+    figures: Figures = {}
+    with watched(figures):
+        pipe = TextToImage.load(package, "cpu", memory=memory)
+        out = pipe(PROMPT, num_inference_steps=STEPS, seed=0, scheduler="ddim")
+    return figures | {"call_seconds": out.timings[pipe.family.generator] / STEPS}
+
+
+def decoder(package: Path, side: int, memory: str) -> Figures:
+    """Random latents of a picture of side x side pixels, decoded; `pixels` are among the figures."""
+    opened = open_package(package)
+    graphs = Components(opened, open_device("cpu"), (DECODER,), memory)
+    config = opened.config(DECODER)
+    latent, channels = side // vae_factor(config), config["latent_channels"]
+    latents = np.random.default_rng(0).standard_normal((1, channels, latent, latent), np.float32)
+    latents /= scaling_factor(config)
+    figures: Figures = {}
+    with watched(figures):
+        if memory == "low":
+            pixels = decode_in_tiles(graphs[DECODER], latents, vae_factor(config))
+        else:
+            pixels = decode(graphs[DECODER], latents)
+    beyond = figures["peak_bytes"] - opened.bytes_of(DECODER)
+    return figures | {"beyond_weights_bytes": beyond, "pixels": pixels}
+
+
+WHOLE, TILED = f"decoder_{COMPARED}_whole", f"decoder_{COMPARED}_tiles"
+MEASUREMENTS: dict[str, tuple[Callable[..., Figures], tuple[Any, ...]]] = {
+    "plain": (plain, ()),
+    "fast": (picture, ("fast",)),
+    "low": (picture, ("low",)),
+    WHOLE: (decoder, (COMPARED, "fast")),
+    TILED: (decoder, (COMPARED, "low")),
+    f"decoder_{LARGE}_tiles": (decoder, (LARGE, "low")),
+}
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    arguments = parser.parse_args()
+    known = arguments.json is not None and arguments.json.exists()
+    result: Figures = json.loads(arguments.json.read_text()) if known else {"measured": {}}
+    result |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu_model(), "versions": versions()}
+    pictures: dict[str, np.ndarray] = {}
+    for name in arguments.only:
+        measure, options = MEASUREMENTS[name]
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            figures = process.submit(measure, arguments.package, *options).result()
+        if "pixels" in figures:
+            pictures[name] = figures.pop("pixels")
+        result["measured"][name] = figures
+        print(name, json.dumps(figures), flush=True)
+        if pictures.keys() >= {WHOLE, TILED}:
+            error = pictures[WHOLE].astype(float) - pictures[TILED]
+            result["tiles_db"] = 10 * float(np.log10(255**2 / np.mean(error**2)))
+            print("tiles against whole:", round(result["tiles_db"], 1), "dB")
+        if arguments.json is not None:
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
