@@ -13,6 +13,7 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from .components import Component, Shape, Sizes
 from .dialects.operators import TRANSLATIONS
+from .quantization.operators import TRANSLATIONS as INTEGER_TRANSLATIONS
 
 OPSET = 20
 """The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
@@ -51,7 +52,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
             output_names=list(component.outputs),
             dynamic_shapes=None if static is not None else open_axes,
             opset_version=OPSET,
-            custom_translation_table=TRANSLATIONS,
+            custom_translation_table=TRANSLATIONS | INTEGER_TRANSLATIONS,
             dynamo=True,
             verbose=False,
         )

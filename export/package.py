@@ -24,7 +24,10 @@ from .dialects import Dialect, check_said, default_dialect, dialect_named, said_
 from .files import describe_files, publish
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
-from .precision import Precision, precision_named
+from .precision import FP32_FLOOR_DB, Precision, precision_named
+from .quantization.calibration import NOTHING, Calibration, calibrate
+from .quantization.plan import Plan, quantize
+from .quantization.quality import measure_quality
 from .quiet import quiet
 from .verify import ask, verify
 
@@ -55,7 +58,8 @@ def export(
     Args:
         source: a diffusers folder, or a hub id.
         package: the folder to write.
-        precision: fp32, or fp16 (inputs, outputs and weights; needs no GPU).
+        precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), or int8 (most layers of U-Net and decoder,
+            see `quantization.calibration`).
         dialect: portable (standard ONNX operators only), cpu (those that ONNX Runtime has fused kernels for on CPUs,
             optimised once, here) or cuda (those of its CUDA library, in fixed shapes); None is that of this machine.
         static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
@@ -82,15 +86,33 @@ def export(
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
         facts: dict[str, Facts] = {}
+        calibration = _calibrate(checkpoint, spoken, static, report) if chosen.calibrated else NOTHING
         for name, load in components_of(checkpoint).items():
             start = time.perf_counter()
             with quiet():
-                facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static)
+                plan = calibration.plans.get(name)
+                facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static, plan)
             report(_summary(name, facts[name], time.perf_counter() - start))
         _write_others(checkpoint, folder)
-        _write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
+        manifest = _manifest(checkpoint, folder, chosen, spoken, static, facts)
+        _write_json(folder / MANIFEST, manifest)
+        if calibration.pictures:
+            quality = measure_quality(folder, calibration.pictures)
+            report(f"pictures: {quality['psnr_db']} dB from PyTorch's, the worst {quality['psnr_db_worst']} dB")
+            _write_json(folder / MANIFEST, manifest | {"quality": quality})
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
+
+
+def _calibrate(
+    checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, report: Report
+) -> Calibration:
+    start = time.perf_counter()
+    with quiet():
+        calibration = calibrate(checkpoint, dialect, static)
+    _free()
+    report(f"calibration: {len(calibration.pictures)} pictures, {time.perf_counter() - start:.0f} s")
+    return calibration
 
 
 def _export_component(
@@ -100,6 +122,7 @@ def _export_component(
     precision: Precision,
     dialect: Dialect,
     static: tuple[int, int, int] | None,
+    plan: Plan | None,
 ) -> Facts:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
@@ -116,6 +139,9 @@ def _export_component(
     questions = ask(component, sizes)
     name = component.name
     component = replace(component, module=dialect.rewrite(component.module))
+    if plan is not None:
+        quantize(component.module, plan, dialect.name)
+        facts["kept_in_float"] = sorted(plan.kept)
     said = said_by(component)
     component.module.to(precision.dtype)
     model = to_onnx(component, precision.dtype, sizes)
@@ -129,7 +155,8 @@ def _export_component(
         files = optimise(folder)
     facts |= {"operators": count_operators(files[0]), "said": said, "optimised": dialect.optimised}
     check_said(name, said, facts["operators"])
-    parity = verify(name, files[0], questions, precision.floor_db, optimised=dialect.optimised)
+    floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
+    parity = verify(name, files[0], questions, floor_db, optimised=dialect.optimised)
     _free()
     facts["parity"] = {
         "db": parity.db,

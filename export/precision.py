@@ -11,19 +11,32 @@ FP32_FLOOR_DB = 80.0
 FP16_FLOOR_DB = 40.0
 """The same for float16, whose own rounding leaves 50 to 70 dB on sound models."""
 
+INT8_FLOOR_DB = 15.0
+"""The same for a component in eight bits, on inputs that are noise, where activations leave the ranges that pictures
+keep them in: sound models have 20 to 35 dB, a layer with a wrong scale less than 5. What counts, and is measured too,
+are whole pictures."""
+
 
 @dataclass(frozen=True)
 class Precision:
-    """A precision by its name on the command line; `floor_db` is the least signal-to-noise ratio, see `verify`."""
+    """A precision by its name on the command line.
+
+    Attributes:
+        dtype: of a graph's float inputs, outputs and weights.
+        floor_db: the least signal-to-noise ratio, see `verify`.
+        calibrated: the U-Net and the decoder have eight-bit layers, for ranges that a run of the checkpoint had.
+    """
 
     name: str
     dtype: torch.dtype
     floor_db: float
+    calibrated: bool = False
 
 
 PRECISIONS = {
     "fp32": Precision("fp32", torch.float32, FP32_FLOOR_DB),
     "fp16": Precision("fp16", torch.float16, FP16_FLOOR_DB),
+    "int8": Precision("int8", torch.float32, INT8_FLOOR_DB, calibrated=True),
 }
 
 

@@ -19,7 +19,8 @@ def describe(package: Package) -> dict[str, Any]:
     Without a manifest, inputs and outputs are read by loading the graphs; what nobody recorded is left out.
     """
     manifest = package.manifest or {}
-    facts = {key: manifest[key] for key in ("source", "precision", "dialect", "static", "versions") if key in manifest}
+    recorded = ("source", "precision", "quality", "dialect", "static", "versions")
+    facts = {key: manifest[key] for key in recorded if key in manifest}
     return {
         "package": str(package.path),
         "class": package.model_index.get("_class_name"),
@@ -56,6 +57,7 @@ def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
         "source": source["name"],
         "revision": source["revision"],
         "precision": description["precision"],
+        "quality": _quality(description.get("quality")),
         "dialect": description["dialect"],
         "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
@@ -72,6 +74,16 @@ def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
         _number(parity.get("db"), "{:.1f}"),
         _number(parity.get("max_abs_error"), "{:.1e}"),
     ]
+
+
+def _quality(quality: Mapping[str, Any] | None) -> str | None:
+    """What a lower precision costs, on whole pictures."""
+    if quality is None:
+        return None
+    return (
+        f"PSNR {quality['psnr_db']} dB (worst {quality['psnr_db_worst']}), SSIM {quality['ssim']} "
+        f"over {quality['pictures']} pictures, against {quality['against']}"
+    )
 
 
 def _component(package: Package, name: str) -> dict[str, Any]:

@@ -26,9 +26,8 @@ def dialect_named(name: str) -> Dialect:
 def default_dialect(precision: str) -> Dialect:
     """That of the machine which exports: cuda where a CUDA device really runs graphs, else cpu.
 
-    A precision that the CPU has no kernels for, such as fp16, is meant for another machine: portable.
+    A precision that neither has kernels for, such as fp16 on CPU, is meant for another machine: portable.
     """
-    if why_not(CUDA) is None:
-        return CUDA_DIALECT
-    has_kernels = CPU_DIALECT.precisions is None or precision in CPU_DIALECT.precisions
-    return CPU_DIALECT if has_kernels else DIALECTS["portable"]
+    here = [CUDA_DIALECT, CPU_DIALECT] if why_not(CUDA) is None else [CPU_DIALECT]
+    spoken = (each for each in here if each.precisions is None or precision in each.precisions)
+    return next(spoken, DIALECTS["portable"])

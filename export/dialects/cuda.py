@@ -26,6 +26,7 @@ def cuda_dialect(choices: Choices) -> Dialect:
             CLIPEncoder: lambda encoder: ready(ClipEncoder(encoder, choices)),
         },
         fixed=True,
+        precisions=("fp32", "fp16"),
     )
 
 

@@ -46,6 +46,27 @@ def _(x: torch.Tensor, alpha: float) -> torch.Tensor:
     return torch.empty_like(x)
 
 
+def _differentiable(operator: Any) -> None:
+    """Give the operator gradients by computing it once more in PyTorch's own operators."""
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        tensors = [each for each in inputs if isinstance(each, torch.Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.rest = inputs[len(tensors) :]
+
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        tensors = [each.detach().requires_grad_() for each in ctx.saved_tensors]
+        with torch.enable_grad():
+            output = operator._init_fn(*tensors, *ctx.rest)
+        return (*torch.autograd.grad(output, tensors, gradient), *[None] * len(ctx.rest))
+
+    operator.register_autograd(backward, setup_context=keep)
+
+
+_differentiable(multi_head_attention)
+_differentiable(quick_gelu)
+
+
 def _operator(name: str, inputs: int, **attributes: OpSchema.AttrType) -> Op:
     """An operator of one output, as the exporter's tracing wants it described."""
     opset = Opset("com.microsoft", 1)

@@ -1,0 +1,42 @@
+"""Eight-bit numbers that stand for real ones: value = scale * (integer - zero_point)."""
+
+from dataclasses import dataclass
+
+import torch
+
+LEVELS = 255
+"""Steps of an unsigned 8-bit activation; weights use -127..127, so that zero is in the middle."""
+WEIGHT_LIMIT = 127
+
+
+@dataclass(frozen=True)
+class Affine:
+    """How the activations of one tensor are said in uint8; zero is always said exactly, which padding needs."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def covering(cls, low: float, high: float) -> "Affine":
+        """The finest that reaches from `low` to `high`, and to zero."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = (high - low) / LEVELS
+        if scale < torch.finfo(torch.float32).tiny:  # a tensor of nothing but zeros, as float32 has it
+            scale = 1.0
+        return cls(scale, round(-low / scale))
+
+    def rounded(self, values: torch.Tensor) -> torch.Tensor:
+        """The real numbers that `values` become, same shape and dtype."""
+        integers = torch.round(values / self.scale) + self.zero_point
+        return (integers.clamp(0, LEVELS) - self.zero_point) * self.scale
+
+
+def quantize_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A weight [out, ...] -> int8 of the same shape, and the scale of each output channel, float32 [out].
+
+    One scale a channel costs nothing in integer kernels, and channels differ by orders of magnitude.
+    """
+    largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).float()
+    scale = torch.where(largest > 0, largest / WEIGHT_LIMIT, 1.0)
+    integers = torch.round(weight / scale.view(-1, *[1] * (weight.dim() - 1)))
+    return integers.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8), scale

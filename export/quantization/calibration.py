@@ -1,0 +1,148 @@
+"""A denoising run of the checkpoint in PyTorch: the range of every layer, what to keep in float, pictures to compare.
+
+The run: PROMPTS in turn with seeds counting up from SEED, guidance SCALE against an empty prompt, all timesteps of the
+checkpoint's own scheduler in STEPS steps, at the checkpoint's own size or the one that is exported for. As many
+pictures as WORK pays for: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from triptych.runtime.families import STABLE_DIFFUSION
+from triptych.runtime.guidance import Guidance, guided
+from triptych.runtime.image import to_pixels
+from triptych.runtime.noise import noise_source
+from triptych.runtime.sampling import Sampler, denoise
+from triptych.runtime.text import ClipTokenizer
+
+from ..checkpoint import Checkpoint
+from ..components import Component, Sizes, components_of, static_sizes
+from ..dialects import Dialect
+from ..macs import count_macs
+from .plan import Plan, plan
+from .ranges import observed
+from .sensitivity import Inputs
+
+PROMPTS = (
+    "a photograph of a red fox in the snow",
+    "portrait of an old woman, oil painting",
+    "a green car in front of a house",
+    "a bowl of fruit on a wooden table",
+    "a smiling face on a yellow background",
+    "a castle on a mountain at sunset, highly detailed",
+    "a white cat asleep on a blue chair",
+    "a red heart",
+)
+SEED, STEPS, SCALE = 1_000, 20, 7.5
+
+WORK = 33e12
+"""Multiply-accumulates of the U-Net that a calibration may take: 7 minutes at 80 GMAC/s."""
+FEWEST, MOST = 2, 64
+"""Pictures, whatever they cost."""
+
+SAMPLES = 4
+"""Network calls, spread over the run, on which layers are measured for what they do to the answer."""
+LARGEST_SAMPLE = 32
+"""Height and width of the latents that these are cropped to: gradients of a full-size call would take 10 GB."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture of the run: what was asked for, and uint8 [H, W, 3] as PyTorch's float32 has it."""
+
+    prompt: str
+    seed: int
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The plan of every component that is quantised, and the pictures of the run."""
+
+    plans: Mapping[str, Plan]
+    pictures: tuple[Drawn, ...]
+
+
+NOTHING = Calibration({}, ())
+"""Where nothing is quantised."""
+
+
+def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None) -> Calibration:
+    """Run the checkpoint as the dialect rewrites it, one component in memory at a time.
+
+    Args:
+        checkpoint: what will be exported.
+        dialect: as which.
+        static: the fixed sizes it is exported for, see `static_sizes`; None is the checkpoint's own.
+    """
+
+    def load(name: str) -> Component:
+        component = components_of(checkpoint)[name]()
+        return replace(component, module=dialect.rewrite(component.module))
+
+    config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), STEPS)
+    tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
+    conditioning = _encode(load("text_encoder"), tokenizer, ["", *PROMPTS])
+    unet = load("unet")
+    sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)
+    count = min(MOST, max(FEWEST, int(WORK // (count_macs(unet) * 2 * len(sampler)))))
+    rows = [index % len(PROMPTS) for index in range(count)]
+    latents, unet_plan = _denoise(unet, sampler, conditioning[0], conditioning[1:][rows], sizes, dialect.name)
+    del unet
+    pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
+    pictures = [Drawn(PROMPTS[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
+    return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, tuple(pictures))
+
+
+def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> np.ndarray:
+    """The conditioning of the texts, float32 [n, tokens, width]."""
+    with torch.inference_mode():
+        answers = encoder.module(torch.from_numpy(tokenizer.encode(texts).ids))
+    outputs = {name: answer.numpy() for name, answer in zip(encoder.outputs, answers, strict=True)}
+    return STABLE_DIFFUSION.embeddings(outputs)
+
+
+def _denoise(
+    unet: Component, sampler: Sampler, negative: np.ndarray, positives: np.ndarray, sizes: Sizes, dialect: str
+) -> tuple[list[np.ndarray], Plan]:
+    """The final latents [1, C, h, w] for each row of `positives`, and the plan."""
+    shape = (1, *unet.shapes(sizes)["sample"][1:])
+    samples: list[Inputs] = []
+
+    def network(latents: np.ndarray, timestep: float, given: np.ndarray) -> np.ndarray:
+        inputs = (torch.from_numpy(latents), torch.tensor(timestep, dtype=torch.float32), torch.from_numpy(given))
+        calls.append(inputs)
+        with torch.inference_mode():
+            return np.asarray(unet.module(*inputs)[0])
+
+    finals = []
+    with observed(unet.module) as ranges:
+        for index, positive in enumerate(positives):
+            calls: list[Inputs] = []
+            source = noise_source("torch", SEED + index)
+            predict = guided(network, positive[None], negative[None], Guidance(SCALE), sampler)
+            for step in denoise(predict, source.randn(shape), sampler, source.randn):
+                latents = step.latents
+            finals.append(latents)
+            samples = samples or calls[:: -(-len(calls) // SAMPLES)]
+    cropped = [(_crop(latents[-1:]), timestep, given[-1:]) for latents, timestep, given in samples]
+    return finals, plan(unet.module, ranges, cropped, dialect)
+
+
+def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tuple[list[np.ndarray], Plan]:
+    """The pictures uint8 [H, W, 3] of the latents, and the plan."""
+    scaled = [torch.from_numpy(each / np.float32(decoder.config["scaling_factor"])) for each in latents]
+    with observed(decoder.module) as ranges, torch.inference_mode():
+        pixels = [to_pixels(decoder.module(each)[0].numpy())[0] for each in scaled]
+    return pixels, plan(decoder.module, ranges, [(_crop(each),) for each in scaled[:SAMPLES]], dialect)
+
+
+def _crop(latents: torch.Tensor) -> torch.Tensor:
+    """The middle, LARGEST_SAMPLE high and wide at most."""
+    top, left = (max(0, size - LARGEST_SAMPLE) // 2 for size in latents.shape[2:])
+    return latents[:, :, top : top + LARGEST_SAMPLE, left : left + LARGEST_SAMPLE]

@@ -1,0 +1,168 @@
+"""Eight-bit operators of ONNX and of ONNX Runtime, as PyTorch operators that the exporter writes one to one.
+
+Called in PyTorch they compute the same in floats: equal to one step of the answer's range, because sums that integers
+hold exactly are rounded there.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from onnx.defs import OpSchema
+from onnxscript import opset20
+from onnxscript.values import Op, Opset
+from torch.nn import functional
+
+from .affine import LEVELS, Affine
+
+DYNAMIC_QUANTIZE_MATMUL = "com.microsoft::DynamicQuantizeMatMul"
+
+
+@torch.library.custom_op("triptych::rounded", mutates_args=())
+def rounded(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor) -> torch.Tensor:
+    """QuantizeLinear and DequantizeLinear: x as uint8 has it, in floats; scale [] and zero_point uint8 []."""
+    integers = torch.round(x / scale) + zero_point
+    return (integers.clamp(0, LEVELS) - zero_point) * scale
+
+
+@torch.library.custom_op("triptych::dequantized", mutates_args=())
+def dequantized(integers: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, axis: int) -> torch.Tensor:
+    """DequantizeLinear: floats out of int8 or int32, with a scale and a zero point [size] along the axis."""
+    shape = [-1 if index == axis else 1 for index in range(integers.dim())]
+    return (integers - zero_point.view(shape)) * scale.view(shape)
+
+
+@torch.library.custom_op("triptych::qlinear_conv", mutates_args=())
+def qlinear_conv(
+    x: torch.Tensor,
+    x_scale: torch.Tensor,
+    x_zero_point: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    weight_zero_point: torch.Tensor,
+    y_scale: torch.Tensor,
+    y_zero_point: torch.Tensor,
+    bias: torch.Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> torch.Tensor:
+    """QuantizeLinear, QLinearConv and DequantizeLinear: float [n, C, h, w] -> float [n, K, h', w'].
+
+    `weight` int8 [K, C, kh, kw] has a scale for each of K; `bias` int32 [K] is in units of x_scale * weight_scale.
+    """
+    kernel = dequantized(weight, weight_scale, weight_zero_point, 0)
+    y = functional.conv2d(
+        rounded(x, x_scale, x_zero_point), kernel, bias * (x_scale * weight_scale), stride, padding, dilation
+    )
+    return rounded(y, y_scale, y_zero_point)
+
+
+@torch.library.custom_op("triptych::dynamic_quantize_matmul", mutates_args=())
+def dynamic_quantize_matmul(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    weight_scale: torch.Tensor,
+    weight_zero_point: torch.Tensor,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """DynamicQuantizeMatMul: float [..., in] times int8 [in, out], x rounded to uint8 in the range that it has."""
+    affine = Affine.covering(float(x.min()), float(x.max()))
+    y = affine.rounded(x) @ dequantized(weight, weight_scale, weight_zero_point, 1)
+    return y if bias is None else y + bias
+
+
+@rounded.register_fake
+def _(x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+@dequantized.register_fake
+def _(integers: torch.Tensor, scale: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(integers, dtype=scale.dtype)
+
+
+@qlinear_conv.register_fake
+def _(x: torch.Tensor, _: Any, __: Any, weight: torch.Tensor, *rest: Any) -> torch.Tensor:
+    return functional.conv2d(x, weight.to(x.dtype), None, *rest[-3:])
+
+
+@dynamic_quantize_matmul.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor, *_: Any) -> torch.Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[1])
+
+
+def _write_rounded(x: Any, scale: Any, zero_point: Any) -> Any:
+    return opset20.DequantizeLinear(opset20.QuantizeLinear(x, scale, zero_point), scale, zero_point)
+
+
+def _write_dequantized(integers: Any, scale: Any, zero_point: Any, axis: int) -> Any:
+    return opset20.DequantizeLinear(integers, scale, zero_point, axis=axis)
+
+
+def _write_qlinear_conv(
+    x: Any,
+    x_scale: Any,
+    x_zero_point: Any,
+    weight: Any,
+    weight_scale: Any,
+    weight_zero_point: Any,
+    y_scale: Any,
+    y_zero_point: Any,
+    bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Any:
+    given = opset20.QuantizeLinear(x, x_scale, x_zero_point)
+    answer = opset20.QLinearConv(
+        given,
+        x_scale,
+        x_zero_point,
+        weight,
+        weight_scale,
+        weight_zero_point,
+        y_scale,
+        y_zero_point,
+        bias,
+        strides=[*stride],
+        pads=[*padding, *padding],
+        dilations=[*dilation],
+    )
+    return opset20.DequantizeLinear(answer, y_scale, y_zero_point)
+
+
+_CONTRIB = Opset("com.microsoft", 1)
+_DYNAMIC_QUANTIZE_MATMUL = Op(
+    _CONTRIB,
+    "DynamicQuantizeMatMul",
+    OpSchema(
+        "DynamicQuantizeMatMul",
+        _CONTRIB.domain,
+        _CONTRIB.version,
+        inputs=[
+            OpSchema.FormalParameter("A", "T1"),
+            OpSchema.FormalParameter("B", "T2"),
+            OpSchema.FormalParameter("b_scale", "T1"),
+            OpSchema.FormalParameter("b_zero_point", "T2", param_option=OpSchema.FormalParameterOption.Optional),
+            OpSchema.FormalParameter("bias", "T1", param_option=OpSchema.FormalParameterOption.Optional),
+        ],
+        outputs=[OpSchema.FormalParameter("Y", "T1")],
+        type_constraints=[("T1", ["tensor(float)"], ""), ("T2", ["tensor(int8)", "tensor(uint8)"], "")],
+    ),
+)
+
+
+def _write_dynamic_quantize_matmul(
+    x: Any, weight: Any, weight_scale: Any, weight_zero_point: Any, bias: Any = None
+) -> Any:
+    return _DYNAMIC_QUANTIZE_MATMUL(x, weight, weight_scale, weight_zero_point, bias)
+
+
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.triptych.rounded.default: _write_rounded,
+    torch.ops.triptych.dequantized.default: _write_dequantized,
+    torch.ops.triptych.qlinear_conv.default: _write_qlinear_conv,
+    torch.ops.triptych.dynamic_quantize_matmul.default: _write_dynamic_quantize_matmul,
+}
+"""How `torch.onnx.export` writes them."""

@@ -1,0 +1,56 @@
+"""Which layers of a component are quantised, and their replacement."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from .layers import DynamicQuantizeMatMul, QDQConv, QDQLinear, QLinearConv
+from .ranges import Ranges, quantizable
+from .sensitivity import Inputs, float_layers, measure
+
+LAYERS: dict[str, tuple[type[QLinearConv | QDQConv], type[DynamicQuantizeMatMul | QDQLinear]]] = {
+    "portable": (QDQConv, QDQLinear),
+    "cpu": (QLinearConv, DynamicQuantizeMatMul),
+}
+"""Dialect -> how it says convolutions and linear layers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The ranges of a component's layers, and the names of those that stay in float."""
+
+    ranges: dict[str, Ranges]
+    kept: frozenset[str]
+
+
+def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs], dialect: str) -> Plan:
+    """Find out on sample inputs which layers to keep in float.
+
+    Args:
+        module: float tensors -> a tuple, the first of which is its answer.
+        ranges: of the layers that ran in the calibration.
+        samples: inputs of the module.
+        dialect: as which the layers are to be said.
+    """
+    layers = {name: layer for name, layer in quantizable(module).items() if name in ranges}
+
+    rounded = {name: quantized(layer, ranges[name], dialect) for name, layer in layers.items()}
+    return Plan(ranges, float_layers(measure(module, layers, rounded, samples)))
+
+
+def quantize(module: nn.Module, plan: Plan, dialect: str) -> None:
+    """Replace the layers of `module`, in place, that the plan does not keep in float."""
+    for name in sorted(plan.ranges.keys() - plan.kept):
+        new = quantized(module.get_submodule(name), plan.ranges[name], dialect)
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, new)
+
+
+def quantized(layer: nn.Module, ranges: Ranges, dialect: str) -> nn.Module:
+    """A convolution or linear layer in eight bits."""
+    conv, linear = LAYERS[dialect]
+    if isinstance(layer, nn.Conv2d):
+        return conv(layer, ranges)
+    assert isinstance(layer, nn.Linear)
+    return linear(layer, ranges)
