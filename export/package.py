@@ -26,7 +26,7 @@ from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
 from .precision import FP32_FLOOR_DB, Precision, precision_named
 from .quantization.calibration import NOTHING, Calibration, calibrate
-from .quantization.plan import Plan, quantize
+from .quantization.plan import Plan, quantize, speakable
 from .quantization.quality import measure_quality
 from .quiet import quiet
 from .verify import ask, verify
@@ -78,6 +78,8 @@ def export(
     chosen = precision_named(precision)
     spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
     spoken.check_precision(precision)
+    if chosen.calibrated:
+        spoken = speakable(spoken)
     checkpoint = open_checkpoint(source, revision)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
