@@ -13,8 +13,8 @@ FP16_FLOOR_DB = 40.0
 
 INT8_FLOOR_DB = 15.0
 """The same for a component in eight bits, on inputs that are noise, where activations leave the ranges that pictures
-keep them in: sound models have 20 to 35 dB, a layer with a wrong scale less than 5. What counts, and is measured too,
-are whole pictures."""
+keep them in: the demo model's U-Net has 27 dB, its decoder 34. What counts, and is measured too, are whole
+pictures."""
 
 
 @dataclass(frozen=True)

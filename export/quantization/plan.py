@@ -22,7 +22,7 @@ LAYERS: dict[str, tuple[type[QLinearConv | QDQConv], type[DynamicQuantizeMatMul 
 def speakable(dialect: Dialect) -> Dialect:
     """The dialect as eight-bit layers want it: upsampling keeps its one convolution.
 
-    Four smaller ones in its place would save 5% of the integer work of SD 1.5's U-Net at fixed shapes, and cost three
+    Four smaller ones in its place would save some of the integer work at fixed shapes, and cost three
     more roundings of each input; a graph of open shapes has them at some sizes only, so that nothing could be counted.
     """
     kept = {kind: replace for kind, replace in dialect.replacements.items() if kind is not Upsample2D}
