@@ -40,14 +40,14 @@ PROMPTS = (
 SEED, STEPS, SCALE = 1_000, 20, 7.5
 
 WORK = 33e12
-"""Multiply-accumulates of the U-Net that a calibration may take: 5 minutes at the 110 GMAC/s that two cores may reach."""
+"""Multiply-accumulates of the U-Net that a calibration may take: 5 minutes at 110 GMAC/s."""
 FEWEST, MOST = 2, 64
 """Pictures, whatever they cost."""
 
 SAMPLES = 4
 """Network calls, spread over the run, on which layers are measured for what they do to the answer."""
 LARGEST_SAMPLE = 32
-"""Height and width of the latents that these are cropped to: gradients of a full-size call would take several times its memory."""
+"""Height and width of the latents that these are cropped to: gradients of a whole call take too much memory."""
 
 
 @dataclass(frozen=True)
