@@ -24,7 +24,7 @@ def table() -> str:
     """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
-    startup, loop = _read("startup.json"), _read("loop.json")
+    startup, loop, fidelity = _read("startup.json"), _read("loop.json"), _read("int8.json")
     own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
     lines = [
@@ -66,6 +66,9 @@ def table() -> str:
         f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
         f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
+        f"| int8 against fp32, {fidelity['prompts'] * fidelity['seeds']} pictures of the demo model | "
+        f"PSNR {fidelity['psnr_db']['mean']:.1f} dB, the worst {fidelity['psnr_db']['worst']:.1f}; "
+        f"SSIM {fidelity['ssim']['mean']:.3f}, the worst {fidelity['ssim']['worst']:.3f} |",
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
         "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py` and `startup.py` of `benchmarks`.",

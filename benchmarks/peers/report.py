@@ -81,23 +81,23 @@ def table(results: Results, case: Case) -> list[str]:
     return _markdown(list(HEAD), named)
 
 
+_SUMMARY = {"unet": "U-Net call", "vae_decoder": "VAE decoder", "picture": "picture of {} steps"}
+
+
 def summary(results: Results) -> list[str]:
-    """The README's table: each peer's U-Net call and whole picture at the package's own size, and what it weighs."""
-    chosen = {case.what: case for case in reversed(home_cases(results)) if case.what in ("unet", "picture")}
-    columns = {what: {row[0]: row for row in rows(results, case)} for what, case in chosen.items()}
-    places = {name: peer.environment for name, peer in PEERS.items()}
+    """The README's table: what each peer takes at the package's own size for what was measured, and what it weighs."""
+    chosen = {case.what: case for case in reversed(home_cases(results)) if case.what in _SUMMARY}
+    columns = {what: {row[0]: row for row in rows(results, chosen[what])} for what in _SUMMARY if what in chosen}
     lines = []
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         cells = [PEERS[name].about if name in PEERS else f"**Triptych, {name}**"]
-        for what in ("unet", "picture"):
-            row = columns.get(what, {}).get(name)
-            cells.append("-" if row is None else f"{row[1]} ({row[3]})")
-        picture = columns.get("picture", {}).get(name)
-        weight = results.environments.get(places.get(name, ""), {}).get("megabytes")
-        cells += ["-" if picture is None else picture[7], "-" if weight is None else f"{weight:,.0f} MB"]
-        lines.append(cells)
-    steps = chosen["picture"].steps if "picture" in chosen else 0
-    return _markdown(["runtime", "U-Net call", f"picture of {steps} steps", "peak memory", "environment"], lines)
+        for column in columns.values():
+            cells.append(f"{column[name][1]} ({column[name][3]})" if name in column else "-")
+        place = PEERS[name].environment if name in PEERS else ""
+        weight = results.environments.get(place, {}).get("megabytes")
+        lines.append([*cells, "-" if weight is None else f"{weight:,.0f} MB"])
+    heads = [_SUMMARY[what].format(chosen[what].steps) for what in columns]
+    return _markdown(["runtime", *heads, "environment"], lines)
 
 
 def pictures(results: Results) -> dict[str, bytes]:
