@@ -28,7 +28,7 @@ score-demo: $(VENV)/.ready
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[train]'
 	$(BIN)/python models/emoji/train/evaluate.py models/emoji \
 		--json models/emoji/evaluation/checkpoint.json --sheet out/names.png
-	for precision in fp32 fp16; do \
+	for precision in fp32 fp16 int8; do \
 		$(BIN)/triptych export models/emoji out/emoji-$$precision --precision $$precision --force && \
 		$(BIN)/python models/emoji/train/evaluate.py out/emoji-$$precision \
 			--json models/emoji/evaluation/onnx-$$precision.json || exit 1; \

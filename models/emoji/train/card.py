@@ -5,7 +5,7 @@ from pathlib import Path
 
 MODEL = Path(__file__).parents[1]
 CARD = MODEL / "README.md"
-SOURCES = {"checkpoint": "PyTorch", "onnx-fp32": "ONNX fp32", "onnx-fp16": "ONNX fp16"}
+SOURCES = {"checkpoint": "PyTorch", "onnx-fp32": "ONNX fp32", "onnx-fp16": "ONNX fp16", "onnx-int8": "ONNX int8"}
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 # What is shown, what was aimed at, where it stands in evaluate.py's JSON, and how it is written
