@@ -57,6 +57,13 @@ class Component:
             for name, given in self.inputs.items()
         }
 
+    def zeros(self, sizes: Sizes, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+        """Inputs of the right shapes and types without values, for tracing and counting; `dtype` of the float ones."""
+        return {
+            name: torch.zeros(shape, dtype=dtype if self.inputs[name].dtype == "float" else torch.int64)
+            for name, shape in self.shapes(sizes).items()
+        }
+
     def draw(self, sizes: Sizes, seed: int) -> dict[str, Array]:
         """Random inputs at these sizes, float32 or int64; the same for the same seed on every machine."""
         generator = np.random.default_rng(seed)

@@ -36,10 +36,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
         static: the size of every axis for a graph of fixed shapes; None leaves the named axes open.
     """
     sizes = static if static is not None else component.cases[1]  # 2 rows: tracing takes a size of 1 for a constant
-    example = {
-        name: torch.zeros(shape, dtype=dtype if component.inputs[name].dtype == "float" else torch.int64)
-        for name, shape in component.shapes(sizes).items()
-    }
+    example = component.zeros(sizes, dtype)
     open_axes = {
         name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(given.shape) if isinstance(size, str)}
         for name, given in component.inputs.items()

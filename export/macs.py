@@ -14,10 +14,7 @@ def count_macs(component: Component) -> int:
     Convolutions and matrix products are counted, elementwise work is not. Nothing is computed: tensors are fake.
     """
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        inputs = [
-            torch.zeros(shape, dtype=torch.float32 if component.inputs[name].dtype == "float" else torch.int64)
-            for name, shape in component.shapes(component.default).items()
-        ]
+        inputs = component.zeros(component.default).values()
         with FlopCounterMode(display=False) as counter:
             component.module(*inputs)
     return int(counter.get_total_flops() // 2)

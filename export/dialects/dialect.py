@@ -93,12 +93,7 @@ def said_by(component: Component) -> dict[str, int]:
     hooks = [module.register_forward_pre_hook(note) for module in speakers]
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            component.module(
-                *(
-                    torch.zeros(shape, dtype=torch.float32 if component.inputs[name].dtype == "float" else torch.int64)
-                    for name, shape in component.shapes(component.default).items()
-                )
-            )
+            component.module(*component.zeros(component.default).values())
     finally:
         for hook in hooks:
             hook.remove()
