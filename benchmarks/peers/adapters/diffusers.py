@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from diffusers import schedulers as schedulers_of_diffusers
 from transformers import CLIPTextModel
 
 from ..work import COMPONENTS, Picture, Setting, Size
 from .loop import Shapes
+from .pipeline import picture_from
 
 _CLASSES = {
     "text_encoder": ("text_encoder", CLIPTextModel),
@@ -53,20 +53,7 @@ class Diffusers:
 
     def picture(self, asked: Picture) -> np.ndarray:
         """See `Adapter`."""
-        kinds = {"euler": "EulerDiscreteScheduler"}
-        kind = getattr(schedulers_of_diffusers, kinds[asked.scheduler])
-        self.pipe.scheduler = kind.from_config(self.pipe.scheduler.config)
-        seeds = range(asked.seed, asked.seed + asked.size.batch)
-        images = self.pipe(
-            asked.prompt,
-            num_inference_steps=asked.steps,
-            guidance_scale=asked.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            height=asked.size.height,
-            width=asked.size.width,
-            num_images_per_prompt=asked.size.batch,
-        ).images
-        return np.stack([np.asarray(image) for image in images])
+        return picture_from(self.pipe, asked)
 
     def product_seconds(self, size: int, dtype: str) -> float:
         """The fastest of several products of two square matrices, in seconds."""

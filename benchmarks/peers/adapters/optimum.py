@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnxruntime as ort
 import torch
-from diffusers import EulerDiscreteScheduler
 from optimum.onnxruntime import ORTStableDiffusionPipeline
 
 from ..work import Picture, Setting, Size
 from .loop import Shapes
+from .pipeline import picture_from
 
 
 class Optimum:
@@ -39,18 +39,7 @@ class Optimum:
 
     def picture(self, asked: Picture) -> np.ndarray:
         """See `Adapter`."""
-        self.pipe.scheduler = EulerDiscreteScheduler.from_config(self.pipe.scheduler.config)
-        seeds = range(asked.seed, asked.seed + asked.size.batch)
-        images = self.pipe(
-            asked.prompt,
-            num_inference_steps=asked.steps,
-            guidance_scale=asked.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            height=asked.size.height,
-            width=asked.size.width,
-            num_images_per_prompt=asked.size.batch,
-        ).images
-        return np.stack([np.asarray(image) for image in images])
+        return picture_from(self.pipe, asked)
 
 
 def open_peer(setting: Setting) -> Optimum:
