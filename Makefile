@@ -7,6 +7,8 @@ COMPAT := $(VENV)-transformers4
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
 	"fox" "penguin on a purple background" "flower" "car"
 
+EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
+
 .PHONY: demo train-demo score-demo test test-all test-compat lint types docs clean
 
 # Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
@@ -28,9 +30,11 @@ score-demo: $(VENV)/.ready
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[train]'
 	$(BIN)/python models/emoji/train/evaluate.py models/emoji \
 		--json models/emoji/evaluation/checkpoint.json --sheet out/names.png
+	$(BIN)/triptych export models/emoji out/emoji-fp32 --force
+	$(BIN)/triptych export models/emoji out/emoji-fp16 --precision fp16 --force
+	$(BIN)/triptych export models/emoji out/emoji-int8 --precision int8 $(EMOJI_CALIBRATION) --force
 	for precision in fp32 fp16 int8; do \
-		$(BIN)/triptych export models/emoji out/emoji-$$precision --precision $$precision --force && \
-		$(BIN)/python models/emoji/train/evaluate.py out/emoji-$$precision \
+		$(BIN)/python models/emoji/train/evaluate.py out/emoji-$$precision --record \
 			--json models/emoji/evaluation/onnx-$$precision.json || exit 1; \
 	done
 	$(BIN)/python models/emoji/train/card.py

@@ -1,11 +1,11 @@
 """What a picture takes in memory: plain ONNX Runtime, `--memory fast` and `--memory low`; and a decoder, in tiles.
 
-    python benchmarks/memory_policy.py PACKAGE [--json FILE] [--only NAME ...]
+    python benchmarks/memory_policy.py PACKAGE [--int8 PACKAGE] [--json FILE] [--only NAME ...]
 
 Plain is what a first script would do: every graph in a session with ONNX Runtime's defaults, all of them at once,
-guidance as a batch of 2. Each measurement is a process of its own, on the CPU; --only measures some anew and keeps the
-others of FILE. `peak_bytes` is all that was resident; `anonymous_bytes` leaves out the pages of mapped files, which the
-system can take back. Linux only.
+guidance as a batch of 2. --int8 is the same checkpoint in eight bits, measured with `--memory low`. Each measurement is
+a process of its own, on the CPU; --only measures some anew and keeps the others of FILE. `peak_bytes` is all that was
+resident; `anonymous_bytes` leaves out the pages of mapped files, which the system can take back. Linux only.
 """
 
 import argparse
@@ -110,6 +110,7 @@ def decoder(package: Path, side: int, memory: str) -> Figures:
     return figures | {"beyond_weights_bytes": beyond, "pixels": pixels}
 
 
+LOW_INT8 = "low_int8"
 WHOLE, TILED = f"decoder_{COMPARED}_whole", f"decoder_{COMPARED}_tiles"
 MEASUREMENTS: dict[str, tuple[Callable[..., Figures], tuple[Any, ...]]] = {
     "plain": (plain, ()),
@@ -125,17 +126,20 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
+    parser.add_argument("--int8", type=Path)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument("--only", nargs="*", choices=MEASUREMENTS, default=list(MEASUREMENTS))
     arguments = parser.parse_args()
+    asked = {name: (arguments.package, *MEASUREMENTS[name]) for name in arguments.only}
+    if arguments.int8 is not None:
+        asked[LOW_INT8] = (arguments.int8, *MEASUREMENTS["low"])
     known = arguments.json is not None and arguments.json.exists()
     result: Figures = json.loads(arguments.json.read_text()) if known else {"measured": {}}
     result |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu_model(), "versions": versions()}
     pictures: dict[str, np.ndarray] = {}
-    for name in arguments.only:
-        measure, options = MEASUREMENTS[name]
+    for name, (package, measure, options) in asked.items():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            figures = process.submit(measure, arguments.package, *options).result()
+            figures = process.submit(measure, package, *options).result()
         if "pixels" in figures:
             pictures[name] = figures.pop("pixels")
         result["measured"][name] = figures

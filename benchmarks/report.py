@@ -14,6 +14,7 @@ from triptych.runtime.sampling.registry import SCHEDULERS
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
+SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
@@ -25,6 +26,7 @@ def table() -> str:
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
     startup, loop, fidelity = _read("startup.json"), _read("loop.json"), _read("int8.json")
+    scores = [json.loads((SCORES / f"onnx-{precision}.json").read_text())["names"] for precision in ("int8", "fp32")]
     own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
     lines = [
@@ -69,6 +71,8 @@ def table() -> str:
         f"| int8 against fp32, {fidelity['prompts'] * fidelity['seeds']} pictures of the demo model | "
         f"PSNR {fidelity['psnr_db']['mean']:.1f} dB, the worst {fidelity['psnr_db']['worst']:.1f}; "
         f"SSIM {fidelity['ssim']['mean']:.3f}, the worst {fidelity['ssim']['worst']:.3f} |",
+        f"| pictures of the demo model that show what was asked for, of {scores[0]['pictures']}: int8, fp32 | "
+        f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
         "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py` and `startup.py` of `benchmarks`.",

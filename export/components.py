@@ -1,6 +1,6 @@
 """The components of a family: each a small module with named inputs and outputs, in the dialect that optimum writes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,13 @@ class Component:
         generator = np.random.default_rng(seed)
         return {name: self.inputs[name].draw(generator, shape) for name, shape in self.shapes(sizes).items()}
 
+    def like(self, sample: Sequence[torch.Tensor], sizes: Sizes) -> dict[str, Array]:
+        """Inputs at these sizes out of a sample of other sizes, in the order of the inputs: cut, or repeated."""
+        return {
+            name: _fitted(given.numpy(), shape)
+            for given, (name, shape) in zip(sample, self.shapes(sizes).items(), strict=True)
+        }
+
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
     """The components of a checkpoint in the order of the pipeline, each loaded when it is called for."""
@@ -113,6 +120,11 @@ def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
 def vae_factor(checkpoint: Checkpoint, vae: str = "vae") -> int:
     """How many pixels of height or width one latent stands for."""
     return int(2 ** (len(checkpoint.config(vae)["block_out_channels"]) - 1))
+
+
+def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
+    places = [np.arange(size) % own for own, size in zip(array.shape, shape, strict=True)]
+    return np.asarray(array[np.ix_(*places)])
 
 
 def _gaussian(scale: float = 1.0) -> Draw:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,13 @@ def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Pa
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file of JSON; one that is there is replaced once the new one is whole."""
+    written = path.with_name(f".{path.name}.partial")
+    written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    written.replace(path)
 
 
 def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int | str]]:

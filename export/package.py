@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,20 +13,20 @@ from typing import Any
 import onnxruntime as ort
 
 from triptych.runtime.blocking import channels_block
-from triptych.runtime.errors import PackageError, SourceError
+from triptych.runtime.errors import ArgumentError, PackageError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
 
 from .checkpoint import Checkpoint, open_checkpoint, with_preview_decoder
 from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
-from .files import describe_files, publish
+from .files import describe_files, publish, write_json
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
 from .precision import FP32_FLOOR_DB, Precision, precision_named
-from .quantization.calibration import NOTHING, Calibration, calibrate
+from .quantization.calibration import NOTHING, Calibration, Run, calibrate
 from .quantization.plan import Plan, quantize, speakable
-from .quantization.quality import measure_quality
+from .quantization.quality import measure_quality, record
 from .quiet import quiet
 from .verify import ask, verify
 
@@ -49,6 +48,7 @@ def export(
     force: bool = False,
     revision: str | None = None,
     preview_decoder: str | Path | None = None,
+    calibration: Run | None = None,
     report: Report = lambda line: None,
 ) -> Path:
     """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
@@ -68,9 +68,11 @@ def export(
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
+        calibration: what the checkpoint draws to find out the ranges of its layers, in int8 only; None is `Run()`.
         report: called with a line of text as each thing is done.
 
     Raises:
+        ArgumentError: a precision or dialect that is none, or that do not go together; a calibration that cannot be.
         SourceError: a checkpoint that is missing, broken or not supported.
         VerificationError: a graph does not do what PyTorch does.
         TriptychError: the destination exists, is not writable, or its disk is full.
@@ -80,6 +82,8 @@ def export(
     spoken.check_precision(precision)
     if chosen.calibrated:
         spoken = speakable(spoken)
+    elif calibration is not None:
+        raise ArgumentError(f"a calibration is for precision int8, not {precision}")
     checkpoint = open_checkpoint(source, revision)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
@@ -88,30 +92,31 @@ def export(
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
         facts: dict[str, Facts] = {}
-        calibration = _calibrate(checkpoint, spoken, static, report) if chosen.calibrated else NOTHING
+        calibrated = NOTHING
+        if chosen.calibrated:
+            calibrated = _calibrate(checkpoint, spoken, static, calibration or Run(), report)
         for name, load in components_of(checkpoint).items():
             start = time.perf_counter()
             with quiet():
-                plan = calibration.plans.get(name)
+                plan = calibrated.plans.get(name)
                 facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static, plan)
             report(_summary(name, facts[name], time.perf_counter() - start))
         _write_others(checkpoint, folder)
-        manifest = _manifest(checkpoint, folder, chosen, spoken, static, facts)
-        _write_json(folder / MANIFEST, manifest)
-        if calibration.pictures:
-            quality = measure_quality(folder, calibration.pictures)
+        write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
+        if calibrated.pictures:
+            quality = measure_quality(folder, calibrated)
             report(f"pictures: {quality['psnr_db']} dB from PyTorch's, the worst {quality['psnr_db_worst']} dB")
-            _write_json(folder / MANIFEST, manifest | {"quality": quality})
+            record(folder, "pictures", quality)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 
 
 def _calibrate(
-    checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, report: Report
+    checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, run: Run, report: Report
 ) -> Calibration:
     start = time.perf_counter()
     with quiet():
-        calibration = calibrate(checkpoint, dialect, static)
+        calibration = calibrate(checkpoint, dialect, static, run)
     _free()
     report(f"calibration: {len(calibration.pictures)} pictures, {time.perf_counter() - start:.0f} s")
     return calibration
@@ -130,7 +135,7 @@ def _export_component(
     folder.mkdir()
     component = load()
     sizes = None if static is None else static_sizes(checkpoint, component, static)
-    _write_json(folder / "config.json", component.config)
+    write_json(folder / "config.json", component.config)
     facts: Facts = {
         "inputs": [],
         "outputs": [],
@@ -138,7 +143,7 @@ def _export_component(
         "macs": count_macs(component),
         "default_shape": {name: list(shape) for name, shape in component.shapes(component.default).items()},
     }
-    questions = ask(component, sizes)
+    questions = ask(component, sizes, () if plan is None else plan.samples)
     name = component.name
     component = replace(component, module=dialect.rewrite(component.module))
     if plan is not None:
@@ -181,7 +186,7 @@ def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
     """Everything that is no graph: model_index.json, the scheduler's configuration, the tokenizer."""
     index = {key: [None, None] if key in _NOT_EXPORTED else value for key, value in checkpoint.model_index.items()}
     index = {key: value for key, value in index.items() if key != "_name_or_path"}
-    _write_json(folder / "model_index.json", index | {"requires_safety_checker": False})
+    write_json(folder / "model_index.json", index | {"requires_safety_checker": False})
     (folder / "scheduler").mkdir()
     scheduler = checkpoint.path / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
@@ -225,7 +230,3 @@ def _summary(name: str, facts: Facts, seconds: float) -> str:
         f"{parity['db']:.1f} dB from PyTorch (floor {parity['floor_db']:g}), "
         f"max error {parity['max_abs_error']:.1e}, {seconds:.0f} s"
     )
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,9 +12,8 @@ FP16_FLOOR_DB = 40.0
 """The same for float16, whose own rounding leaves 50 to 70 dB on sound models."""
 
 INT8_FLOOR_DB = 15.0
-"""The same for a component in eight bits, on inputs that are noise, where activations leave the ranges that pictures
-keep them in: the demo model's U-Net has 27 dB, its decoder 34. What counts, and is measured too, are whole
-pictures."""
+"""The same for a component in eight bits, on inputs like those of its calibration. What counts, and is measured, too,
+are whole pictures."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Is a graph the function that PyTorch computes? Parity in dB, before anything is published."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ STATIC_DRAWS = 2
 
 @dataclass(frozen=True)
 class Question:
-    """Random inputs and PyTorch's float32 answers to them."""
+    """Inputs and PyTorch's float32 answers to them."""
 
     inputs: Mapping[str, np.ndarray]
     answers: Mapping[str, np.ndarray]
@@ -47,12 +47,18 @@ class Parity:
         return f"{self.db:.1f} dB, max error {self.max_abs_error:.1e}"
 
 
-def ask(component: Component, static: Sizes | None = None) -> list[Question]:
-    """Put random inputs to PyTorch: at each of the component's sizes, or several times at the fixed ones."""
+def ask(
+    component: Component, static: Sizes | None = None, samples: Sequence[Sequence[torch.Tensor]] = ()
+) -> list[Question]:
+    """Put random inputs to PyTorch: at each of the component's sizes, or several times at the fixed ones.
+
+    Where there are samples of its inputs, what is put takes after them: eight bits hold for ranges seen in use, and
+    noise leaves them.
+    """
     cases = component.cases if static is None else (static,) * STATIC_DRAWS
     questions = []
-    for seed, sizes in enumerate(cases):
-        inputs = component.draw(sizes, seed)
+    for index, sizes in enumerate(cases):
+        inputs = component.like(samples[index % len(samples)], sizes) if samples else component.draw(sizes, seed=index)
         with torch.inference_mode():
             answers = component.reference(*(torch.from_numpy(array) for array in inputs.values()))
         named = zip(component.outputs, answers, strict=True)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .cli_options import HEIGHT, WIDTH, loading
+from .cli_options import HEIGHT, WIDTH, calibrating, loading
 from .cli_values import Numbers, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -42,6 +42,7 @@ def cli(debug: bool) -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making.")
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
+@calibrating
 def export(
     source: str,
     package: Path,
@@ -52,9 +53,11 @@ def export(
     revision: str | None,
     preview_decoder: str | None,
     force: bool,
+    calibration: dict[str, Any],
 ) -> None:
     """Turn SOURCE, a diffusers folder or a hub id, into a PACKAGE of verified ONNX graphs."""
     try:
+        from triptych.export import CalibrationRun
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
@@ -70,6 +73,7 @@ def export(
             force=force,
             revision=revision,
             preview_decoder=preview_decoder,
+            calibration=CalibrationRun(**calibration) if calibration else None,
             report=_say,
         )
     )

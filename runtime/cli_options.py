@@ -1,11 +1,13 @@
-"""Options that several commands share."""
+"""Groups of options, each as one argument of the command."""
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from .cli_values import lines_of
 from .errors import ArgumentError
 
 WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
@@ -52,6 +54,40 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
     ):
         with_load = option(with_load)
     return with_load
+
+
+def calibrating(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what an int8 export draws first; the command gets those given as `calibration`.
+
+    `calibration` holds arguments of `triptych.export.CalibrationRun`.
+    """
+
+    @functools.wraps(command)
+    def with_calibration(
+        calibration_prompts: Path | None,
+        calibration_guidance: float | None,
+        calibration_steps: int | None,
+        **others: Any,
+    ) -> None:
+        calibration = {
+            "prompts": None if calibration_prompts is None else lines_of(calibration_prompts),
+            "guidance_scale": calibration_guidance,
+            "steps": calibration_steps,
+        }
+        command(calibration={name: value for name, value in calibration.items() if value is not None}, **others)
+
+    for option in (
+        click.option("--calibration-steps", type=int, help="Its steps; 20 if left out."),
+        click.option("--calibration-guidance", type=float, metavar="SCALE", help="Its guidance; 7.5 if left out."),
+        click.option(
+            "--calibration-prompts",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="For int8: prompts as the model is used with, one a line.",
+        ),
+    ):
+        with_calibration = option(with_calibration)
+    return with_calibration
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What is written on the command line, as values of Python."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -38,3 +39,17 @@ def size_of(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise ArgumentError(f"--static {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
     return int(width), int(height)
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        ArgumentError: it cannot be read as text.
+    """
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
+        ) from None

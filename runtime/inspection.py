@@ -52,12 +52,13 @@ def as_text(description: Mapping[str, Any]) -> str:
 
 
 def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
-    source, static = description["source"], description["static"]
+    source, static, quality = description["source"], description["static"], description.get("quality", {})
     return {
         "source": source["name"],
         "revision": source["revision"],
         "precision": description["precision"],
-        "quality": _quality(description.get("quality")),
+        "quality": _quality(quality.get("pictures")),
+        "semantic score": _score(quality.get("semantic")),
         "dialect": description["dialect"],
         "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
@@ -76,13 +77,22 @@ def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _quality(quality: Mapping[str, Any] | None) -> str | None:
+def _quality(pictures: Mapping[str, Any] | None) -> str | None:
     """What a lower precision costs, on whole pictures."""
-    if quality is None:
+    if pictures is None:
         return None
     return (
-        f"PSNR {quality['psnr_db']} dB (worst {quality['psnr_db_worst']}), SSIM {quality['ssim']} "
-        f"over {quality['pictures']} pictures, against {quality['against']}"
+        f"PSNR {pictures['psnr_db']} dB (worst {pictures['psnr_db_worst']}), SSIM {pictures['ssim']} "
+        f"over {pictures['pictures']} pictures, against {pictures['against']}"
+    )
+
+
+def _score(sets: Mapping[str, Any] | None) -> str | None:
+    """Of how many pictures a recogniser said that they show what was asked for."""
+    if sets is None:
+        return None
+    return ", ".join(
+        f"{name.replace('_', ' ')} {facts['right']:.1%} of {facts['pictures']}" for name, facts in sets.items()
     )
 
 

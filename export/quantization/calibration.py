@@ -1,17 +1,18 @@
 """A denoising run of the checkpoint in PyTorch: the range of every layer, what to keep in float, pictures to compare.
 
-The run: PROMPTS in turn with seeds counting up from SEED, guidance SCALE against an empty prompt, all timesteps of the
-checkpoint's own scheduler in STEPS steps, at the checkpoint's own size or the one that is exported for. As many
-pictures as WORK pays for: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
+The run: the prompts in turn with seeds counting up from SEED, guided against an empty prompt, all timesteps of the
+checkpoint's own scheduler, at the checkpoint's own size or the one that is exported for. As many pictures as WORK pays
+for: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families import STABLE_DIFFUSION
 from triptych.runtime.guidance import Guidance, guided
 from triptych.runtime.image import to_pixels
@@ -27,7 +28,7 @@ from .plan import Plan, plan
 from .ranges import observed
 from .sensitivity import Inputs
 
-PROMPTS = (
+GENERAL_PROMPTS = (
     "a photograph of a red fox in the snow",
     "portrait of an old woman, oil painting",
     "a green car in front of a house",
@@ -37,7 +38,7 @@ PROMPTS = (
     "a white cat asleep on a blue chair",
     "a red heart",
 )
-SEED, STEPS, SCALE = 1_000, 20, 7.5
+SEED = 1_000
 
 WORK = 33e12
 """Multiply-accumulates of the U-Net that a calibration may take: 5 minutes at 110 GMAC/s."""
@@ -51,6 +52,15 @@ LARGEST_SAMPLE = 32
 
 
 @dataclass(frozen=True)
+class Run:
+    """How the model is used: texts, guidance scale and steps of a picture."""
+
+    prompts: Sequence[str] = GENERAL_PROMPTS
+    guidance_scale: float = 7.5
+    steps: int = 20
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A picture of the run: what was asked for, and uint8 [H, W, 3] as PyTorch's float32 has it."""
 
@@ -61,42 +71,50 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The plan of every component that is quantised, and the pictures of the run."""
+    """The plan of every component that is quantised, the run, and its pictures."""
 
     plans: Mapping[str, Plan]
+    run: Run
     pictures: tuple[Drawn, ...]
 
 
-NOTHING = Calibration({}, ())
+NOTHING = Calibration({}, Run(), ())
 """Where nothing is quantised."""
 
 
-def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None) -> Calibration:
+def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, run: Run) -> Calibration:
     """Run the checkpoint as the dialect rewrites it, one component in memory at a time.
 
     Args:
         checkpoint: what will be exported.
         dialect: as which.
         static: the fixed sizes it is exported for, see `static_sizes`; None is the checkpoint's own.
+        run: what to draw.
+
+    Raises:
+        ArgumentError: a run without prompts, or guidance or steps that cannot be.
     """
+    if not run.prompts:
+        raise ArgumentError("there are no prompts to calibrate with: give one a line")
 
     def load(name: str) -> Component:
         component = components_of(checkpoint)[name]()
         return replace(component, module=dialect.rewrite(component.module))
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), STEPS)
+    sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), run.steps)
     tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
-    conditioning = _encode(load("text_encoder"), tokenizer, ["", *PROMPTS])
+    conditioning = _encode(load("text_encoder"), tokenizer, ["", *run.prompts])
     unet = load("unet")
     sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)
     count = min(MOST, max(FEWEST, int(WORK // (count_macs(unet) * 2 * len(sampler)))))
-    rows = [index % len(PROMPTS) for index in range(count)]
-    latents, unet_plan = _denoise(unet, sampler, conditioning[0], conditioning[1:][rows], sizes, dialect.name)
+    rows = [index % len(run.prompts) for index in range(count)]
+    guidance = Guidance(run.guidance_scale)
+    latents, unet_plan = _denoise(unet, sampler, guidance, conditioning[0], conditioning[1:][rows], sizes, dialect.name)
     del unet
     pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
-    pictures = [Drawn(PROMPTS[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
-    return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, tuple(pictures))
+    pictures = [Drawn(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
+    return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, run, tuple(pictures))
 
 
 def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> np.ndarray:
@@ -108,7 +126,13 @@ def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> n
 
 
 def _denoise(
-    unet: Component, sampler: Sampler, negative: np.ndarray, positives: np.ndarray, sizes: Sizes, dialect: str
+    unet: Component,
+    sampler: Sampler,
+    guidance: Guidance,
+    negative: np.ndarray,
+    positives: np.ndarray,
+    sizes: Sizes,
+    dialect: str,
 ) -> tuple[list[np.ndarray], Plan]:
     """The final latents [1, C, h, w] for each row of `positives`, and the plan."""
     shape = (1, *unet.shapes(sizes)["sample"][1:])
@@ -125,7 +149,7 @@ def _denoise(
         for index, positive in enumerate(positives):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
-            predict = guided(network, positive[None], negative[None], Guidance(SCALE), sampler)
+            predict = guided(network, positive[None], negative[None], guidance, sampler)
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)

@@ -31,10 +31,11 @@ def speakable(dialect: Dialect) -> Dialect:
 
 @dataclass(frozen=True)
 class Plan:
-    """The ranges of a component's layers, and the names of those that stay in float."""
+    """The ranges of a component's layers, the names of those that stay in float, and inputs that it had in use."""
 
     ranges: dict[str, Ranges]
     kept: frozenset[str]
+    samples: Sequence[Inputs] = ()
 
 
 def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs], dialect: str) -> Plan:
@@ -49,7 +50,7 @@ def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs]
     layers = {name: layer for name, layer in quantizable(module).items() if name in ranges}
 
     rounded = {name: quantized(layer, ranges[name], dialect) for name, layer in layers.items()}
-    return Plan(ranges, float_layers(measure(module, layers, rounded, samples)))
+    return Plan(ranges, float_layers(measure(module, layers, rounded, samples)), samples)
 
 
 def quantize(module: nn.Module, plan: Plan, dialect: str) -> None:

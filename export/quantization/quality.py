@@ -1,7 +1,6 @@
-"""How near the pictures of a package are to those of its checkpoint: PSNR and SSIM."""
+"""How near a package's pictures are to its checkpoint's, PSNR and SSIM, and what the manifest says of it."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from triptych.runtime import TextToImage
+from triptych.runtime.package import MANIFEST, read_json
 
-from .calibration import SCALE, STEPS, Drawn
+from ..files import write_json
+from .calibration import Calibration
 
 PEAK = 255.0
 MOST_DB = 100.0
@@ -48,28 +49,39 @@ def _blurred(picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def measure_quality(package: Path, references: Sequence[Drawn]) -> dict[str, Any]:
-    """Draw the reference pictures once more, with a package on CPU.
+def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
+    """Draw the pictures of a calibration once more, with a package on CPU.
 
     Returns:
         How many they are, their settings, and PSNR in dB and SSIM: the mean, and that of the worst picture.
     """
-    pipe = TextToImage.load(package, device="cpu")
+    pipe, run = TextToImage.load(package, device="cpu"), calibration.run
+    options: dict[str, Any] = {"num_inference_steps": run.steps, "guidance_scale": run.guidance_scale}
     decibels, similarities = [], []
-    for wanted in references:
+    for wanted in calibration.pictures:
         height, width, _ = wanted.pixels.shape
-        size = {"height": height, "width": width}
-        out = pipe(wanted.prompt, num_inference_steps=STEPS, guidance_scale=SCALE, seed=wanted.seed, **size)
+        out = pipe(wanted.prompt, seed=wanted.seed, height=height, width=width, **options)
         drawn = np.asarray(out.images[0])
         decibels.append(psnr(drawn, wanted.pixels))
         similarities.append(ssim(drawn, wanted.pixels))
     return {
         "against": "PyTorch, float32",
-        "pictures": len(references),
-        "steps": STEPS,
-        "guidance_scale": SCALE,
+        "pictures": len(decibels),
+        "prompts": len({picture.prompt for picture in calibration.pictures}),
+        "steps": run.steps,
+        "guidance_scale": run.guidance_scale,
         "psnr_db": round(float(np.mean(decibels)), 2),
         "psnr_db_worst": round(min(decibels), 2),
         "ssim": round(float(np.mean(similarities)), 4),
         "ssim_worst": round(min(similarities), 4),
     }
+
+
+def record(package: Path, measure: str, figures: dict[str, Any]) -> None:
+    """Say in a package's manifest what was measured of its pictures: `quality`, by the name of the measure.
+
+    No file that the manifest lists changes, nor does the package's fingerprint.
+    """
+    manifest = read_json(package / MANIFEST)
+    manifest["quality"] = manifest.get("quality", {}) | {measure: figures}
+    write_json(package / MANIFEST, manifest)

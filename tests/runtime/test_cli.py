@@ -10,32 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.runtime import cli
+from tests.command_line import refused, run
 from triptych.runtime.image import read_settings
-
-
-def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr of the command, run in this process."""
-    before = sys.argv
-    sys.argv = ["triptych", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    finally:
-        sys.argv = before
-    captured = capsys.readouterr()
-    return stopped.value.code or 0, captured.out, captured.err
-
-
-def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that said why, after which the command gave up with status 2."""
-    status, out, err = run(*arguments, capsys=capsys)
-    assert status == 2
-    assert out == ""
-    lines = err.strip().splitlines()
-    assert [line.startswith("error: ") for line in lines[-2:]].count(True) == 1
-    assert len(lines) <= 2, "the device in use may be told before"
-    return lines[-1]
 
 
 def test_generate_prints_the_files_it_wrote(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from triptych.export import CalibrationRun, export
 from triptych.runtime import TextToImage
 from triptych.runtime import device as device_module
 from triptych.runtime.device import CPU, open_device
@@ -15,8 +17,9 @@ from triptych.runtime.errors import ProviderError
 from triptych.runtime.openvino import OPENVINO, with_precision
 
 REPOSITORY = Path(__file__).parents[2]
-FP32_DB, BF16_DB = 60, 30
-"""Floors: fp32 of the latents against the CPU provider's, bf16 of the picture's pixels (peak signal-to-noise ratio)."""
+FP32_DB, BF16_DB, INT8_DB, EXACT_DB = 60, 30, 20, 55
+"""Floors: fp32 of the latents against the CPU provider's, bf16 and int8 of the picture's pixels (peak signal-to-noise
+ratio); and what eight bits cannot reach."""
 
 SCRIPT = """\
 import json, sys
@@ -68,33 +71,59 @@ def test_the_precision_reaches_the_session(monkeypatch: pytest.MonkeyPatch) -> N
     assert device.providers[1:] == ((CPU, {}),)
 
 
-@pytest.mark.slow
-def test_openvino_in_an_environment_of_its_own(portable_package: Path, tmp_path: Path) -> None:
-    """Installs triptych[openvino], and compares pictures in both precisions with the CPU provider's."""
-    home = tmp_path / "venv"
+Made = Callable[[Path, dict[str, str]], dict[str, np.ndarray] | str]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Installs triptych[openvino]; a package and provider options -> latents and pixels, or the line of an error."""
+    folder = tmp_path_factory.mktemp("openvino")
+    home = folder / "venv"
     venv.create(home, with_pip=True)
-    constraints = tmp_path / "constraints.txt"  # of those, OpenVINO's wheel wants an older ONNX Runtime's
+    constraints = folder / "constraints.txt"  # of those, OpenVINO's wheel wants an older ONNX Runtime's
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     constraints.write_text("\n".join(line for line in lines if not line.startswith("onnxruntime")) + "\n")
     pip = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", constraints]
     subprocess.run([*pip, f"{REPOSITORY}[openvino]"], check=True)
 
-    def made(options: dict[str, str]) -> dict[str, np.ndarray] | str:
-        out = tmp_path / "out.npz"
-        command = [home / "bin" / "python", "-c", SCRIPT, portable_package, out, json.dumps(options)]
+    def run(package: Path, options: dict[str, str]) -> dict[str, np.ndarray] | str:
+        out = folder / "out.npz"
+        command = [home / "bin" / "python", "-c", SCRIPT, package, out, json.dumps(options)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout.strip() or dict(np.load(out))
 
+    return run
+
+
+def decibels(pixels: np.ndarray, reference: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((pixels.astype(np.float64) - reference) ** 2)))
+
+
+@pytest.mark.slow
+def test_openvino_in_an_environment_of_its_own(portable_package: Path, made: Made, tmp_path: Path) -> None:
+    """Pictures in both precisions, against the CPU provider's."""
     reference = TextToImage.load(portable_package, "cpu")("a fox", num_inference_steps=3, seed=1)
-    exact, half = made({}), made({"precision": "bf16"})
+    exact, half = made(portable_package, {}), made(portable_package, {"precision": "bf16"})
     assert not isinstance(exact, str)
     assert not isinstance(half, str)
     error = exact["latents"] - reference.latents
     assert 10 * np.log10(np.mean(reference.latents**2) / np.mean(error**2)) > FP32_DB
-    pixels = [image.astype(np.float64) for image in (half["pixels"], np.asarray(reference.images[0]))]
     assert not np.array_equal(half["latents"], exact["latents"])  # it did compute in another precision
-    assert 10 * np.log10(255**2 / np.mean((pixels[0] - pixels[1]) ** 2)) > BF16_DB
+    assert decibels(half["pixels"], np.asarray(reference.images[0])) > BF16_DB
     # A file's name makes ONNX Runtime fall back to the CPU
-    assert str(made({"load_config": str(tmp_path / "config.json")})).startswith(
+    assert str(made(portable_package, {"load_config": str(tmp_path / "config.json")})).startswith(
         "ProviderError device 'openvino' cannot"
     )
+
+
+@pytest.mark.slow
+def test_openvino_runs_packages_of_eight_bits(
+    checkpoint: Path, portable_package: Path, made: Made, tmp_path: Path
+) -> None:
+    run = CalibrationRun(prompts=("a fox",), steps=3)
+    package = export(checkpoint, tmp_path / "int8", precision="int8", dialect="portable", calibration=run)
+    reference = TextToImage.load(portable_package, "cpu")("a fox", num_inference_steps=3, seed=1)
+    for options in ({}, {"precision": "bf16"}):
+        drawn = made(package, options)
+        assert not isinstance(drawn, str)
+        assert INT8_DB < decibels(drawn["pixels"], np.asarray(reference.images[0])) < EXACT_DB

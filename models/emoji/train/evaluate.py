@@ -9,6 +9,7 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import captions
 import data
@@ -19,6 +20,8 @@ from painters import Painter, open_painter
 from PIL import Image
 from recognise import Gallery, background_name, foreground
 from torch import Tensor
+
+from triptych.export.quantization.quality import record
 
 WORK = Path(__file__).with_name("work")
 BATCH = 32
@@ -67,6 +70,11 @@ def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, 
 
 def _share(right: Tensor) -> float:
     return round(float(right.float().mean()), 4)
+
+
+def _recorded(scores: dict[str, Any]) -> dict[str, Any]:
+    """What a package's manifest says of a set: subject and background are right in this share of so many pictures."""
+    return {"pictures": scores["pictures"], "right": scores["top1_and_background"]}
 
 
 def named_queries(concepts: list[Concept], seeds: int) -> list[Query]:
@@ -169,6 +177,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=2.5)
     parser.add_argument("--every", type=int, default=1, help="score every n-th concept only, for a quick look")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--record", action="store_true", help="write the scores into the manifest of the package, too")
     parser.add_argument("--sheet", type=Path, help="write the pictures of the names alone to this PNG")
     options = parser.parse_args()
     began = time.monotonic()
@@ -180,7 +189,7 @@ def main() -> None:
     gallery = Gallery(taught)
     painter = open_painter(options.source, options.steps, options.guidance)
 
-    figures: dict[str, object] = {"steps": options.steps, "guidance": options.guidance, "concepts": len(concepts)}
+    figures: dict[str, Any] = {"steps": options.steps, "guidance": options.guidance, "concepts": len(concepts)}
     if (options.source / "vae").exists():
         figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())[:: options.every]))
     figures["data_itself"] = score(gallery, *real_pictures(taught))
@@ -201,6 +210,8 @@ def main() -> None:
         chosen = queries[:: options.every]
         figures[name] = score(gallery, paint_all(painter, chosen), chosen)
     figures["open_words"] = open_word_scores(painter, gallery, concepts)
+    if options.record:
+        record(options.source, "semantic", {name: _recorded(figures[name]) for name in ("names", *sets)})
     figures["seconds"] = round(time.monotonic() - began)
     text = json.dumps(figures, indent=2)
     print(text)

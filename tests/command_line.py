@@ -1,0 +1,31 @@
+"""The command line, run in this process."""
+
+import sys
+
+import pytest
+
+from triptych.runtime import cli
+
+
+def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of the command, run in this process."""
+    before = sys.argv
+    sys.argv = ["triptych", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+    finally:
+        sys.argv = before
+    captured = capsys.readouterr()
+    return stopped.value.code or 0, captured.out, captured.err
+
+
+def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that said why, after which the command gave up with status 2."""
+    status, out, err = run(*arguments, capsys=capsys)
+    assert status == 2
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert [line.startswith("error: ") for line in lines[-2:]].count(True) == 1
+    assert len(lines) <= 2, "the device in use may be told before"
+    return lines[-1]
