@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import ml_dtypes
 import onnx_ir as ir
 import onnxruntime as ort
 import torch
@@ -14,9 +15,12 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from .components import Component, Shape, Sizes
 from .dialects.operators import TRANSLATIONS
 from .quantization.operators import TRANSLATIONS as INTEGER_TRANSLATIONS
+from .quantization.weight_operators import TRANSLATIONS as WEIGHT_TRANSLATIONS
 
 OPSET = 20
 """The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
+BLOCKS_OPSET = 21
+"""The first in which DequantizeLinear has blocks and 4 bits."""
 
 EXTERNAL_DATA_BYTES = 100_000_000
 """Weights above this lie beside the graph in `model.onnx_data`. A protobuf file ends at 2 GiB, and ONNX Runtime maps
@@ -49,7 +53,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
             output_names=list(component.outputs),
             dynamic_shapes=None if static is not None else open_axes,
             opset_version=OPSET,
-            custom_translation_table=TRANSLATIONS | INTEGER_TRANSLATIONS,
+            custom_translation_table=TRANSLATIONS | INTEGER_TRANSLATIONS | WEIGHT_TRANSLATIONS,
             dynamo=True,
             verbose=False,
         )
@@ -59,6 +63,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     _name_axes(model, shapes, static)
     _name_scores(model)
     _leave_out_unused(model)
+    _pack_nibbles(model)
     _forget_origin(model)
     model.graph.name = component.name
     model.producer_name, model.producer_version = "triptych", None
@@ -162,6 +167,17 @@ def _leave_out_unused(model: ir.Model) -> None:
         for value in node.outputs if node.domain == "com.microsoft" else ():
             if not value.uses() and not value.is_graph_output():
                 value.name = ""
+
+
+def _pack_nibbles(model: ir.Model) -> None:
+    """Give weights that are dequantised in blocks their 4 bits, a type that the exporter has not."""
+    for node in model.graph.all_nodes():
+        integers = node.inputs[0] if node.op_type == "DequantizeLinear" and "block_size" in node.attributes else None
+        if integers is not None and integers.const_value is not None:
+            nibbles = integers.const_value.numpy().astype(ml_dtypes.int4)
+            integers.const_value = ir.Tensor(nibbles, name=integers.name)
+            integers.dtype = integers.const_value.dtype
+            model.opset_imports[""] = BLOCKS_OPSET
 
 
 def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | None:

@@ -58,8 +58,8 @@ def export(
     Args:
         source: a diffusers folder, or a hub id.
         package: the folder to write.
-        precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), or int8 (most layers of U-Net and decoder,
-            see `quantization.calibration`).
+        precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), int8 (most layers of U-Net and decoder,
+            see `quantization.calibration`), w8 or w4 (weights alone, see `quantization.weights`).
         dialect: portable (standard ONNX operators only), cpu (those that ONNX Runtime has fused kernels for on CPUs,
             optimised once, here) or cuda (those of its CUDA library, in fixed shapes); None is that of this machine.
         static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
@@ -80,10 +80,10 @@ def export(
     chosen = precision_named(precision)
     spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
     spoken.check_precision(precision)
-    if chosen.calibrated:
-        spoken = speakable(spoken)
-    elif calibration is not None:
+    if calibration is not None and not chosen.calibrated:
         raise ArgumentError(f"a calibration is for precision int8, not {precision}")
+    if chosen.quantized:
+        spoken = speakable(spoken)
     checkpoint = open_checkpoint(source, revision)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
@@ -149,6 +149,8 @@ def _export_component(
     if plan is not None:
         quantize(component.module, plan, dialect.name)
         facts["kept_in_float"] = sorted(plan.kept)
+    if precision.weights is not None:
+        precision.weights.apply(component.module, dialect.name)
     said = said_by(component)
     component.module.to(precision.dtype)
     model = to_onnx(component, precision.dtype, sizes)

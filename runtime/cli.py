@@ -33,7 +33,7 @@ def cli(debug: bool) -> None:
 @cli.command()
 @click.argument("source")
 @click.argument("package", type=_PATH)
-@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16 or int8.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4.")
 @click.option("--dialect", help="Whose operators: portable, cpu or cuda; this machine's if left out.")
 @click.option("--static", metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")
 @click.option(

@@ -132,5 +132,5 @@ CPU_DIALECT = Dialect(
         QuickGELUActivation: lambda gelu: _QUICK_GELU,
     },
     optimised=True,
-    precisions=("fp32", "int8"),
+    precisions=("fp32", "int8", "w8", "w4"),
 )
