@@ -18,6 +18,7 @@ SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
+LOW = {"low": "`--memory low`, fp32", "low_int8": "`--memory low`, int8"}
 NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
 
 
@@ -25,9 +26,9 @@ def table() -> str:
     """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
-    startup, loop, fidelity = _read("startup.json"), _read("loop.json"), _read("int8.json")
+    memory, plain = _read("memory.json"), _read("memory.json")["measured"]["plain"]["peak_bytes"]
+    startup, loop = _read("startup.json"), _read("loop.json")
     scores = [json.loads((SCORES / f"onnx-{precision}.json").read_text())["names"] for precision in ("int8", "fp32")]
-    pictures = fidelity["prompts"] * fidelity["seeds"]
     own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
     lines = [
@@ -59,6 +60,16 @@ def table() -> str:
         f"| peak memory of that picture | {picture['peak_bytes'] / 1e9:.2f} GB, {picture['peak_to_weights']:.2f} times "
         "the weights in use |",
     ]
+    for name, label in LOW.items():
+        peak = memory["measured"][name]["peak_bytes"]
+        lines.append(
+            f"| peak memory of a picture, {label} | {peak / 1e9:.2f} GB, {peak / plain:.2f} of plain ONNX Runtime's |"
+        )
+    whole, tiles = (memory["measured"][f"decoder_1024_{how}"]["beyond_weights_bytes"] for how in ("whole", "tiles"))
+    lines.append(
+        f"| decoding 1024x1024, beyond the weights | {whole / 1e9:.2f} GB; in tiles {tiles / 1e9:.2f}, apart by "
+        f"{memory['tiles_db']:.0f} dB, and a larger picture's tiles take the same |"
+    )
     for precision, run in export.items():
         worst = min(facts["db"] for facts in run["components"].values())
         lines.append(
@@ -69,14 +80,13 @@ def table() -> str:
         f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
         f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
-        f"| int8 against fp32, {pictures} pictures of the demo model | PSNR {fidelity['psnr_db']['mean']:.1f} dB, "
-        f"{fidelity['below_30_db']} below 30, the worst {fidelity['psnr_db']['worst']:.1f}; "
-        f"SSIM {fidelity['ssim']['mean']:.3f} |",
+        *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
         f"| pictures of the demo model that show what was asked for, of {scores[0]['pictures']}: int8, fp32 | "
         f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
-        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py` and `startup.py` of `benchmarks`.",
+        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`, `startup.py`, `memory_policy.py` and",
+        "`fidelity.py` of `benchmarks`.",
     ]
     for path in peers.recorded():
         results = read(path)
@@ -96,6 +106,16 @@ def with_table(readme: str) -> str:
     before, rest = readme.split(START)
     _, after = rest.split(END)
     return before + START + table() + END + after
+
+
+def _fidelity(precision: str) -> str:
+    """The row of what a precision costs in pictures."""
+    measured = _read(f"{precision}.json")
+    psnr, count = measured["psnr_db"], measured["prompts"] * measured["seeds"]
+    return (
+        f"| {precision} against fp32, {count} pictures of the demo model | PSNR {psnr['mean']:.1f} dB, "
+        f"{measured['below_30_db']} below 30, the worst {psnr['worst']:.1f}; SSIM {measured['ssim']['mean']:.3f} |"
+    )
 
 
 def _read(name: str) -> dict[str, Any]:
