@@ -26,8 +26,8 @@ def table() -> str:
     """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
-    memory, plain = _read("memory.json"), _read("memory.json")["measured"]["plain"]["peak_bytes"]
-    startup, loop = _read("startup.json"), _read("loop.json")
+    memory, startup, loop = _read("memory.json"), _read("startup.json"), _read("loop.json")
+    plain = memory["measured"]["plain"]["peak_bytes"]
     scores = [json.loads((SCORES / f"onnx-{precision}.json").read_text())["names"] for precision in ("int8", "fp32")]
     own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))

@@ -49,7 +49,7 @@ def lines_of(file: Path) -> list[str]:
     """
     try:
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError(
-            f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8 text'}"
-        ) from None
+    except OSError as error:
+        raise ArgumentError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArgumentError(f"{file} cannot be read: it is no UTF-8 text") from None

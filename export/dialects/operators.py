@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from onnx.defs import OpSchema
-from onnxscript.values import Op, Opset
 from torch.nn import functional
+
+from .schema import FLOAT, INT, describe_operator
 
 MULTI_HEAD_ATTENTION = "com.microsoft::MultiHeadAttention"
 QUICK_GELU = "com.microsoft::QuickGelu"
 
-_FLOATS = [("T", ["tensor(float)", "tensor(float16)"], "")]
+_FLOATS = {"T": ["tensor(float)", "tensor(float16)"]}
 
 
 @torch.library.custom_op("triptych::multi_head_attention", mutates_args=())
@@ -67,25 +67,14 @@ _differentiable(multi_head_attention)
 _differentiable(quick_gelu)
 
 
-def _operator(name: str, inputs: int, **attributes: OpSchema.AttrType) -> Op:
-    """An operator of one output, as the exporter's tracing wants it described."""
-    opset = Opset("com.microsoft", 1)
-    described = OpSchema(
-        name,
-        opset.domain,
-        opset.version,
-        inputs=[OpSchema.FormalParameter(f"input_{i}", "T") for i in range(inputs)],
-        outputs=[OpSchema.FormalParameter("output", "T")],
-        type_constraints=_FLOATS,
-        attributes=[OpSchema.Attribute(key, kind) for key, kind in attributes.items()],
-    )
-    return Op(opset, name, described)
-
-
-_MULTI_HEAD_ATTENTION = _operator(
-    "MultiHeadAttention", 3, num_heads=OpSchema.AttrType.INT, unidirectional=OpSchema.AttrType.INT
+_MULTI_HEAD_ATTENTION = describe_operator(
+    "MultiHeadAttention",
+    {"query": "T", "key": "T", "value": "T"},
+    ("output", "T"),
+    _FLOATS,
+    {"num_heads": INT, "unidirectional": INT},
 )
-_QUICK_GELU = _operator("QuickGelu", 1, alpha=OpSchema.AttrType.FLOAT)
+_QUICK_GELU = describe_operator("QuickGelu", {"X": "T"}, ("output", "T"), _FLOATS, {"alpha": FLOAT})
 
 
 def _write_multi_head_attention(query: Any, key: Any, value: Any, heads: int, causal: bool) -> Any:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from onnx.defs import OpSchema
 from onnxscript import opset20
-from onnxscript.values import Op, Opset
 from torch.nn import functional
 
+from ..dialects.schema import describe_operator
 from .affine import LEVELS, Affine
 
 DYNAMIC_QUANTIZE_MATMUL = "com.microsoft::DynamicQuantizeMatMul"
@@ -132,24 +131,13 @@ def _write_qlinear_conv(
     return opset20.DequantizeLinear(answer, y_scale, y_zero_point)
 
 
-_CONTRIB = Opset("com.microsoft", 1)
-_DYNAMIC_QUANTIZE_MATMUL = Op(
-    _CONTRIB,
+_DYNAMIC_QUANTIZE_MATMUL = describe_operator(
     "DynamicQuantizeMatMul",
-    OpSchema(
-        "DynamicQuantizeMatMul",
-        _CONTRIB.domain,
-        _CONTRIB.version,
-        inputs=[
-            OpSchema.FormalParameter("A", "T1"),
-            OpSchema.FormalParameter("B", "T2"),
-            OpSchema.FormalParameter("b_scale", "T1"),
-            OpSchema.FormalParameter("b_zero_point", "T2", param_option=OpSchema.FormalParameterOption.Optional),
-            OpSchema.FormalParameter("bias", "T1", param_option=OpSchema.FormalParameterOption.Optional),
-        ],
-        outputs=[OpSchema.FormalParameter("Y", "T1")],
-        type_constraints=[("T1", ["tensor(float)"], ""), ("T2", ["tensor(int8)", "tensor(uint8)"], "")],
-    ),
+    {"A": "T1", "B": "T2", "b_scale": "T1", "b_zero_point": "T2", "bias": "T1"},
+    ("Y", "T1"),
+    {"T1": ["tensor(float)"], "T2": ["tensor(int8)", "tensor(uint8)"]},
+    {},
+    optional=("b_zero_point", "bias"),
 )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from onnx.defs import OpSchema
 from onnxscript import opset20
-from onnxscript.values import Op, Opset
 from torch.nn import functional
+
+from ..dialects.schema import INT, describe_operator
 
 MATMUL_NBITS = "com.microsoft::MatMulNBits"
 
@@ -66,48 +66,22 @@ def _(x: torch.Tensor, packed: torch.Tensor, *_: Any) -> torch.Tensor:
     return x.new_empty(*x.shape[:-1], packed.shape[0])
 
 
-_CONTRIB = Opset("com.microsoft", 1)
-_OPTIONAL = OpSchema.FormalParameterOption.Optional
-_MATMUL_NBITS = Op(
-    _CONTRIB,
+_MATMUL_NBITS = describe_operator(
     "MatMulNBits",
-    OpSchema(
-        "MatMulNBits",
-        _CONTRIB.domain,
-        _CONTRIB.version,
-        inputs=[
-            OpSchema.FormalParameter("A", "T1"),
-            OpSchema.FormalParameter("B", "T2"),
-            OpSchema.FormalParameter("scales", "T1"),
-            OpSchema.FormalParameter("zero_points", "T2", param_option=_OPTIONAL),
-            OpSchema.FormalParameter("g_idx", "T3", param_option=_OPTIONAL),
-            OpSchema.FormalParameter("bias", "T1", param_option=_OPTIONAL),
-        ],
-        outputs=[OpSchema.FormalParameter("Y", "T1")],
-        type_constraints=[
-            ("T1", ["tensor(float)"], ""),
-            ("T2", ["tensor(uint8)"], ""),
-            ("T3", ["tensor(int32)"], ""),
-        ],
-        attributes=[
-            OpSchema.Attribute(name, OpSchema.AttrType.INT)
-            for name in ("K", "N", "bits", "block_size", "accuracy_level")
-        ],
-    ),
+    {"A": "T1", "B": "T2", "scales": "T1", "zero_points": "T2", "g_idx": "T3", "bias": "T1"},
+    ("Y", "T1"),
+    {"T1": ["tensor(float)"], "T2": ["tensor(uint8)"], "T3": ["tensor(int32)"]},
+    dict.fromkeys(("K", "N", "bits", "block_size", "accuracy_level"), INT),
+    optional=("zero_points", "g_idx", "bias"),
 )
 # said as if it were of the version that the graph is exported in; `graph` raises that once the weights have 4 bits
-_DEQUANTIZE_BLOCKS = Op(
-    opset20,
+_DEQUANTIZE_BLOCKS = describe_operator(
     "DequantizeLinear",
-    OpSchema(
-        "DequantizeLinear",
-        opset20.domain,
-        opset20.version,
-        inputs=[OpSchema.FormalParameter("x", "T1"), OpSchema.FormalParameter("x_scale", "T2")],
-        outputs=[OpSchema.FormalParameter("y", "T2")],
-        type_constraints=[("T1", ["tensor(int8)"], ""), ("T2", ["tensor(float)"], "")],
-        attributes=[OpSchema.Attribute(name, OpSchema.AttrType.INT) for name in ("axis", "block_size")],
-    ),
+    {"x": "T1", "x_scale": "T2"},
+    ("y", "T2"),
+    {"T1": ["tensor(int8)"], "T2": ["tensor(float)"]},
+    dict.fromkeys(("axis", "block_size"), INT),
+    opset=opset20,
 )
 
 
