@@ -4,17 +4,21 @@
     python -m triptych.benchmarks.peers install NAME...          # environments, or all; where TRIPTYCH_PEERS says
     python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json [--own NAME=PACKAGE[,device=D][,precision=P]]
                                             [--peers NAME,...] [--only STAGE,...] [--rounds N] [--steps N] ...
+    python -m triptych.benchmarks.peers likeness PACKAGE CHECKPOINT OUT.json --prompts FILE [--seeds N] [--guidance X]
+                                            [--own ...] [--peers ...] [--steps N]
     python -m triptych.benchmarks.peers show OUT.json
 
 PACKAGE holds CHECKPOINT's weights as plain graphs in fp32 with open shapes: it is what the ONNX peers run. `--own`
 names the packages that Triptych itself runs, the first of them being what others are compared with; without it,
-PACKAGE. A run that was cut off goes on where it was; what failed is tried again with --retry.
+PACKAGE. A run that was cut off goes on where it was; what failed is tried again with --retry. `likeness` compares
+pictures with those of the first of them, which should be exact, on a model with real weights.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from triptych.runtime.cli_values import lines_of
 from triptych.runtime.errors import ArgumentError, TriptychError
 
 from ..files import check_writable
@@ -24,6 +28,7 @@ from .driver import Plan, bfloat16_rate, measure
 from .environments import NAMES, home, install, megabytes, python_of
 from .figures import Results, read
 from .here import new_results, usable_threads
+from .likeness import Drawing, compare, write
 from .stages import STAGES, cases_of, own_size
 from .table import as_text
 
@@ -49,20 +54,26 @@ def _parser() -> argparse.ArgumentParser:
     made = commands.add_parser("install")
     made.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(NAMES)}")
     made.set_defaults(command=_install)
-    run = commands.add_parser("run")
-    run.add_argument("package")
-    run.add_argument("checkpoint")
-    run.add_argument("out", type=Path)
-    run.add_argument("--own", action="append", default=[], metavar="NAME=PACKAGE[,device=D][,precision=P]")
-    run.add_argument("--peers", default=",".join(PEERS))
+    measured = argparse.ArgumentParser(add_help=False)
+    measured.add_argument("package")
+    measured.add_argument("checkpoint")
+    measured.add_argument("out", type=Path)
+    measured.add_argument("--own", action="append", default=[], metavar="NAME=PACKAGE[,device=D][,precision=P]")
+    measured.add_argument("--peers", default=",".join(PEERS))
+    measured.add_argument("--steps", type=int, default=20)
+    measured.add_argument("--threads", type=int, default=usable_threads())
+    measured.add_argument("--timeout", type=float, default=1800, help="seconds that one call may take")
+    run = commands.add_parser("run", parents=[measured])
     run.add_argument("--only", default="components,picture", help=f"of {', '.join(STAGES)}")
     run.add_argument("--rounds", type=int, default=5)
-    run.add_argument("--steps", type=int, default=20)
-    run.add_argument("--threads", type=int, default=usable_threads())
     run.add_argument("--together", type=int, default=4, help="peers in memory at a time, Triptych among them")
-    run.add_argument("--timeout", type=float, default=1800, help="seconds that one call may take")
     run.add_argument("--retry", action="store_true", help="also what failed before")
     run.set_defaults(command=_run)
+    like = commands.add_parser("likeness", parents=[measured])
+    like.add_argument("--prompts", type=Path, required=True, help="one a line")
+    like.add_argument("--seeds", type=int, default=4, help="of each prompt")
+    like.add_argument("--guidance", type=float, default=7.5)
+    like.set_defaults(command=_likeness)
     shown = commands.add_parser("show")
     shown.add_argument("out", type=Path)
     shown.set_defaults(command=lambda arguments: print(as_text(read(arguments.out))))
@@ -85,11 +96,24 @@ def _install(arguments: argparse.Namespace) -> None:
         print(install(name), flush=True)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _peers(arguments: argparse.Namespace) -> list[Peer]:
+    """Those asked for, whose environments have been made."""
     check_writable(arguments.out)
     peers = [*_own_peers(arguments), *peers_named([name for name in arguments.peers.split(",") if name])]
     for environment in {peer.environment for peer in peers}:
         python_of(environment)
+    return peers
+
+
+def _likeness(arguments: argparse.Namespace) -> None:
+    plan = Plan(arguments.checkpoint, arguments.package, timeout=arguments.timeout)
+    drawing = Drawing(lines_of(arguments.prompts), arguments.seeds, arguments.steps, arguments.guidance)
+    size = own_size(arguments.package)
+    write(arguments.out, compare(plan, _peers(arguments), size, drawing, arguments.threads, report=_say))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    peers = _peers(arguments)
     plan = Plan(
         arguments.checkpoint,
         arguments.package,

@@ -113,7 +113,7 @@ def _measure_heat(plan: Plan, heat: Sequence[Peer], case: Case, results: Results
             for turn in turns:
                 rate = results.rates.get(f"{'float32' if turn.peer.exact else 'bfloat16'}/{case.threads}")
                 bound = None if macs is None or rate is None else 2 * macs / rate
-                psnr = None if reference is None or turn is turns[0] else _psnr(reference, turn.file)
+                psnr = None if reference is None or turn is turns[0] else picture_psnr(reference, turn.file)
                 results.add(replace(turn.figure(run), macs=macs, bound_seconds=bound, psnr_db=psnr))
             if plan.out is not None:
                 results.write(plan.out)
@@ -191,7 +191,7 @@ class _Turn:
         return self._client.ask("picture", picture=asdict(asked))["seconds"]
 
 
-def _psnr(reference: Path, file: Path) -> float:
+def picture_psnr(reference: Path, file: Path) -> float:
     """Peak signal-to-noise ratio of two pictures of 8 bits, dB."""
     wanted, given = (np.load(path).astype(np.float64) for path in (reference, file))
     error = float(np.mean((wanted - given) ** 2))

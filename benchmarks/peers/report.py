@@ -5,6 +5,7 @@ python -m triptych.benchmarks.peers.report
 
 import json
 from pathlib import Path
+from typing import Any
 
 from . import plots
 from .catalogue import PEERS
@@ -15,6 +16,7 @@ from .table import HEAD, rows
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "results"
 NEGATIVES = RESULTS / "negatives.json"
+LIKENESS = RESULTS / "likeness.json"
 PAGE = REPOSITORY / "docs" / "peers.md"
 
 _HEAD = """\
@@ -32,6 +34,9 @@ product. *peak* is of a process with only that loaded. *PSNR* is that of the pic
 """
 
 
+_LIKENESS_COMMAND = "python -m triptych.benchmarks.peers likeness PACKAGE models/emoji OUT.json --prompts FILE"
+
+
 def recorded() -> list[Path]:
     """The files of figures, one a machine."""
     return sorted(RESULTS.glob("peers-*.json"))
@@ -42,6 +47,7 @@ def page() -> str:
     parts = [_HEAD]
     for path in recorded():
         parts.append(_machine(read(path), path.stem))
+    parts.append("\n".join(_likeness(json.loads(LIKENESS.read_text()))))
     tried = [[entry["peer"], entry["tried"], entry["outcome"]] for entry in json.loads(NEGATIVES.read_text())]
     parts += ["## Tried by hand\n", *_markdown(["peer", "tried", "outcome"], tried)]
     return "\n".join(parts) + "\n"
@@ -70,6 +76,26 @@ def _machine(results: Results, stem: str) -> str:
     negatives = [[each.peer, each.tried, each.outcome.replace("|", "\\|")] for each in results.negatives]
     lines += _markdown(["peer", "tried", "outcome"], negatives)
     return "\n".join(lines) + "\n"
+
+
+def _likeness(compared: Any) -> list[str]:
+    """How like the exact pictures the others are, as a section."""
+    lines = [
+        "## How like the exact pictures\n",
+        f"{compared['pictures']} pictures of the demo model, which has real weights, of {compared['steps']} steps at "
+        f"guidance {compared['guidance_scale']:g}, each against Triptych's in fp32 ({compared['cpu']}, "
+        f"{compared['date'][:10]}). Those that calibrate themselves did it on the same prompts.\n",
+        f"    {_LIKENESS_COMMAND}\n",
+    ]
+    cells = []
+    for name, facts in compared["peers"].items():
+        label = f"{name} ({PEERS[name].about})" if name in PEERS else f"**{name}**"
+        psnr = facts.get("psnr_db")
+        figures = (
+            [f"{psnr[key]:.1f} dB" for key in ("median", "mean", "worst")] if psnr else [facts["failed"], "-", "-"]
+        )
+        cells.append([label, *figures, str(facts.get("below_30_db", "-"))])
+    return [*lines, *_markdown(["runtime", "median PSNR", "mean", "worst", "below 30 dB"], cells), ""]
 
 
 def table(results: Results, case: Case) -> list[str]:

@@ -1,5 +1,6 @@
 """What a worker is asked to do: plain values, the same on both sides of the pipe, with nothing to import."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 COMPONENTS = ("text_encoder", "unet", "vae_decoder")
@@ -31,10 +32,13 @@ class Picture:
 class Setting:
     """What every peer is given: the same weights as a checkpoint and as a package, and the threads to compute with.
 
-    `cache` is a folder for what a peer makes once of the weights.
+    `cache` is a folder for what a peer makes once of the weights; `prompts` and `guidance_scale` are how the model is
+    used, for peers that calibrate themselves.
     """
 
     checkpoint: str
     package: str
     threads: int
     cache: str
+    prompts: Sequence[str] = ("a photograph of a red fox in the snow",)
+    guidance_scale: float = 7.5

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from triptych.benchmarks.peers import driver, environments, report
+from triptych.benchmarks.peers import driver, environments, likeness, report
 from triptych.benchmarks.peers.against import compare
 from triptych.benchmarks.peers.bounds import macs_of
 from triptych.benchmarks.peers.catalogue import PEERS, Peer, own, peers_named
@@ -342,3 +343,30 @@ def test_figures_of_another_kind_are_refused(tmp_path: Path) -> None:
         file.write_text(content)
         with pytest.raises(ArgumentError, match=r"a\.json"):
             read(file)
+
+
+def test_likeness_is_taken_picture_by_picture_against_the_first(
+    package: Path, portable_package: Path, tmp_path: Path
+) -> None:
+    """By real processes: the same weights with other operators, and latents taken for others'."""
+    changed = tmp_path / "changed"
+    shutil.copytree(portable_package, changed, ignore=shutil.ignore_patterns("triptych.json"))
+    config = json.loads((changed / "vae_decoder" / "config.json").read_text())
+    (changed / "vae_decoder" / "config.json").write_text(json.dumps(config | {"scaling_factor": 0.5}))
+    gone = own("gone", str(portable_package))
+    peers = [
+        own("exact", str(portable_package)),
+        own("same", str(package)),
+        own("other", str(changed)),
+        replace(gone, options={**gone.options, "package": str(tmp_path / "nowhere")}),
+    ]
+    drawing = likeness.Drawing(["a fox", "an owl"], seeds=2, steps=2, guidance_scale=2.5)
+    plan = Plan("c", str(portable_package))
+    result = likeness.compare(plan, peers, Size(1, 128, 128), drawing, 1, lambda _: None)
+    assert (result["pictures"], result["against"]) == (4, "exact")
+    assert result["peers"]["same"]["psnr_db"]["worst"] > 45
+    assert result["peers"]["same"]["below_30_db"] == 0
+    assert result["peers"]["other"]["psnr_db"]["worst"] < 30
+    assert result["peers"]["other"]["below_30_db"] > 0
+    assert "nowhere" in result["peers"]["gone"]["failed"]
+    assert "| **same** |" in "\n".join(report._likeness(result))

@@ -68,7 +68,7 @@ class OpenVino(PlainLoop):
         return Path(self.setting.cache, "openvino", name)
 
     def _observed(self, size: Size) -> Iterator[Feeds]:
-        """What the U-Net is given in the course of a picture, in fp32."""
+        """What the U-Net is given in the course of a picture of each prompt, in fp32."""
         inner = OpenVino(self.setting, "fp32")
         inner.load(("text_encoder", "unet", "vae_decoder"), size)
         network, seen = inner.networks["unet"], []
@@ -78,7 +78,8 @@ class OpenVino(PlainLoop):
             return network(inputs)
 
         inner.networks["unet"] = watch
-        inner.picture(Picture(size, CALIBRATION_STEPS, "a photograph of a red fox in the snow", 1, 7.5, "euler", ""))
+        for seed, prompt in enumerate(self.setting.prompts, start=1):
+            inner.picture(Picture(size, CALIBRATION_STEPS, prompt, seed, self.setting.guidance_scale, "euler", ""))
         yield from seen
 
 
