@@ -10,6 +10,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.components import DECODER, load_graph
 from triptych.runtime.device import Device
 from triptych.runtime.families import Family
+from triptych.runtime.guidance import Guidance
 from triptych.runtime.package import Package
 
 from .measure import Latency, time_calls
@@ -33,14 +34,13 @@ def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str,
     generator = np.random.default_rng(0)
     sides = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
     latents = generator.standard_normal((1, pipe.latent_channels, *sides), np.float32)
-    conditioning = pipe.encode([PROMPT])
-    texts: Arrays = {"input_ids": pipe.tokenizer.encode([PROMPT]).ids}
+    conditioning = pipe.completed(pipe.encode([PROMPT]), latents, Guidance())
     return {
-        **{name: dict(texts) for name in pipe.family.text_encoders},
+        **{name: {"input_ids": each.encode([PROMPT]).ids} for name, each in pipe.text_encoders.tokenizers.items()},
         pipe.family.generator: {
             "sample": latents.repeat(GUIDED, axis=0),
             "timestep": np.asarray(_TIMESTEP, np.float32),
-            "encoder_hidden_states": conditioning.repeat(GUIDED, axis=0),
+            **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
         },
         DECODER: {"latent_sample": latents / np.float32(pipe.scaling_factor)},
     }

@@ -1,9 +1,9 @@
-"""Write a Stable Diffusion 1.x checkpoint with random weights, as a diffusers folder.
+"""Write a checkpoint of the Stable Diffusion family with random weights, as a diffusers folder.
 
-    python benchmarks/make_checkpoint.py OUT [--size full|small] [--seed 0]
+    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm] [--size full|small] [--seed 0]
 
-`full` has the exact architecture of SD 1.5 (1.07 billion parameters, 4.27 GB) and is what full-size figures are
-measured on; `small` (1.2 million parameters) is what tests run on: no two of its dimensions coincide. The pictures
+`full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
+are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
 mean nothing, but the numbers are those of a working network: the U-Net finds most of the noise and heeds prompt and
 time, the decoder fills [-1, 1], and nothing comes near float16's range.
 """
@@ -15,113 +15,41 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-Config = dict[str, Any]
+from triptych.benchmarks.architectures import ARCHITECTURES, Config
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
-SCHEDULER: Config = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "trained_betas": None,
-}
 
-FULL: dict[str, Config] = {
-    "text_encoder": {
-        "vocab_size": 49408,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 77,
-        "projection_dim": 768,
-        "hidden_act": "quick_gelu",
-    },
-    "unet": {
-        "sample_size": 64,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": (320, 640, 1280, 1280),
-        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-        "layers_per_block": 2,
-        "attention_head_dim": 8,
-        "cross_attention_dim": 768,
-        "norm_num_groups": 32,
-    },
-    "vae": {
-        "sample_size": 512,
-        "in_channels": 3,
-        "out_channels": 3,
-        "latent_channels": 4,
-        "block_out_channels": (128, 256, 512, 512),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 2,
-        "norm_num_groups": 32,
-        "scaling_factor": 0.18215,
-    },
-    "scheduler": SCHEDULER,
-}
-
-SMALL: dict[str, Config] = {
-    "text_encoder": FULL["text_encoder"]
-    | {
-        "vocab_size": 650,
-        "hidden_size": 44,
-        "intermediate_size": 92,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "projection_dim": 44,
-    },
-    "unet": FULL["unet"]
-    | {
-        "sample_size": 16,
-        "block_out_channels": (24, 40, 56),
-        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        "layers_per_block": 1,
-        "attention_head_dim": 2,
-        "cross_attention_dim": 44,
-        "norm_num_groups": 8,
-    },
-    "vae": FULL["vae"]
-    | {
-        "sample_size": 128,
-        "block_out_channels": (10, 18, 26, 34),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 1,
-        "norm_num_groups": 2,
-    },
-    "scheduler": SCHEDULER,
-}
-
-
-def write_checkpoint(folder: Path, configs: Mapping[str, Config], *, seed: int = 0) -> Path:
-    """Write a whole `StableDiffusionPipeline` folder; `configs` has the keys of `FULL`."""
+def write_checkpoint(
+    folder: Path, configs: Mapping[str, Config], *, pipeline: str = "StableDiffusionPipeline", seed: int = 0
+) -> Path:
+    """Write a whole diffusers folder for that pipeline; `configs` as in `architectures`."""
     folder.mkdir(parents=True, exist_ok=True)
+    makers = {name: make for name, make in _MAKERS.items() if name in configs}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for position, (name, make) in enumerate(_MAKERS.items()):
-            torch.manual_seed(seed * len(_MAKERS) + position)
+        for position, (name, make) in enumerate(makers.items()):
+            torch.manual_seed(seed * len(makers) + position)
             make(configs[name]).save_pretrained(folder / name)
-    PNDMScheduler(**configs["scheduler"]).save_pretrained(folder / "scheduler")
-    text = configs["text_encoder"]
-    write_tokenizer(folder / "tokenizer", text["vocab_size"], text["max_position_embeddings"])
-    _write_json(folder / "model_index.json", _MODEL_INDEX)
+    scheduler = getattr(diffusers, configs["scheduler"].get("_class_name", "PNDMScheduler"))
+    scheduler.from_config(configs["scheduler"]).save_pretrained(folder / "scheduler")
+    index = _MODEL_INDEX | {"_class_name": pipeline, "scheduler": ["diffusers", scheduler.__name__]}
+    for encoder, tokenizer in (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")):
+        if encoder in configs:
+            text, pad = configs[encoder], configs.get(tokenizer, {}).get("pad_token", _EOS)
+            write_tokenizer(folder / tokenizer, text["vocab_size"], text["max_position_embeddings"], pad=pad)
+    if "text_encoder_2" in configs:
+        index |= _SECOND_ENCODER
+    _write_json(folder / "model_index.json", index)
     return folder
 
 
-def write_tokenizer(folder: Path, size: int, length: int) -> None:
+def write_tokenizer(folder: Path, size: int, length: int, *, pad: str = _EOS) -> None:
     """Write a byte-level CLIP tokenizer of `size` entries: 512 bytes, invented merges, then start and end of text."""
     symbols = _byte_symbols()
     vocabulary = symbols + [symbol + "</w>" for symbol in symbols]
@@ -140,15 +68,20 @@ def write_tokenizer(folder: Path, size: int, length: int) -> None:
     _write_json(folder / "vocab.json", {token: number for number, token in enumerate(vocabulary)})
     lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    special = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": _EOS}
+    special = {"bos_token": _BOS, "eos_token": _EOS, "unk_token": _EOS, "pad_token": pad}
     _write_json(folder / "special_tokens_map.json", special)
     limits = {"tokenizer_class": "CLIPTokenizer", "model_max_length": length, "add_prefix_space": False}
     _write_json(folder / "tokenizer_config.json", special | limits)
 
 
-def _text_encoder(config: Config) -> nn.Module:
+def _text_encoder(config: Config, kind: Any = CLIPTextModel) -> nn.Module:
     ends = {"bos_token_id": config["vocab_size"] - 2, "eos_token_id": config["vocab_size"] - 1}
-    return CLIPTextModel(CLIPTextConfig(**config, **ends, pad_token_id=1)).eval()
+    encoder: nn.Module = kind(CLIPTextConfig(**config, **ends, pad_token_id=1)).eval()
+    return encoder
+
+
+def _projecting_text_encoder(config: Config) -> nn.Module:
+    return _text_encoder(config, CLIPTextModelWithProjection)
 
 
 def _unet(config: Config) -> nn.Module:
@@ -157,11 +90,23 @@ def _unet(config: Config) -> nn.Module:
     context = torch.randn(8, 77, config["cross_attention_dim"])
     features: list[torch.Tensor] = []
     hook = unet.conv_out.register_forward_pre_hook(lambda _, given: features.append(given[0]))
-    answers = unet(noise, torch.arange(60, 1000, 120), context).sample
+    answers = unet(noise, torch.arange(60, 1000, 120), context, **_other_conditioning(config, len(noise))).sample
     hook.remove()
     _to_unit_variance(unet.conv_out, answers)
     _lean_towards(unet.conv_out, features[0], noise)
     return unet
+
+
+def _other_conditioning(config: Config, rows: int) -> dict[str, Any]:
+    """What some U-Nets take besides texts: pooled texts and sizes, an embedded guidance scale."""
+    given: dict[str, Any] = {}
+    if "addition_embed_type" in config:
+        pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+        sizes = torch.tensor([512.0, 512, 0, 0, 512, 512]).expand(rows, -1)
+        given["added_cond_kwargs"] = {"text_embeds": torch.randn(rows, pooled), "time_ids": sizes}
+    if "time_cond_proj_dim" in config:
+        given["timestep_cond"] = torch.randn(rows, config["time_cond_proj_dim"])
+    return given
 
 
 def _vae(config: Config) -> nn.Module:
@@ -198,7 +143,12 @@ def _lean_towards(last: nn.Conv2d, features: torch.Tensor, noise: torch.Tensor) 
     last.bias.mul_(0.15)
 
 
-_MAKERS: dict[str, Callable[[Config], Any]] = {"text_encoder": _text_encoder, "unet": _unet, "vae": _vae}
+_MAKERS: dict[str, Callable[[Config], Any]] = {
+    "text_encoder": _text_encoder,
+    "text_encoder_2": _projecting_text_encoder,
+    "unet": _unet,
+    "vae": _vae,
+}
 
 _MODEL_INDEX: Config = {
     "_class_name": "StableDiffusionPipeline",
@@ -206,11 +156,17 @@ _MODEL_INDEX: Config = {
     "feature_extractor": [None, None],
     "requires_safety_checker": False,
     "safety_checker": [None, None],
-    "scheduler": ["diffusers", "PNDMScheduler"],
     "text_encoder": ["transformers", "CLIPTextModel"],
     "tokenizer": ["transformers", "CLIPTokenizer"],
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
+}
+
+
+_SECOND_ENCODER: Config = {
+    "force_zeros_for_empty_prompt": True,
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer_2": ["transformers", "CLIPTokenizer"],
 }
 
 
@@ -229,10 +185,12 @@ def main() -> None:
     """Read the command line and write the checkpoint."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--model", choices=ARCHITECTURES, default="sd15")
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    write_checkpoint(given.out, FULL if given.size == "full" else SMALL, seed=given.seed)
+    pipeline, full, small = ARCHITECTURES[given.model]
+    write_checkpoint(given.out, full if given.size == "full" else small, pipeline=pipeline, seed=given.seed)
 
 
 if __name__ == "__main__":

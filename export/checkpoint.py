@@ -13,14 +13,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
+from triptych.runtime.families import FAMILIES, Family
 
-PIPELINES = {"StableDiffusionPipeline": "stable-diffusion-1"}
-"""`_class_name` in model_index.json -> family."""
+PIPELINES = {family.pipelines[0]: family for family in FAMILIES}
+"""`_class_name` in model_index.json of a checkpoint -> family."""
 
 TINY = "AutoencoderTiny"
 """The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
 
-_FOLDERS = ("text_encoder", "unet", "vae")
 _PREVIEW = "preview_decoder"
 _STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
 # Old CLIP checkpoints store the positions 0..76, which the module makes itself.
@@ -41,7 +41,7 @@ class Checkpoint:
     preview_decoder: Path | None = None
 
     @property
-    def family(self) -> str:
+    def family(self) -> Family:
         """Which family of models it belongs to."""
         return PIPELINES[self.model_index["_class_name"]]
 
@@ -52,7 +52,7 @@ class Checkpoint:
 
     def weights_bytes(self) -> int:
         """Bytes of the weights files that an export reads."""
-        return sum(file.stat().st_size for name in _FOLDERS for file in self._weights_files(name))
+        return sum(file.stat().st_size for name in _folders(self.family) for file in self._weights_files(name))
 
     def load(self, component: str, build: Callable[[], nn.Module]) -> nn.Module:
         """Build a component's module without weights, then give it its own, in float32, for inference.
@@ -121,7 +121,7 @@ def open_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
     pipeline = str(model_index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
-    for component in _FOLDERS:
+    for component in _folders(PIPELINES[pipeline]):
         if not (folder / component / "config.json").is_file():
             raise SourceError(f"{source} is not whole: it has no {component}/config.json")
     return Checkpoint(folder, name, commit, model_index)
@@ -158,15 +158,21 @@ def _fetch(hub_id: str, revision: str | None, *, wanted: list[str], others: list
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
-    files = ["model_index.json", "scheduler/*", "tokenizer/*", *(f"{name}/config.json" for name in _FOLDERS)]
-    for suffix in ("safetensors", "bin"):
-        wanted = [f"{name}/{stem}*{suffix}*" for name in _FOLDERS for stem in _STEMS]
+    folder = _fetch(hub_id, revision, wanted=["model_index.json", "scheduler/*", "tokenizer*/*", "*/config.json"])
+    family = PIPELINES.get(str(_read_json(folder / "model_index.json").get("_class_name")))
+    names = [] if family is None else _folders(family)
+    for suffix in ("safetensors", "bin") if names else ():
+        wanted = [f"{name}/{stem}*{suffix}*" for name in names for stem in _STEMS]
         # variants such as model.fp16.safetensors are other weights than the ones asked for
-        others = ["*.fp16.*", "*.non_ema.*", "*.msgpack"]
-        folder = _fetch(hub_id, revision, wanted=[*files, *wanted], others=others)
-        if all(list((folder / name).glob(f"*.{suffix}*")) for name in _FOLDERS):
+        folder = _fetch(hub_id, revision, wanted=wanted, others=["*.fp16.*", "*.non_ema.*", "*.msgpack"])
+        if all(list((folder / name).glob(f"*.{suffix}*")) for name in names):
             break
     return folder
+
+
+def _folders(family: Family) -> tuple[str, ...]:
+    """The folders of a checkpoint that hold weights."""
+    return (*family.text_encoders, family.generator, "vae")
 
 
 def _read_weights(file: Path) -> dict[str, torch.Tensor]:
@@ -184,11 +190,17 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """CLIP's text model has its parts under `text_model.` in transformers 4 and most files, bare in transformers 5."""
+    """CLIP's text model has its parts under `text_model.` in transformers 4 and most files, bare in transformers 5.
+
+    In the model with a projection they are under `text_model.` in all of them.
+    """
     prefix, expected = "text_model.", module.state_dict().keys()
-    if any(name.startswith(prefix) for name in expected):
-        return {name if name.startswith(prefix) else prefix + name: weight for name, weight in weights.items()}
-    return {name.removeprefix(prefix): weight for name, weight in weights.items()}
+
+    def own(name: str) -> str:
+        others = (name.removeprefix(prefix), prefix + name)
+        return next((other for other in (name, *others) if other in expected), name)
+
+    return {own(name): weight for name, weight in weights.items()}
 
 
 @contextmanager

@@ -14,7 +14,7 @@ def count_macs(component: Component) -> int:
     Convolutions and matrix products are counted, elementwise work is not. Nothing is computed: tensors are fake.
     """
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        inputs = component.zeros(component.default).values()
+        inputs = component.zeros(component.default)
         with FlopCounterMode(display=False) as counter:
-            component.module(*inputs)
+            component.module(**inputs)
     return int(counter.get_total_flops() // 2)

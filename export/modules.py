@@ -7,36 +7,52 @@ from torch import nn
 
 
 class TextEncoder(nn.Module):
-    """CLIP: input_ids int64 [n, tokens] -> last_hidden_state [n, tokens, width], pooler_output [n, width]."""
+    """CLIP: input_ids int64 [n, tokens] -> last_hidden_state [n, tokens, width], pooler_output [n, width].
 
-    def __init__(self, clip: nn.Module) -> None:
+    Of CLIP with a projection: -> text_embeds [n, projected width], last_hidden_state. With `every`, the states before
+    each layer and after the last one follow, [n, tokens, width] each, without the final normalisation.
+    """
+
+    def __init__(self, clip: nn.Module, *, every: bool = False) -> None:
         super().__init__()
-        self.clip = clip
+        self.clip, self.every = clip, every
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        answer = self.clip(input_ids=input_ids)
-        return answer.last_hidden_state, answer.pooler_output
+        answer = self.clip(input_ids=input_ids, output_hidden_states=self.every)
+        states = answer.hidden_states if self.every else ()
+        if "text_embeds" in answer:
+            return answer.text_embeds, answer.last_hidden_state, *states
+        return answer.last_hidden_state, answer.pooler_output, *states
 
 
 class UNet(nn.Module):
     """sample [n, C, h, w], timestep [], encoder_hidden_states [n, tokens, width] -> out_sample [n, C, h, w].
 
-    This is `UNet2DConditionModel.forward` for plain text conditioning, less its branch on the size of the
-    picture: diffusers hands the size of the skip connection to the upsampling only where height or width is not a
-    multiple of 2 ** levels. Handing it always is the same function, and one graph for all sizes.
+    SDXL also takes text_embeds [n, width] and time_ids [n, 6], a latent consistency model timestep_cond [n, width].
+
+    This is `UNet2DConditionModel.forward` for these, less its branch on the size of the picture: diffusers hands the
+    size of the skip connection to the upsampling only where height or width is not a multiple of 2 ** levels. Handing
+    it always is the same function, and one graph for all sizes.
     """
 
     def __init__(self, net: Any) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.time = net, TimeEmbedding(net)
 
     def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+        text_embeds: torch.Tensor | None = None,
+        time_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """See the class."""
         net, context = self.net, {"encoder_hidden_states": encoder_hidden_states}
-        time = net.time_embedding(net.get_time_embed(sample=sample, timestep=timestep))
+        rows = timestep.reshape(1).expand(sample.shape[0])
+        time = self.time(rows, sample.dtype, timestep_cond, text_embeds, time_ids)
         hidden = net.conv_in(sample)
         skips = (hidden,)
         for block in net.down_blocks:
@@ -49,6 +65,33 @@ class UNet(nn.Module):
             size = skips[-1].shape[2:] if skips else None
             hidden = block(hidden, residuals, time, upsample_size=size, **(context if _attends(block) else {}))
         return (net.conv_out(net.conv_act(net.conv_norm_out(hidden))),)
+
+
+class TimeEmbedding(nn.Module):
+    """What the blocks of a U-Net are told of time, sizes and embedded guidance: timestep [m] -> [n, width].
+
+    m is the number of rows n, or 1, and then the result has one row, too, unless something else has more.
+    """
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.steps, self.embed = net.time_proj, net.time_embedding
+        self.sizes, self.add = getattr(net, "add_time_proj", None), getattr(net, "add_embedding", None)
+
+    def forward(
+        self,
+        timestep: torch.Tensor,
+        dtype: torch.dtype,
+        timestep_cond: torch.Tensor | None,
+        text_embeds: torch.Tensor | None,
+        time_ids: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """See the class."""
+        time: torch.Tensor = self.embed(self.steps(timestep).to(dtype), timestep_cond)
+        if text_embeds is None or time_ids is None or self.sizes is None or self.add is None:
+            return time
+        told = self.sizes(time_ids.flatten()).reshape(text_embeds.shape[0], -1)
+        return time + self.add(torch.cat([text_embeds, told.to(dtype)], dim=-1))
 
 
 def _attends(block: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+import torch
 
 from triptych.runtime.blocking import channels_block
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
@@ -23,6 +24,7 @@ from .dialects import Dialect, check_said, default_dialect, dialect_named, said_
 from .files import describe_files, publish, write_json
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
+from .overflow import LIMIT, watched
 from .precision import FP32_FLOOR_DB, Precision, precision_named
 from .quantization.calibration import NOTHING, Calibration, Run, calibrate
 from .quantization.plan import Plan, quantize, speakable
@@ -101,6 +103,8 @@ def export(
                 plan = calibrated.plans.get(name)
                 facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static, plan)
             report(_summary(name, facts[name], time.perf_counter() - start))
+            if "kept_in_fp32" in facts[name]:
+                report(f"{name}: kept in fp32, because {facts[name]['kept_in_fp32']}")
         _write_others(checkpoint, folder)
         write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
         if calibrated.pictures:
@@ -143,8 +147,12 @@ def _export_component(
         "macs": count_macs(component),
         "default_shape": {name: list(shape) for name, shape in component.shapes(component.default).items()},
     }
-    questions = ask(component, sizes, () if plan is None else plan.samples)
-    name = component.name
+    with watched(component.module) as largest:
+        questions = ask(component, sizes, () if plan is None else plan.samples)
+    name, dtype = component.name, precision.dtype
+    if dtype == torch.float16 and largest.overflows:
+        dtype = torch.float32
+        facts["kept_in_fp32"] = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
     component = replace(component, module=dialect.rewrite(component.module))
     if plan is not None:
         quantize(component.module, plan, dialect.name)
@@ -152,8 +160,8 @@ def _export_component(
     if precision.weights is not None:
         precision.weights.apply(component.module, dialect.name)
     said = said_by(component)
-    component.module.to(precision.dtype)
-    model = to_onnx(component, precision.dtype, sizes)
+    component.module.to(dtype)
+    model = to_onnx(component, dtype, sizes)
     files = save(model, folder)
     for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
         facts[side] = [describe(value) for value in values]
@@ -195,7 +203,8 @@ def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
         raise SourceError(f"{checkpoint.name} is not whole: it has no scheduler/scheduler_config.json")
     (folder / "scheduler" / "scheduler_config.json").write_bytes(scheduler.read_bytes())
     try:
-        write_fast_tokenizer(checkpoint.path / "tokenizer", folder / "tokenizer")
+        for encoder in checkpoint.family.encoders:
+            write_fast_tokenizer(checkpoint.path / encoder.tokenizer, folder / encoder.tokenizer)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
 
@@ -212,7 +221,7 @@ def _manifest(
     others = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     return {
         "format": FORMAT,
-        "family": checkpoint.family,
+        "family": checkpoint.family.name,
         "source": {"name": checkpoint.name, "revision": checkpoint.revision},
         "precision": precision.name,
         "dialect": dialect.name,

@@ -60,7 +60,7 @@ def ask(
     for index, sizes in enumerate(cases):
         inputs = component.like(samples[index % len(samples)], sizes) if samples else component.draw(sizes, seed=index)
         with torch.inference_mode():
-            answers = component.reference(*(torch.from_numpy(array) for array in inputs.values()))
+            answers = component.reference(**{name: torch.from_numpy(array) for name, array in inputs.items()})
         named = zip(component.outputs, answers, strict=True)
         questions.append(Question(inputs, {name: answer.numpy() for name, answer in named}))
     return questions

@@ -1,7 +1,8 @@
 """What a call for pictures may be given, checked before anything is computed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,31 +12,71 @@ SEED_LIMIT = 2**64
 _DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
 
 
-def one_each(
-    prompt: str | Sequence[str], negative_prompt: str | Sequence[str], repeats: int
-) -> tuple[list[str], list[str]]:
-    """Prompts and negative prompts, one of each for every picture, a prompt's pictures side by side.
+class Texts(NamedTuple):
+    """The texts of one picture, by the names of the arguments; None is what was not given."""
+
+    prompt: str
+    prompt_2: str | None
+    negative_prompt: str | None
+    negative_prompt_2: str | None
+
+    def positive(self, encoders: int) -> tuple[str, ...]:
+        """A text for each encoder: `prompt` serves all that have none of their own."""
+        return _each(self.prompt, self.prompt_2, encoders)
+
+    def negative(self, encoders: int) -> tuple[str, ...] | None:
+        """The same of what to avoid; None where nothing is said of that at all."""
+        if self.negative_prompt is None and self.negative_prompt_2 is None:
+            return None
+        return _each(self.negative_prompt or "", self.negative_prompt_2, encoders)
+
+
+def _each(first: str, second: str | None, encoders: int) -> tuple[str, ...]:
+    return (first, *(first if second is None else second for _ in range(encoders - 1)))
+
+
+def texts_of(given: Mapping[str, Any], repeats: int, encoders: int) -> list[Texts]:
+    """The texts of every picture, a prompt's pictures side by side.
+
+    Args:
+        given: the arguments by the names of `Texts`: one text, or several.
+        repeats: pictures for each prompt.
+        encoders: of the package; a second prompt is for its second one.
 
     Raises:
-        ArgumentError: no prompts, something that is no text, or as many negatives as fit neither all nor each.
+        ArgumentError: no prompts, something that is no text, as many of another kind as fit neither all nor each, or a
+            second prompt where there is one encoder.
     """
-    for texts in (prompt, negative_prompt):
-        if not isinstance(texts, Sequence):
-            raise ArgumentError(f"a prompt must be text or a list of texts, not {type(texts).__name__}")
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    columns = {name: _listed(name, value) for name, value in given.items()}
+    prompts = columns["prompt"]
+    if prompts == [None]:
+        raise ArgumentError("no prompt: give a text")
     if not prompts:
         raise ArgumentError("no prompt: the list of prompts is empty")
-    negatives = [negative_prompt] * len(prompts) if isinstance(negative_prompt, str) else list(negative_prompt)
-    if len(negatives) != len(prompts):
-        raise ArgumentError(
-            f"{len(negatives)} negative prompts for {len(prompts)} prompts; allowed: one for all, or one for each"
-        )
-    for text in (*prompts, *negatives):
-        if not isinstance(text, str):
-            raise ArgumentError(f"a prompt must be text, not {type(text).__name__}")
+    for name, column in columns.items():
+        if name.endswith("_2") and encoders == 1 and column != [None]:
+            raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
+        if given[name] is None or isinstance(given[name], str):
+            columns[name] = column * len(prompts)
+        elif len(column) != len(prompts):
+            raise ArgumentError(
+                f"{name} has {len(column)} texts for {len(prompts)} prompts; allowed: one for all, or one for each"
+            )
     if repeats < 1:
         raise ArgumentError(f"num_images_per_prompt={repeats} must be at least 1")
-    return [text for text in prompts for _ in range(repeats)], [text for text in negatives for _ in range(repeats)]
+    rows = [Texts(*row) for row in zip(*(columns[name] for name in Texts._fields), strict=True)]
+    return [row for row in rows for _ in range(repeats)]
+
+
+def _listed(name: str, value: Any) -> list[str | None]:
+    if value is None or isinstance(value, str):
+        return [value]
+    if not isinstance(value, Sequence):
+        raise ArgumentError(f"{name} must be text or a list of texts, not {type(value).__name__}")
+    for text in value:
+        if not isinstance(text, str):
+            raise ArgumentError(f"{name} must be text, not {type(text).__name__}")
+    return list(value)
 
 
 def seeds_from(seed: int | None, count: int) -> list[int]:

@@ -8,15 +8,16 @@ is asked for, and at the end one number that says whether everything was finite.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
 
-from .bound_network import BoundNetwork
+from .bound_network import BoundNetwork, key_of
 from .components import check_finite
+from .conditioning import TEXT, Conditioning, stacked
 from .device import Device
 from .device_memory import Buffer, View, bind_input, bind_output, outputs_by_name
 from .guidance import Guidance, Projection
@@ -37,14 +38,14 @@ class BoundLoop:
     """
 
     def __init__(self, device: Device) -> None:
-        self._free: defaultdict[tuple, list[BoundNetwork]] = defaultdict(list)
+        self._free: defaultdict[Hashable, list[BoundNetwork]] = defaultdict(list)
         self._session = lru_cache(_STEP_GRAPHS)(partial(_open, device))
 
     def denoise(
         self,
         graph: Graph,
-        positive: np.ndarray,
-        negative: np.ndarray | None,
+        positive: Conditioning,
+        negative: Conditioning | None,
         guidance: Guidance,
         noise: np.ndarray,
         sampler: Sampler,
@@ -70,16 +71,16 @@ class BoundLoop:
         """
         latents = first_latents(np.asarray(noise, np.float32), sampler, draw, None)
         guided = [negative is not None and scale > 1 for scale in guidance.scales(sampler).tolist()]
-        conditioning = {False: positive}
+        conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:
-            conditioning[True] = np.concatenate([negative, positive])
+            conditioning[True] = stacked(negative, positive)
         return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings)
 
     def _steps(
         self,
         graph: Graph,
         latents: np.ndarray,
-        conditioning: Mapping[bool, np.ndarray],
+        conditioning: Mapping[bool, Conditioning],
         guided: list[bool],
         guidance: Guidance,
         sampler: Sampler,
@@ -108,13 +109,14 @@ class BoundLoop:
                 network.wait()
                 self._free[network.key].append(network)
 
-    def _take(self, graph: Graph, latents: np.ndarray, conditioning: np.ndarray) -> BoundNetwork:
+    def _take(self, graph: Graph, latents: np.ndarray, conditioning: Conditioning) -> BoundNetwork:
         """Buffers that no other run is using."""
-        shape = (len(conditioning), *latents.shape[1:])
+        shapes = {name: array.shape for name, array in conditioning.items()}
+        fed = (len(conditioning[TEXT]), *latents.shape[1:])
         try:
-            network = self._free[shape, conditioning.shape].pop()
+            network = self._free[key_of(fed, shapes)].pop()
         except IndexError:
-            network = BoundNetwork(graph, shape, conditioning.shape)
+            network = BoundNetwork(graph, fed, shapes)
         network.condition(conditioning)
         return network
 

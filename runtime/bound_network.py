@@ -1,10 +1,11 @@
 """The network with its inputs and outputs at fixed addresses where it computes."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import onnxruntime as ort
 
+from .conditioning import Conditioning
 from .device_memory import Buffer, View, bind_input, bind_output
 from .errors import ArgumentError
 from .session import Graph, Tensor, fit
@@ -19,19 +20,19 @@ class BoundNetwork:
     Args:
         graph: of the network.
         latents: shape of what it is fed, [rows, C, H, W].
-        conditioning: shape [rows, S, D].
+        conditioning: the shape [rows, ...] of each of its other inputs.
 
     Attributes:
         memory: where the buffers are.
-        key: both shapes; networks of the same key can stand in for each other.
+        key: all shapes; networks of the same key can stand in for each other.
 
     Raises:
         ArgumentError: the graph takes other shapes.
     """
 
-    def __init__(self, graph: Graph, latents: Sequence[int], conditioning: Sequence[int]) -> None:
+    def __init__(self, graph: Graph, latents: Sequence[int], conditioning: Mapping[str, Sequence[int]]) -> None:
         self._session, self._name, self._rows = graph.session, graph.name, latents[0]
-        self.memory, self.key = graph.device.memory, (tuple(latents), tuple(conditioning))
+        self.memory, self.key = graph.device.memory, key_of(latents, conditioning)
         inputs = graph.inputs
         fixed = inputs["sample"].shape[0]
         self._call_rows = fixed if isinstance(fixed, int) else self._rows
@@ -43,7 +44,7 @@ class BoundNetwork:
 
         ((self._output_name, output),) = graph.outputs.items()
         self._sample = buffer(inputs["sample"], latents)
-        self._conditioning = buffer(inputs["encoder_hidden_states"], conditioning)
+        self._conditioning = {name: buffer(inputs[name], shape) for name, shape in conditioning.items()}
         self._output = Buffer(np.zeros((self._padded_rows, *latents[1:]), output.dtype), self.memory)
         self._timestep_input = inputs["timestep"]
         self._timestep = Buffer(self.timesteps([0])[0], self.memory)
@@ -69,9 +70,10 @@ class BoundNetwork:
         """Timesteps as the graph takes them."""
         return [fit(self._name, self._timestep_input, np.asarray(value), self._call_rows) for value in values]
 
-    def condition(self, conditioning: np.ndarray) -> None:
-        """Write the conditioning, float [rows, S, D]."""
-        self._conditioning.write(self._padded(conditioning))
+    def condition(self, conditioning: Conditioning) -> None:
+        """Write the conditioning."""
+        for name, array in conditioning.items():
+            self._conditioning[name].write(self._padded(array))
 
     def feed(self, latents: np.ndarray, timestep: float) -> None:
         """Write what the next run is fed: latents float [rows, C, H, W]."""
@@ -101,10 +103,16 @@ class BoundNetwork:
         binding = self._session.io_binding()
         bind_input(binding, "sample", self._sample.rows(start, self._call_rows))
         bind_input(binding, "timestep", self._timestep.whole())
-        bind_input(binding, "encoder_hidden_states", self._conditioning.rows(start, self._call_rows))
+        for name, given in self._conditioning.items():
+            bind_input(binding, name, given.rows(start, self._call_rows))
         bind_output(binding, self._output_name, self._output.rows(start, self._call_rows))
         return binding
 
     def _padded(self, array: np.ndarray) -> np.ndarray:
         """The last row repeated where a fixed batch wants more."""
         return array.take(range(self._padded_rows), axis=0, mode="clip")
+
+
+def key_of(latents: Sequence[int], conditioning: Mapping[str, Sequence[int]]) -> Hashable:
+    """What networks have in common that can stand in for each other."""
+    return tuple(latents), frozenset((name, tuple(shape)) for name, shape in conditioning.items())

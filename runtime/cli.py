@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .cli_options import HEIGHT, WIDTH, calibrating, loading
+from .cli_options import HEIGHT, WIDTH, calibrating, conditioning, loading
 from .cli_values import Numbers, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -61,7 +61,7 @@ def export(
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    width, height = (0, 0) if static is None else size_of(static)
+    width, height = (0, 0) if static is None else size_of("--static", static)
     shape = None if static is None else (batch, height, width)
     print(
         run(
@@ -81,14 +81,12 @@ def export(
 
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...")
-@click.option("--steps", default=50, show_default=True, help="Steps of the scheduler.")
+@click.option("--steps", type=int, help="Steps of the scheduler; 50 (LCM 4) if left out.")
 @click.option(
     "--guidance",
     type=Numbers(single=True),
     metavar="SCALE",
-    default=7.5,
-    show_default=True,
-    help="Guidance scale; 1 is none. With commas, one for each network call.",
+    help="Guidance, 1 is none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, a scale for each network call.",
 )
 @click.option(
     "--guidance-interval",
@@ -100,7 +98,7 @@ def export(
     "--guidance-rescale", default=0.0, show_default=True, help="Against overexposure, such as 0.7; from 0 to 1."
 )
 @click.option("--seed", type=int, help="Seed of the first picture; drawn if left out.")
-@click.option("--negative", default="", help="What to avoid.")
+@click.option("--negative", help="What to avoid.")
 @click.option("--scheduler", help="In place of the package's own, by name: see `triptych schedulers`.")
 @click.option("--eta", default=0.0, show_default=True, help="New noise, for schedulers that take it; from 0 to 1.")
 @click.option(
@@ -109,6 +107,7 @@ def export(
 @click.option("--sigmas", type=Numbers(names=True), metavar="LIST", help="Likewise as noise levels, or ays_svd too.")
 @WIDTH
 @HEIGHT
+@conditioning
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
 @click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
 @loading
@@ -117,18 +116,19 @@ def export(
 @click.option("--from-image", type=_PATH, help="Repeat a picture from its own settings.")
 def generate(
     words: tuple[str, ...],
-    steps: int,
-    guidance: float | list[float],
+    steps: int | None,
+    guidance: float | list[float] | None,
     guidance_interval: list[float] | None,
     guidance_rescale: float,
     seed: int | None,
-    negative: str,
+    negative: str | None,
     scheduler: str | None,
     eta: float,
     timesteps: list[float] | str | None,
     sigmas: list[float] | str | None,
     width: int | None,
     height: int | None,
+    conditioning: dict[str, Any],
     num: int,
     noise: str,
     load: dict[str, Any],
@@ -158,6 +158,7 @@ def generate(
         "timesteps": timesteps,
         "sigmas": sigmas,
         "noise": noise,
+        **conditioning,
     }
     for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
         print(path)

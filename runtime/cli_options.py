@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .cli_values import lines_of
+from .cli_values import lines_of, size_of
 from .errors import ArgumentError
 
 WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
@@ -88,6 +88,47 @@ def calibrating(command: Callable[..., None]) -> Callable[..., None]:
     ):
         with_calibration = option(with_calibration)
     return with_calibration
+
+
+def conditioning(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that only some families take; the command gets those given as `conditioning`.
+
+    `conditioning` holds arguments of `TextToImage.__call__`.
+    """
+
+    @functools.wraps(command)
+    def with_conditioning(
+        prompt_2: str | None,
+        negative_2: str | None,
+        original_size: str | None,
+        target_size: str | None,
+        crop: str | None,
+        **others: Any,
+    ) -> None:
+        given = {
+            "prompt_2": prompt_2,
+            "negative_prompt_2": negative_2,
+            "original_size": _height_and_width("--original-size", original_size),
+            "target_size": _height_and_width("--target-size", target_size),
+            "crops_coords_top_left": None if crop is None else size_of("--crop", crop)[::-1],
+        }
+        command(conditioning={name: value for name, value in given.items() if value is not None}, **others)
+
+    for option in (
+        click.option("--target-size", metavar="WIDTHxHEIGHT", help="Likewise: the size that is wanted."),
+        click.option("--crop", metavar="LEFTxTOP", help="Likewise: the corner where it was cropped."),
+        click.option(
+            "--original-size", metavar="WIDTHxHEIGHT", help="What SDXL is told of the picture: its first size."
+        ),
+        click.option("--negative-2", help="Likewise, what to avoid."),
+        click.option("--prompt-2", help="What the second text encoder reads, in place of PROMPT."),
+    ):
+        with_conditioning = option(with_conditioning)
+    return with_conditioning
+
+
+def _height_and_width(option: str, text: str | None) -> tuple[int, int] | None:
+    return None if text is None else size_of(option, text)[::-1]
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:

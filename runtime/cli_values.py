@@ -29,15 +29,15 @@ class Numbers(click.ParamType):
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """Width and height of --static, in pixels.
+def size_of(option: str, text: str) -> tuple[int, int]:
+    """Width and height in pixels, of the option by that name.
 
     Raises:
         ArgumentError: it is no WIDTHxHEIGHT.
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise ArgumentError(f"--static {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
+        raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
     return int(width), int(height)
 
 

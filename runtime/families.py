@@ -1,10 +1,9 @@
-"""What differs between model families: a few values and small functions each."""
+"""What differs between model families: a few values each."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from .errors import PackageError, nearest
 from .package import Package
@@ -12,18 +11,49 @@ from .sampling import defaults, with_scheduler
 
 
 @dataclass(frozen=True)
+class TextEncoder:
+    """A text encoder, its tokenizer, and the layer whose output the latent generator attends to.
+
+    `layer` counts hidden states from the end, as they are before the final normalisation; None is the last one, after
+    it. `pooled` says that the generator is given the encoder's projected summary of the text, too.
+    """
+
+    name: str
+    tokenizer: str
+    layer: int | None = None
+    pooled: bool = False
+
+    def hidden(self, outputs: Iterable[str]) -> str:
+        """The name of the output that holds that layer's, or should."""
+        if self.layer is None:
+            return "last_hidden_state"
+        numbers = sorted(int(name.rpartition(".")[2]) for name in outputs if re.fullmatch(r"hidden_states\.\d+", name))
+        return f"hidden_states.{numbers[self.layer] if len(numbers) >= -self.layer else -self.layer}"
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of text-to-image models.
 
-    `pipelines` are the `_class_name`s in model_index.json that belong to it; `conditioning` names the output of the
-    text encoder that the latent generator attends to.
+    `pipelines` are the `_class_name`s in model_index.json that belong to it; `guidance_scale` and
+    `num_inference_steps` what its pipeline takes where nothing is said, `zeroes_negatives` whether it takes zeros for
+    the conditioning of a negative prompt that is not given, and `mends_schedulers` whether it mends the scheduler
+    configuration of early checkpoints.
     """
 
     name: str
     pipelines: tuple[str, ...]
-    text_encoders: tuple[str, ...]
-    generator: str
-    conditioning: str
+    encoders: tuple[TextEncoder, ...]
+    guidance_scale: float
+    num_inference_steps: int
+    zeroes_negatives: bool = False
+    mends_schedulers: bool = False
+    generator: str = "unet"
+
+    @property
+    def text_encoders(self) -> tuple[str, ...]:
+        """The names of the text encoders."""
+        return tuple(encoder.name for encoder in self.encoders)
 
     def scheduler_config(self, config: Mapping[str, Any], scheduler: str | None) -> dict[str, Any]:
         """The package's scheduler configuration, or another scheduler's, as diffusers' pipeline would run it.
@@ -32,30 +62,53 @@ class Family:
         put in its place takes over what the configuration says, mended, but not what it leaves to defaults. The
         package's own class by name is the package's own scheduler.
         """
-        said = {**defaults(config), **config}
         mended: dict[str, Any] = {}
-        if said.get("steps_offset", 1) != 1:
-            mended["steps_offset"] = 1
-        if said.get("clip_sample") is True:
-            mended["clip_sample"] = False
+        if self.mends_schedulers:
+            said = {**defaults(config), **config}
+            if said.get("steps_offset", 1) != 1:
+                mended["steps_offset"] = 1
+            if said.get("clip_sample") is True:
+                mended["clip_sample"] = False
         if scheduler in (None, config.get("_class_name")):
             return {**config, **mended}
         return with_scheduler({name: mended.get(name, value) for name, value in config.items()}, scheduler)
 
-    def embeddings(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The conditioning, float32 [n, tokens, width], out of the text encoder's outputs."""
-        return outputs[self.conditioning].astype(np.float32, copy=False)
-
 
 STABLE_DIFFUSION = Family(
-    name="stable-diffusion-1",
+    name="stable-diffusion",
     pipelines=("StableDiffusionPipeline", "OnnxStableDiffusionPipeline", "ORTStableDiffusionPipeline"),
-    text_encoders=("text_encoder",),
-    generator="unet",
-    conditioning="last_hidden_state",
+    encoders=(TextEncoder("text_encoder", "tokenizer"),),
+    guidance_scale=7.5,
+    num_inference_steps=50,
+    mends_schedulers=True,
+)
+"""Stable Diffusion 1.x and 2.x, and Turbo; of 2.x, the text encoder is exported without its last layer."""
+
+STABLE_DIFFUSION_XL = Family(
+    name="stable-diffusion-xl",
+    pipelines=("StableDiffusionXLPipeline", "ORTStableDiffusionXLPipeline"),
+    encoders=(
+        TextEncoder("text_encoder", "tokenizer", layer=-2),
+        TextEncoder("text_encoder_2", "tokenizer_2", layer=-2, pooled=True),
+    ),
+    guidance_scale=5.0,
+    num_inference_steps=50,
+    zeroes_negatives=True,
+)
+"""SDXL base, and SDXL-Turbo and -Lightning."""
+
+LATENT_CONSISTENCY = Family(
+    name="latent-consistency",
+    pipelines=("LatentConsistencyModelPipeline", "ORTLatentConsistencyModelPipeline"),
+    encoders=(TextEncoder("text_encoder", "tokenizer"),),
+    guidance_scale=8.5,
+    num_inference_steps=4,
 )
 
-FAMILIES = (STABLE_DIFFUSION,)
+FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
+
+PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
+"""`_class_name` in model_index.json -> family."""
 
 
 def family_of(package: Package) -> Family:
@@ -65,8 +118,8 @@ def family_of(package: Package) -> Family:
         PackageError: it belongs to none that is supported.
     """
     class_name = str(package.model_index.get("_class_name"))
-    for family in FAMILIES:
-        if class_name in family.pipelines:
-            return family
-    supported = [name for family in FAMILIES for name in family.pipelines]
-    raise PackageError(f"{package.path} is a {class_name}, which is not supported; {nearest(class_name, supported)}")
+    if class_name not in PIPELINES:
+        raise PackageError(
+            f"{package.path} is a {class_name}, which is not supported; {nearest(class_name, PIPELINES)}"
+        )
+    return PIPELINES[class_name]

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .conditioning import Conditioning, stacked
 from .errors import ArgumentError
 from .sampling import Sampler
 from .sampling.parametrisation import convert
 
 Predict = Callable[[np.ndarray, float], np.ndarray]
-Network = Callable[[np.ndarray, float, np.ndarray], np.ndarray]
+Network = Callable[[np.ndarray, float, Conditioning], np.ndarray]
 
 
 class Projection(NamedTuple):
@@ -66,6 +67,19 @@ class Guidance:
                 "the norm not below 0, the momentum above -1 and below 1"
             )
 
+    def only_scale(self) -> float:
+        """The scale, where a network takes that and nothing else.
+
+        Raises:
+            ArgumentError: there is more than one, or anything else that guidance by two calls can do.
+        """
+        for name in ("interval", "projection"):
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"guidance_{name}: this network takes its guidance as a number; leave it out")
+        if self.rescale or not isinstance(self.scale, Real):
+            raise ArgumentError("this network takes its guidance as one number: no rescale, and no scale for each call")
+        return float(self.scale)
+
     def scales(self, sampler: Sampler) -> np.ndarray:
         """The scale of every network call, float64 [calls]: 1 where the interval leaves guidance out.
 
@@ -89,13 +103,13 @@ class Guidance:
 
 
 def guided(
-    network: Network, positive: np.ndarray, negative: np.ndarray | None, guidance: Guidance, sampler: Sampler
+    network: Network, positive: Conditioning, negative: Conditioning | None, guidance: Guidance, sampler: Sampler
 ) -> Predict:
     """The network with guidance, for one run.
 
     Args:
-        network: (latents [n, C, H, W], timestep, conditioning [n, S, D]) -> raw output [n, C, H, W].
-        positive: conditioning float32 [n, S, D].
+        network: (latents [n, C, H, W], timestep, conditioning of n rows) -> raw output [n, C, H, W].
+        positive: conditioning of the prompts.
         negative: the same for what is to be avoided; None is no guidance.
         guidance: how much, where and how.
         sampler: of the run.
@@ -109,14 +123,14 @@ def guided(
     """
     scales = guidance.scales(sampler)
     project = None if guidance.projection is None else projected(Projection(*guidance.projection), sampler)
-    count, both = len(positive), None if negative is None else np.concatenate([negative, positive])
+    both = None if negative is None else stacked(negative, positive)
     calls = iter(range(len(sampler)))
 
     def predict(latents: np.ndarray, timestep: float) -> np.ndarray:
         call = next(calls)
         if both is None or scales[call] <= 1:
             return network(latents, timestep, positive)
-        output = network(np.concatenate([latents, latents]), timestep, both)
+        count, output = len(latents), network(np.concatenate([latents, latents]), timestep, both)
         avoided, wanted = output[:count], output[count:]
         if project is None:
             result = classifier_free(wanted, avoided, scales[call])

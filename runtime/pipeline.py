@@ -1,7 +1,6 @@
 """Text to image: encode, denoise, decode. It reads top to bottom, and each phase can be used alone."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,22 +9,24 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .arguments import check_latents, check_size, one_each, seeds_from
+from .arguments import check_latents, check_size, seeds_from, texts_of
 from .bound import BoundLoop
-from .components import DECODER, PREVIEW_DECODER, Components, check_finite
+from .components import DECODER, PREVIEW_DECODER, Components
+from .conditioning import GUIDANCE, Conditioning, Sizes, embedded, told_sizes
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
+from .encoding import TextEncoders
 from .errors import Cancelled
 from .families import family_of
 from .guidance import Guidance, guided
+from .host_network import HostNetwork
 from .image import to_image
 from .noise import noise_source
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
 from .settings import Settings, own_version, plain
-from .shapes import check_widths, latent_shape, scaling_factor, vae_factor
-from .text import ClipTokenizer
+from .shapes import latent_shape, scaling_factor, vae_factor
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -54,11 +55,11 @@ class TextToImage:
         self.device = device
         self.memory = memory
         self.family = family_of(package)
-        self.tokenizer = ClipTokenizer.load(package.path / "tokenizer")
         names = (*self.family.text_encoders, self.family.generator, DECODER)
         self._graphs = Components(package, device, names, memory)
+        self.text_encoders = TextEncoders(package, self._graphs, self.family)
         network = self._graphs.signature(self.family.generator)
-        check_widths(self._graphs.signature(self.family.text_encoders[0]), network, self.family.conditioning)
+        self._network_inputs = network.inputs
         vae, generator = package.config(DECODER), package.config(self.family.generator)
         self.scaling_factor, self.vae_scale_factor = scaling_factor(vae), vae_factor(vae)
         self._bound = device.memory.kind != "cpu"
@@ -94,21 +95,18 @@ class TextToImage:
         chosen = open_device(device, session_options=session_options, provider_options=provider_options)
         return cls(opened, chosen, memory)
 
-    def encode(self, prompts: Sequence[str]) -> np.ndarray:
-        """The conditioning of the prompts, float32 [n, tokens, width]; warns with the text that did not fit."""
-        tokens = self.tokenizer.encode(prompts)
-        for cut in filter(None, tokens.cut):
-            length = tokens.ids.shape[1]
-            warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=2)
-        name = self.family.text_encoders[0]
-        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}, release=True))
-        check_finite(embeddings, name)
-        return embeddings
+    def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
+        """The conditioning of the prompts, a row for each; warns with the text that did not fit.
+
+        `prompts_2` are what the second text encoder reads where it is to read something else.
+        """
+        columns = [prompts, *[prompts if prompts_2 is None else prompts_2] * (len(self.family.encoders) - 1)]
+        return self.text_encoders.encode(list(zip(*columns, strict=True)))
 
     def denoise(
         self,
-        positive: np.ndarray,
-        negative: np.ndarray | None,
+        positive: Conditioning,
+        negative: Conditioning | None,
         noise: np.ndarray,
         sampler: Sampler,
         guidance_scale: float | Sequence[float] | Guidance = 7.5,
@@ -118,7 +116,7 @@ class TextToImage:
         """Denoise step by step; leave the loop early and nothing more is computed.
 
         Args:
-            positive: conditioning [n, tokens, width] of the prompts.
+            positive: conditioning of the prompts, see `encode`; sizes that it lacks are the picture's own.
             negative: the same of the negative prompts; None is no guidance, and half the work.
             noise: unit Gaussian float32 [n, C, h, w].
             sampler: which scheduler, in how many steps.
@@ -134,29 +132,17 @@ class TextToImage:
             NumericalError: the network gave NaN or infinity; names the step.
         """
         guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
+        positive = self.completed(positive, noise, guidance)
+        if GUIDANCE in positive:
+            negative, guidance = None, Guidance(1.0)
+        if negative is not None:
+            negative = self.completed(negative, noise, guidance)
+        name = self.family.generator
         if self._bound:
-            graph = self._graphs[self.family.generator]
+            graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
             return loop.denoise(graph, positive, negative, guidance, noise, sampler, draw, timings)
-        name, total, call = self.family.generator, len(sampler.timesteps), 0
-
-        def network(latents: np.ndarray, timestep: float, conditioning: np.ndarray) -> np.ndarray:
-            nonlocal call
-            call += 1
-            inputs = {
-                "sample": latents,
-                "timestep": np.asarray(timestep),
-                "encoder_hidden_states": conditioning,
-            }
-            start = time.perf_counter()
-            output = next(iter(self._graphs[name](inputs, release=call == total).values())).astype(
-                np.float32, copy=False
-            )
-            if timings is not None:
-                timings[name] = timings.get(name, 0.0) + time.perf_counter() - start
-            check_finite(output, name, f" at step {call} of {total}")
-            return output
-
+        network = HostNetwork(self._graphs, name, len(sampler), timings)
         return denoise(guided(network, positive, negative, guidance, sampler), noise, sampler, draw)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -182,9 +168,11 @@ class TextToImage:
         self,
         prompt: str | Sequence[str],
         *,
-        negative_prompt: str | Sequence[str] = "",
-        num_inference_steps: int = 50,
-        guidance_scale: float | Sequence[float] = 7.5,
+        negative_prompt: str | Sequence[str] | None = None,
+        prompt_2: str | Sequence[str] | None = None,
+        negative_prompt_2: str | Sequence[str] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | Sequence[float] | None = None,
         guidance_rescale: float = 0.0,
         guidance_interval: Sequence[float] | None = None,
         guidance_projection: Sequence[float] | None = None,
@@ -194,6 +182,9 @@ class TextToImage:
         seed: int | None = None,
         height: int | None = None,
         width: int | None = None,
+        original_size: Sequence[int] | None = None,
+        crops_coords_top_left: Sequence[int] | None = None,
+        target_size: Sequence[int] | None = None,
         num_images_per_prompt: int = 1,
         scheduler: str | None = None,
         latents: np.ndarray | None = None,
@@ -204,10 +195,13 @@ class TextToImage:
 
         Args:
             prompt: one prompt or several.
-            negative_prompt: what to avoid; one for all prompts, or one for each.
-            num_inference_steps: steps of the scheduler.
+            negative_prompt: what to avoid; one for all prompts, or one for each. None is the empty text, or for SDXL
+                zeros in place of its conditioning, where the checkpoint says so.
+            prompt_2, negative_prompt_2: likewise for the second text encoder; None is what the first one reads.
+            num_inference_steps: steps of the scheduler; None is what diffusers' pipeline takes, see `Family`.
             guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
-                A list has one for each network call.
+                A list has one for each network call. Latent consistency models take one number, at no cost. None is
+                the pipeline's own.
             guidance_rescale: share of the guided output that is given the standard deviation of the positive one, 0 to
                 1 (Lin et al. 2023).
             guidance_interval: (low, high), noise levels sigma / alpha outside of which there is no guidance, at half
@@ -218,6 +212,8 @@ class TextToImage:
             seed: picture k of the call uses seed + k, alone or in a batch; None draws one, see `Output.seeds`.
             height: pixels; None is the package's own size. `width` likewise.
             width: pixels.
+            original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Sizes`;
+                None is the picture's own size, and no crop.
             num_images_per_prompt: pictures for each prompt, one after the other in the output.
             scheduler: another scheduler than the package's, by short name or diffusers class name.
             latents: the starting noise, float32 [n, C, h, w], in place of the seed's.
@@ -230,26 +226,40 @@ class TextToImage:
             Cancelled: the callback returned False.
         """
         start = time.perf_counter()
-        prompts, negatives = one_each(prompt, negative_prompt, num_images_per_prompt)
+        family, encoders = self.family, len(self.family.encoders)
+        steps = family.num_inference_steps if num_inference_steps is None else num_inference_steps
+        scale = family.guidance_scale if guidance_scale is None else guidance_scale
+        given = {
+            "prompt": prompt,
+            "prompt_2": prompt_2,
+            "negative_prompt": negative_prompt,
+            "negative_prompt_2": negative_prompt_2,
+        }
+        texts = texts_of(given, num_images_per_prompt, encoders)
         latent_height, latent_width = self._latent_size(height, width)
-        config = self.family.scheduler_config(self.package.scheduler_config(), scheduler)
-        sampler = Sampler.from_config(config, num_inference_steps, eta=eta, timesteps=timesteps, sigmas=sigmas)
-        guidance = Guidance(guidance_scale, guidance_rescale, guidance_interval, guidance_projection)
-        needs_negative = (guidance.scales(sampler) > 1).any()
-        seeds: list[int | None] = [None] * len(prompts)
+        height, width = latent_height * self.vae_scale_factor, latent_width * self.vae_scale_factor
+        sizes = Sizes(original_size, crops_coords_top_left, target_size)
+        told = told_sizes(sizes, self._network_inputs, len(texts), height, width)
+        config = family.scheduler_config(self.package.scheduler_config(), scheduler)
+        sampler = Sampler.from_config(config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas)
+        guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection)
+        needs_negative = GUIDANCE not in self._network_inputs and (guidance.scales(sampler) > 1).any()
+        seeds: list[int | None] = [None] * len(texts)
         if latents is None:
-            seeds = list(seeds_from(seed, len(prompts)))
+            seeds = list(seeds_from(seed, len(texts)))
         sources = [noise_source(noise, image_seed or 0) for image_seed in seeds]
         shape = (1, self.latent_channels, latent_height, latent_width)
 
         def draw(_: tuple[int, ...]) -> np.ndarray:
             return np.concatenate([source.randn(shape) for source in sources])
 
-        unit_noise = draw(shape) if latents is None else check_latents(latents, (len(prompts), *shape[1:]))
+        unit_noise = draw(shape) if latents is None else check_latents(latents, (len(texts), *shape[1:]))
 
         encoding = time.perf_counter()
-        positive = self._encode_once(prompts)
-        negative = self._encode_once(negatives) if needs_negative else None
+        positive = self.text_encoders.encode([text.positive(encoders) for text in texts]) | told
+        negative = None
+        if needs_negative:
+            negative = self.text_encoders.encode([text.negative(encoders) for text in texts]) | told
         looping = time.perf_counter()
         timings = {self.family.generator: 0.0}
         for step in self.denoise(positive, negative, unit_noise, sampler, guidance, draw, timings):
@@ -267,10 +277,11 @@ class TextToImage:
         }
         settings = [
             Settings(
-                prompt=text,
-                negative_prompt=avoided,
-                num_inference_steps=num_inference_steps if timesteps is None and sigmas is None else len(sampler),
-                guidance_scale=plain(guidance_scale),
+                **text._asdict(),
+                width=width,
+                height=height,
+                num_inference_steps=steps if timesteps is None and sigmas is None else len(sampler),
+                guidance_scale=plain(scale),
                 guidance_rescale=float(guidance_rescale),
                 guidance_interval=plain(guidance_interval),
                 guidance_projection=plain(guidance_projection),
@@ -278,8 +289,7 @@ class TextToImage:
                 timesteps=plain(timesteps),
                 sigmas=plain(sigmas),
                 seed=image_seed,
-                width=latent_width * self.vae_scale_factor,
-                height=latent_height * self.vae_scale_factor,
+                **sizes.plain(),
                 scheduler=str(config["_class_name"]) if scheduler is None else scheduler,
                 noise=noise,
                 model=self.package.path.resolve().name,
@@ -287,7 +297,7 @@ class TextToImage:
                 precision=str((self.package.manifest or {}).get("precision", "unknown")),
                 version=own_version(),
             )
-            for text, avoided, image_seed in zip(prompts, negatives, seeds, strict=True)
+            for text, image_seed in zip(texts, seeds, strict=True)
         ]
         return Output(
             images=[to_image(picture, own) for picture, own in zip(pixels, settings, strict=True)],
@@ -296,10 +306,14 @@ class TextToImage:
             timings=timings,
         )
 
-    def _encode_once(self, texts: list[str]) -> np.ndarray:
-        """The conditioning of texts in which neighbours repeat: each different text runs once."""
-        unique = list(dict.fromkeys(texts))
-        return self.encode(unique)[[unique.index(text) for text in texts]]
+    def completed(self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance) -> dict[str, np.ndarray]:
+        """The conditioning with what the network is told besides texts: own sizes, and guidance if it embeds that."""
+        count, inputs = len(latents), self._network_inputs
+        height, width = (side * self.vae_scale_factor for side in latents.shape[2:])
+        told = told_sizes(Sizes(), inputs, count, height, width)
+        if GUIDANCE in inputs:
+            told[GUIDANCE] = np.tile(embedded(guidance.only_scale(), int(inputs[GUIDANCE].shape[-1])), (count, 1))
+        return {**told, **conditioning}
 
     def _latent_size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for a picture of that size in pixels, None being the package's own."""

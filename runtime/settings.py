@@ -16,7 +16,7 @@ class Settings:
     """Everything that, with the same package, gives the same picture again."""
 
     prompt: str
-    negative_prompt: str
+    negative_prompt: str | None
     num_inference_steps: int
     guidance_scale: float | list[float]
     seed: int | None  # None where the caller gave the latents
@@ -35,6 +35,11 @@ class Settings:
     eta: float = 0.0
     timesteps: list[float] | str | None = None
     sigmas: list[float] | str | None = None
+    prompt_2: str | None = None
+    negative_prompt_2: str | None = None
+    original_size: list[int] | None = None
+    crops_coords_top_left: list[int] | None = None
+    target_size: list[int] | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `TextToImage.__call__` that make the picture again.

@@ -1,12 +1,14 @@
 """What sizes a package has, and whether its graphs fit each other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .conditioning import POOLED, SIZES, TEXT
 from .errors import PackageError
+from .families import TextEncoder
 from .package import Package
 from .session import Tensor
 
@@ -54,21 +56,32 @@ def latent_shape(network: Signature, config: Mapping[str, Any]) -> tuple[int, tu
     return channels, (height, width)
 
 
-def check_widths(encoder: Signature, network: Signature, conditioning: str) -> None:
-    """Refuse a text encoder and a network that do not fit each other.
+def check_widths(encoders: Sequence[Signature], network: Signature, taken: Sequence[TextEncoder]) -> None:
+    """Refuse text encoders and a network that do not fit each other.
+
+    Args:
+        encoders: of the package.
+        network: what they condition.
+        taken: what is taken of each.
 
     Raises:
         PackageError: an input or output is missing, or the widths of the conditioning differ.
     """
-    if conditioning not in encoder.outputs:
-        raise PackageError(f"{encoder.name} has no output {conditioning}; it has: {', '.join(encoder.outputs)}")
-    for name in ("sample", "timestep", "encoder_hidden_states"):
+    widths: list[int | str] = []
+    for encoder, each in zip(encoders, taken, strict=True):
+        for output in (each.hidden(encoder.outputs), *((POOLED,) if each.pooled else ())):
+            if output not in encoder.outputs:
+                raise PackageError(f"{encoder.name} has no output {output}; it has: {', '.join(encoder.outputs)}")
+        widths.append(encoder.outputs[each.hidden(encoder.outputs)].shape[-1])
+    pooled = (POOLED, SIZES) if any(each.pooled for each in taken) else ()
+    for name in ("sample", "timestep", TEXT, *pooled):
         if name not in network.inputs:
             raise PackageError(f"{network.name} has no input {name}; it has: {', '.join(network.inputs)}")
-    given = encoder.outputs[conditioning].shape[-1]
-    wanted = network.inputs["encoder_hidden_states"].shape[-1]
-    if isinstance(given, int) and isinstance(wanted, int) and given != wanted:
+    given = sum(width for width in widths if isinstance(width, int))
+    wanted = network.inputs[TEXT].shape[-1]
+    if all(isinstance(width, int) for width in (*widths, wanted)) and given != wanted:
+        names = " and ".join(encoder.name for encoder in encoders)
         raise PackageError(
-            f"{encoder.name} gives embeddings of width {given} but {network.name} takes {wanted}: "
-            "they are not of the same model"
+            f"{names} give{'s' if len(encoders) == 1 else ''} embeddings of width {given} but {network.name} takes "
+            f"{wanted}: they are not of the same model"
         )

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from triptych.runtime.errors import SourceError
 
+from ..modules import TimeEmbedding
 from .cuda_blocks import Down, Exit, Resnet, Transformer, Up
 from .cuda_layers import Choices, Conv, Dense, State, Sum, Total, frozen
 
@@ -19,14 +20,15 @@ _PLAIN = {
     "resnet_skip_time_act": False,
     "dual_cross_attention": False,
     "only_cross_attention": False,
-    "upcast_attention": False,
     "attention_type": "default",
     "act_fn": "silu",
 }
 
 
 class ChannelsLastUNet(nn.Module):
-    """What `modules.UNet` computes: sample, timestep and encoder_hidden_states -> out_sample, all channels first.
+    """What `modules.UNet` computes: sample, timestep and conditioning -> out_sample, all channels first.
+
+    Kernels for attention add up scores in float32, which is all that `upcast_attention` asks for.
 
     Args:
         net: diffusers' UNet2DConditionModel.
@@ -41,7 +43,7 @@ class ChannelsLastUNet(nn.Module):
         for option, value in _PLAIN.items():
             if net.config.get(option, value) not in (value, None):
                 raise SourceError(f"the cuda dialect has no U-Net with {option}={net.config[option]!r}; use portable")
-        self.time_proj, self.time_embedding = net.time_proj, net.time_embedding
+        self.time = TimeEmbedding(net)
         self.conv_in = Conv(net.conv_in, choices)
         self.down = nn.ModuleList(_going_down(net, choices))
         self.up = nn.ModuleList(_going_up(net, choices))
@@ -50,10 +52,16 @@ class ChannelsLastUNet(nn.Module):
         self.shifts = Shifts(net)
 
     def forward(
-        self, sample: torch.Tensor, timestep: torch.Tensor, encoder_hidden_states: torch.Tensor
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+        text_embeds: torch.Tensor | None = None,
+        time_ids: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        time = self.time_embedding(self.time_proj(timestep.reshape(1)).to(sample.dtype))
+        time = self.time(timestep.reshape(1), sample.dtype, timestep_cond, text_embeds, time_ids)
         shifts = iter(self.shifts(functional.silu(time), sample.shape[0]))
         state: State = self.conv_in(sample.permute(0, 2, 3, 1))
         skips: list[torch.Tensor] = []
@@ -93,7 +101,7 @@ class Shifts(nn.Module):
             self.products[str(width)] = Dense(joined)
 
     def forward(self, time: torch.Tensor, rows: int) -> list[torch.Tensor]:
-        """[1, width of the time embedding] -> [rows, channels] for every Resnet, in their order."""
+        """[1 or rows, width of the time embedding] -> [rows, channels] for every Resnet, in their order."""
         parts = {
             width: iter(product(time).expand(rows, -1).split(int(width), dim=1))
             for width, product in self.products.items()

@@ -93,7 +93,7 @@ def said_by(component: Component) -> dict[str, int]:
     hooks = [module.register_forward_pre_hook(note) for module in speakers]
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            component.module(*component.zeros(component.default).values())
+            component.module(**component.zeros(component.default))
     finally:
         for hook in hooks:
             hook.remove()

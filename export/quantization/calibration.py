@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from triptych.runtime.conditioning import TEXT, Conditioning
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families import STABLE_DIFFUSION
 from triptych.runtime.guidance import Guidance, guided
@@ -92,8 +93,10 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
         run: what to draw.
 
     Raises:
-        ArgumentError: a run without prompts, or guidance or steps that cannot be.
+        ArgumentError: a run without prompts, or guidance or steps that cannot be; a family that it is not made for.
     """
+    if checkpoint.family is not STABLE_DIFFUSION:
+        raise ArgumentError(f"int8 is made for {STABLE_DIFFUSION.name}, not {checkpoint.family.name}; allowed: w8, w4")
     if not run.prompts:
         raise ArgumentError("there are no prompts to calibrate with: give one a line")
 
@@ -102,7 +105,7 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
         return replace(component, module=dialect.rewrite(component.module))
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), run.steps)
+    sampler = Sampler.from_config(checkpoint.family.scheduler_config(config, None), run.steps)
     tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
     conditioning = _encode(load("text_encoder"), tokenizer, ["", *run.prompts])
     unet = load("unet")
@@ -121,8 +124,7 @@ def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> n
     """The conditioning of the texts, float32 [n, tokens, width]."""
     with torch.inference_mode():
         answers = encoder.module(torch.from_numpy(tokenizer.encode(texts).ids))
-    outputs = {name: answer.numpy() for name, answer in zip(encoder.outputs, answers, strict=True)}
-    return STABLE_DIFFUSION.embeddings(outputs)
+    return np.asarray(answers[list(encoder.outputs).index("last_hidden_state")])
 
 
 def _denoise(
@@ -138,8 +140,9 @@ def _denoise(
     shape = (1, *unet.shapes(sizes)["sample"][1:])
     samples: list[Inputs] = []
 
-    def network(latents: np.ndarray, timestep: float, given: np.ndarray) -> np.ndarray:
-        inputs = (torch.from_numpy(latents), torch.tensor(timestep, dtype=torch.float32), torch.from_numpy(given))
+    def network(latents: np.ndarray, timestep: float, given: Conditioning) -> np.ndarray:
+        time = torch.tensor(timestep, dtype=torch.float32)
+        inputs = (torch.from_numpy(latents), time, torch.from_numpy(given[TEXT]))
         calls.append(inputs)
         with torch.inference_mode():
             return np.asarray(unet.module(*inputs)[0])
@@ -149,7 +152,7 @@ def _denoise(
         for index, positive in enumerate(positives):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
-            predict = guided(network, positive[None], negative[None], guidance, sampler)
+            predict = guided(network, {TEXT: positive[None]}, {TEXT: negative[None]}, guidance, sampler)
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)

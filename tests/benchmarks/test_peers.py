@@ -320,7 +320,7 @@ def test_names_in_the_original_layout_are_those_that_diffusers_reads(checkpoint:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-    from triptych.benchmarks.make_checkpoint import FULL
+    from triptych.benchmarks.architectures import FULL
 
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])

@@ -16,7 +16,7 @@ from diffusers.models.upsampling import Upsample2D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.benchmarks.make_checkpoint import FULL
+from triptych.benchmarks.architectures import FULL
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint
@@ -79,12 +79,12 @@ def component_like(module: torch.nn.Module, size: int, width: int) -> Component:
 def test_rewritten_modules_compute_the_same(checkpoint: Path, name: str) -> None:
     component = components_of(open_checkpoint(checkpoint))[name]()
     for seed, sizes in enumerate(component.cases):
-        inputs = [torch.from_numpy(array) for array in component.draw(sizes, seed).values()]
+        inputs = {key: torch.from_numpy(array) for key, array in component.draw(sizes, seed).items()}
         with torch.inference_mode():
-            expected = component.reference(*inputs)
+            expected = component.reference(**inputs)
             rewritten = components_of(open_checkpoint(checkpoint))[name]().module
             dialect_named("cpu").rewrite(rewritten)
-            given = rewritten(*inputs)
+            given = rewritten(**inputs)
         for one, other in zip(given, expected, strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 

@@ -54,7 +54,7 @@ def test_a_package_is_whole(package: Path, checkpoint: Path) -> None:
     assert written == {*listed, "triptych.json"}
     assert sorted(opened.verify()) == sorted(listed)
     assert opened.manifest is not None
-    assert opened.manifest["family"] == "stable-diffusion-1"
+    assert opened.manifest["family"] == "stable-diffusion"
     assert opened.manifest["source"] == {"name": checkpoint.name, "revision": None}
     assert str(checkpoint.parent) not in (package / "triptych.json").read_text()
     assert opened.config("vae_decoder")["scaling_factor"] == opened.config("vae_encoder")["scaling_factor"]

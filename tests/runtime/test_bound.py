@@ -16,6 +16,7 @@ from tests.graphs import write_graph
 from triptych.runtime import TextToImage, bound_network
 from triptych.runtime.bound import BoundLoop
 from triptych.runtime.bound_network import BoundNetwork
+from triptych.runtime.conditioning import TEXT, Conditioning
 from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
 from triptych.runtime.guidance import Guidance, guided
@@ -116,7 +117,7 @@ def given(batch: int, seed: int = 0) -> dict[str, Any]:
         random.uniform(low, high, (batch, *TOKENS)).astype(np.float32) for low, high in ((0.9, 1.1), (0.7, 0.9))
     )
     noise = random.standard_normal((batch, *SIZE)).astype(np.float32)
-    return {"positive": positive, "negative": negative, "noise": noise}
+    return {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
 
 
 def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
@@ -125,8 +126,8 @@ def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
 
 
 def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: Sampler) -> Iterator[Step]:
-    def network(latents: np.ndarray, timestep: float, conditioning: np.ndarray) -> np.ndarray:
-        inputs = {"sample": latents, "timestep": np.asarray(timestep), "encoder_hidden_states": conditioning}
+    def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
+        inputs = {"sample": latents, "timestep": np.asarray(timestep), **conditioning}
         return graph(inputs)["out_sample"].astype(np.float32)
 
     predict = guided(network, values["positive"], values["negative"], guidance, sampler)
@@ -365,7 +366,7 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(loop: BoundLoop, gr
         loop.denoise(graph, guidance=Guidance(4.0), sampler=sampler("euler_a"), **given(1))
     with pytest.raises(ArgumentError, match="needs one for each"):
         loop.denoise(graph, guidance=Guidance([4.0, 3.0]), sampler=sampler(), **given(1))
-    long = np.zeros((1, 9, 2), np.float32)
+    long = {TEXT: np.zeros((1, 9, 2), np.float32)}
     values = {**given(1), "positive": long, "negative": long}
     with pytest.raises(ArgumentError, match=r"unet takes encoder_hidden_states of shape \[batch, 3, 2\], not"):
         next(loop.denoise(graph, guidance=Guidance(4.0), sampler=sampler(), **values))

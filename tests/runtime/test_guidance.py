@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.runtime.test_cli import refused, run
 from triptych.runtime import TextToImage
+from triptych.runtime.conditioning import TEXT, Conditioning
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.guidance import Guidance, Projection, guided, project_update, rescaled
 from triptych.runtime.image import read_settings
@@ -42,13 +43,13 @@ class Network:
     def __init__(self) -> None:
         self.rows: list[int] = []
 
-    def __call__(self, latents: np.ndarray, timestep: float, conditioning: np.ndarray) -> np.ndarray:
+    def __call__(self, latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
         self.rows.append(len(latents))
-        return np.tanh(latents * conditioning[..., None] + np.float32(timestep / 700)).astype(np.float32)
+        return np.tanh(latents * conditioning[TEXT][..., None] + np.float32(timestep / 700)).astype(np.float32)
 
 
-POSITIVE = np.array([0.9, 1.0, 1.1], np.float32).reshape(3, 1, 1)
-NEGATIVE = np.array([-0.2, 0.1, 0.3], np.float32).reshape(3, 1, 1)
+POSITIVE = {TEXT: np.array([0.9, 1.0, 1.1], np.float32).reshape(3, 1, 1)}
+NEGATIVE = {TEXT: np.array([-0.2, 0.1, 0.3], np.float32).reshape(3, 1, 1)}
 
 
 def outputs(latents: np.ndarray, timestep: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """The runtime against diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,10 @@ from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, Pa
 from triptych.runtime.image import read_settings
 from triptych.runtime.sampling import Sampler
 
-LATENTS_TOLERANCE = 1e-3  # absolute, final latents
-PIXEL_TOLERANCE = 1  # levels of 255 ...
-PIXEL_SHARE = 0.999  # ... for this share of the values
-PIXEL_WORST = 3  # levels of 255, for all
+from ..pictures import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
+
 FP16_LATENTS_DB = 40  # of final latents, as of each component
 STEPS = 6
-SEED = 123456789012
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +32,6 @@ def diffusers_pipe(checkpoint: Path) -> StableDiffusionPipeline:
     pipe = StableDiffusionPipeline.from_pretrained(checkpoint)
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def theirs(pipe: StableDiffusionPipeline, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Latents and pixels of diffusers, picture k from a generator of its own with seed SEED + k."""
-    results = []
-    for output_type in ("latent", "np"):
-        generators = [torch.Generator("cpu").manual_seed(SEED + k) for k in range(count)]
-        images = pipe(**arguments, generator=generators, output_type=output_type).images
-        results.append(images.numpy() if output_type == "latent" else (images * 255).round())
-    return results[0], results[1]
-
-
-def check(out: Any, latents: np.ndarray, pixels: np.ndarray) -> None:
-    np.testing.assert_allclose(out.latents, latents, atol=LATENTS_TOLERANCE, rtol=0)
-    off = np.abs(np.stack([np.asarray(image) for image in out.images]).astype(float) - pixels)
-    assert (off <= PIXEL_TOLERANCE).mean() >= PIXEL_SHARE
-    assert off.max() <= PIXEL_WORST
-    assert pixels.std() > 5, "a flat picture shows nothing"
 
 
 SCHEDULERS = {
@@ -80,16 +58,6 @@ def test_every_scheduler_gives_the_picture_of_diffusers(
 OUTDATED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "set_alpha_to_one": False}
 
 
-def linked(source: Path, copy: Path, scheduler: dict[str, Any]) -> Path:
-    """The same folder with another scheduler configuration, without a manifest."""
-    (copy / "scheduler").mkdir(parents=True)
-    for entry in source.iterdir():
-        if entry.name not in ("scheduler", "triptych.json"):
-            os.symlink(entry, copy / entry.name)
-    (copy / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    return copy
-
-
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("said", [{"clip_sample": True, "steps_offset": 0}, {}], ids=["said", "by default"])
 @pytest.mark.parametrize("other", [None, "ddim", "pndm"])
@@ -109,7 +77,7 @@ def test_outdated_scheduler_options_are_mended_as_diffusers_does(
     if other is not None:
         outdated.scheduler = SCHEDULERS[other].from_config(outdated.scheduler.config)
     expected = theirs(outdated, 1, prompt="a red fox", num_inference_steps=STEPS)
-    pipe = TextToImage.load(linked(package, tmp_path / "p", config), device="cpu")
+    pipe = TextToImage.load(linked(package, tmp_path / "p", scheduler=config), device="cpu")
     check(pipe("a red fox", num_inference_steps=STEPS, seed=SEED, scheduler=other), *expected)
 
 
@@ -212,8 +180,8 @@ def test_text_that_does_not_fit_is_quoted(pipe: TextToImage) -> None:
     [
         ({"prompt": []}, ArgumentError, "no prompt"),
         ({"prompt": 3}, ArgumentError, "must be text or a list of texts, not int"),
-        ({"prompt": [3]}, ArgumentError, "a prompt must be text, not int"),
-        ({"negative_prompt": ["a", "b"]}, ArgumentError, "2 negative prompts for 1 prompts"),
+        ({"prompt": [3]}, ArgumentError, "prompt must be text, not int"),
+        ({"negative_prompt": ["a", "b"]}, ArgumentError, "negative_prompt has 2 texts for 1 prompts"),
         ({"num_images_per_prompt": 0}, ArgumentError, "num_images_per_prompt=0 must be at least 1"),
         ({"num_inference_steps": 0}, SamplerError, "0"),
         ({"num_inference_steps": -3}, SamplerError, "-3"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from triptych.runtime.conditioning import TEXT, Conditioning
 from triptych.runtime.families import family_of
 from triptych.runtime.guidance import Guidance, guided
 from triptych.runtime.image import to_pixels
@@ -49,7 +50,7 @@ class Shapes:
             return {"latent_sample": latents / np.float32(self.scaling_factor)}
         states = generator.standard_normal((2 * size.batch, self.tokenizer.length, self.width), np.float32)
         timestep = np.asarray(TIMESTEP, np.float32)
-        return {"sample": np.concatenate([latents, latents]), "timestep": timestep, "encoder_hidden_states": states}
+        return {"sample": np.concatenate([latents, latents]), "timestep": timestep, TEXT: states}
 
 
 class PlainLoop:
@@ -83,11 +84,11 @@ class PlainLoop:
         one = Size(1, asked.size.height, asked.size.width)
         seeds = range(asked.seed, asked.seed + asked.size.batch)
         noise = np.concatenate([noise_source("torch", seed).randn(self.shapes.latents(one)) for seed in seeds])
-        negative, positive = (self._encode(text, asked.size) for text in ("", asked.prompt))
+        negative, positive = ({TEXT: self._encode(text, asked.size)} for text in ("", asked.prompt))
 
-        def network(latents: np.ndarray, timestep: float, states: np.ndarray) -> np.ndarray:
+        def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
             time = np.asarray(timestep, np.float32)
-            return self.networks["unet"]({"sample": latents, "timestep": time, "encoder_hidden_states": states})
+            return self.networks["unet"]({"sample": latents, "timestep": time, **conditioning})
 
         predict = guided(network, positive, negative, Guidance(asked.guidance_scale), sampler)
         *_, last = denoise(predict, noise, sampler)

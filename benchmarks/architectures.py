@@ -1,0 +1,180 @@
+"""Architectures of checkpoints with random weights: those of the published models, and small ones for tests.
+
+Of the small ones no two dimensions coincide.
+"""
+
+from typing import Any
+
+Config = dict[str, Any]
+
+SCHEDULER: Config = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "trained_betas": None,
+}
+
+FULL: dict[str, Config] = {
+    "text_encoder": {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "projection_dim": 768,
+        "hidden_act": "quick_gelu",
+    },
+    "unet": {
+        "sample_size": 64,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+        "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        "layers_per_block": 2,
+        "attention_head_dim": 8,
+        "cross_attention_dim": 768,
+        "norm_num_groups": 32,
+    },
+    "vae": {
+        "sample_size": 512,
+        "in_channels": 3,
+        "out_channels": 3,
+        "latent_channels": 4,
+        "block_out_channels": (128, 256, 512, 512),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 2,
+        "norm_num_groups": 32,
+        "scaling_factor": 0.18215,
+    },
+    "scheduler": SCHEDULER,
+}
+
+SMALL: dict[str, Config] = {
+    "text_encoder": FULL["text_encoder"]
+    | {
+        "vocab_size": 650,
+        "hidden_size": 44,
+        "intermediate_size": 92,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "projection_dim": 44,
+    },
+    "unet": FULL["unet"]
+    | {
+        "sample_size": 16,
+        "block_out_channels": (24, 40, 56),
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 1,
+        "attention_head_dim": 2,
+        "cross_attention_dim": 44,
+        "norm_num_groups": 8,
+    },
+    "vae": FULL["vae"]
+    | {
+        "sample_size": 128,
+        "block_out_channels": (10, 18, 26, 34),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "layers_per_block": 1,
+        "norm_num_groups": 2,
+    },
+    "scheduler": SCHEDULER,
+}
+
+FULL_2: dict[str, Config] = FULL | {
+    "text_encoder": FULL["text_encoder"]
+    | {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
+    | {"projection_dim": 512, "hidden_act": "gelu"},
+    "unet": FULL["unet"]
+    | {
+        "sample_size": 96,
+        "attention_head_dim": (5, 10, 20, 20),
+        "cross_attention_dim": 1024,
+        "use_linear_projection": True,
+        "upcast_attention": True,
+    },
+    "tokenizer": {"pad_token": "!"},
+    "scheduler": SCHEDULER | {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"},
+}
+"""Stable Diffusion 2.1."""
+
+FULL_XL: dict[str, Config] = {
+    "text_encoder": FULL["text_encoder"],
+    "tokenizer_2": {"pad_token": "!"},
+    "text_encoder_2": FULL["text_encoder"]
+    | {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    | {"projection_dim": 1280, "hidden_act": "gelu"},
+    "unet": FULL["unet"]
+    | {
+        "sample_size": 128,
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (5, 10, 20),
+        "cross_attention_dim": 2048,
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+    "vae": FULL["vae"] | {"sample_size": 1024, "scaling_factor": 0.13025},
+    "scheduler": {
+        "_class_name": "EulerDiscreteScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+    },
+}
+"""Stable Diffusion XL base 1.0."""
+
+SMALL_2: dict[str, Config] = SMALL | {
+    "text_encoder": SMALL["text_encoder"] | {"hidden_act": "gelu"},
+    "unet": SMALL["unet"] | {"attention_head_dim": (2, 4, 7), "use_linear_projection": True, "upcast_attention": True},
+    "tokenizer": {"pad_token": "!"},
+    "scheduler": FULL_2["scheduler"],
+}
+
+SMALL_XL: dict[str, Config] = {
+    "text_encoder": SMALL["text_encoder"],
+    "tokenizer_2": {"pad_token": "!"},
+    "text_encoder_2": SMALL["text_encoder"]
+    | {"hidden_size": 36, "num_hidden_layers": 2, "projection_dim": 28, "hidden_act": "gelu"},
+    "unet": SMALL["unet"]
+    | {
+        "block_out_channels": (24, 40, 56),
+        "down_block_types": FULL_XL["unet"]["down_block_types"],
+        "up_block_types": FULL_XL["unet"]["up_block_types"],
+        "attention_head_dim": (2, 4, 7),
+        "cross_attention_dim": 80,
+        "transformer_layers_per_block": (1, 1, 2),
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 16,
+        "projection_class_embeddings_input_dim": 124,
+    },
+    "vae": SMALL["vae"] | {"scaling_factor": 0.13025},
+    "scheduler": FULL_XL["scheduler"],
+}
+
+_CONSISTENCY = SCHEDULER | {"_class_name": "LCMScheduler", "original_inference_steps": 50}
+FULL_LCM = FULL | {"unet": FULL["unet"] | {"time_cond_proj_dim": 256}, "scheduler": _CONSISTENCY}
+SMALL_LCM = SMALL | {"unet": SMALL["unet"] | {"time_cond_proj_dim": 32}, "scheduler": _CONSISTENCY}
+
+ARCHITECTURES = {
+    "sd15": ("StableDiffusionPipeline", FULL, SMALL),
+    "sd21": ("StableDiffusionPipeline", FULL_2, SMALL_2),
+    "sdxl": ("StableDiffusionXLPipeline", FULL_XL, SMALL_XL),
+    "lcm": ("LatentConsistencyModelPipeline", FULL_LCM, SMALL_LCM),
+}
+"""Name -> pipeline, and the configurations at full size and small."""

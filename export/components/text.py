@@ -1,0 +1,56 @@
+"""Text encoders: CLIP, and CLIP with the projection that gives the meaning of a text as a whole."""
+
+import numpy as np
+
+from triptych.runtime.families import TextEncoder as Taken
+
+from ..checkpoint import Checkpoint
+from ..modules import TextEncoder
+from .component import Array, Component, Draw, Input
+
+
+def _tokens(start: int, end: int) -> Draw:
+    """Sentences of random length: start, words, end of text up to the last place."""
+
+    def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        ids = generator.integers(0, start, shape, dtype=np.int64)
+        ids[:, 0] = start
+        for row in ids:
+            row[generator.integers(2, shape[1]) :] = end
+        return ids
+
+    return draw
+
+
+def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
+    """A text encoder of the checkpoint; all hidden states are outputs where the pipeline takes one of them."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(**checkpoint.config(taken.name))
+    kind = CLIPTextModelWithProjection if taken.pooled else CLIPTextModel
+    every = taken.layer is not None
+    module = TextEncoder(checkpoint.load(taken.name, lambda: kind(config)), every=every)
+    longest, end = config.max_position_embeddings, config.vocab_size - 1
+    tokens = ("batch_size", "sequence_length", config.hidden_size)
+    pooled = {"text_embeds": ("batch_size", config.projection_dim)} if taken.pooled else {}
+    summary = {} if taken.pooled else {"pooler_output": ("batch_size", config.hidden_size)}
+    layers = config.num_hidden_layers + 1 if every else 0
+    return Component(
+        name=taken.name,
+        config=checkpoint.config(taken.name),
+        module=module,
+        reference=module,
+        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
+        outputs={
+            **pooled,
+            "last_hidden_state": tokens,
+            **summary,
+            **{f"hidden_states.{layer}": tokens for layer in range(layers)},
+        },
+        default={"batch_size": 1, "sequence_length": longest},
+        cases=(
+            {"batch_size": 1, "sequence_length": longest},
+            {"batch_size": 2, "sequence_length": longest},
+            {"batch_size": 3, "sequence_length": longest // 3},
+        ),
+    )

@@ -1,0 +1,102 @@
+"""The latent generator of Stable Diffusion: U-Nets, and what each is conditioned on."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.attention_processor import AttnProcessor
+
+from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT
+from triptych.runtime.errors import SourceError
+
+from ..checkpoint import Checkpoint
+from ..modules import UNet
+from .component import Array, Component, Input, gaussian
+from .sizes import own_latents
+
+# Parts of UNet2DConditionModel that are not supported, and the values that mean that they are not there.
+_OTHER_FAMILIES = (
+    "center_input_sample",
+    "class_embed_type",
+    "encoder_hid_dim_type",
+    "num_class_embeds",
+    "time_embedding_act_fn",
+)
+_TEXT_AND_SIZES = "text_time"
+_SIZES = 6
+"""Numbers that SDXL is told of the size of a picture."""
+
+
+def _timestep(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return generator.integers(0, 1000, shape).astype(np.float32)  # whole numbers, which float16 can say, too
+
+
+def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    return generator.integers(0, 1025, shape).astype(np.float32)
+
+
+def unet(checkpoint: Checkpoint) -> Component:
+    """The U-Net of the checkpoint."""
+    from diffusers import UNet2DConditionModel
+
+    file = checkpoint.config("unet")
+    for option in _OTHER_FAMILIES:
+        if file.get(option) not in (None, False):
+            raise SourceError(f"{checkpoint.name}: a U-Net with {option}={file[option]!r} is not supported")
+    added = file.get("addition_embed_type")
+    if added not in (None, _TEXT_AND_SIZES):
+        raise SourceError(f"{checkpoint.name}: a U-Net with addition_embed_type={added!r} is not supported")
+    net: Any = checkpoint.load("unet", lambda: UNet2DConditionModel.from_config(file))
+    if file.get("upcast_attention"):  # which the one that is there by default does not heed
+        net.set_attn_processor(AttnProcessor())
+    config, longest = net.config, _prompt_length(checkpoint)
+    height, width = own_latents(checkpoint)
+
+    def reference(
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        timestep_cond: torch.Tensor | None = None,
+        **added: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        conditioning = {"timestep_cond": timestep_cond, "added_cond_kwargs": added}
+        answer: tuple[torch.Tensor, ...] = net(
+            sample, timestep, encoder_hidden_states, **conditioning, return_dict=False
+        )
+        return answer
+
+    return Component(
+        name="unet",
+        config=file,
+        module=UNet(net),
+        reference=reference,
+        inputs={
+            "sample": Input(("batch_size", config["in_channels"], "height", "width"), gaussian()),
+            "timestep": Input((), _timestep),
+            TEXT: Input(("batch_size", "sequence_length", config["cross_attention_dim"]), gaussian()),
+            **_others(config),
+        },
+        outputs={"out_sample": ("batch_size", config["out_channels"], "height", "width")},
+        default={"batch_size": 1, "height": height, "width": width, "sequence_length": longest},
+        cases=(
+            {"batch_size": 1, "height": 16, "width": 16, "sequence_length": longest},
+            {"batch_size": 2, "height": 16, "width": 24, "sequence_length": longest},
+            {"batch_size": 1, "height": 21, "width": 10, "sequence_length": 2 * longest},  # no multiples of 8
+        ),
+    )
+
+
+def _others(config: Any) -> dict[str, Input]:
+    """What the U-Net is conditioned on besides words."""
+    inputs: dict[str, Input] = {}
+    if config["addition_embed_type"] == _TEXT_AND_SIZES:
+        pooled = config["projection_class_embeddings_input_dim"] - _SIZES * config["addition_time_embed_dim"]
+        inputs[POOLED] = Input(("batch_size", pooled), gaussian())
+        inputs[SIZES] = Input(("batch_size", _SIZES), _pixels)
+    if config["time_cond_proj_dim"] is not None:
+        inputs[GUIDANCE] = Input(("batch_size", config["time_cond_proj_dim"]), gaussian())
+    return inputs
+
+
+def _prompt_length(checkpoint: Checkpoint) -> int:
+    return int(checkpoint.config("text_encoder").get("max_position_embeddings", 77))

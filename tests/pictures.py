@@ -1,0 +1,49 @@
+"""Pictures of the runtime beside those of diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+LATENTS_TOLERANCE = 1e-3  # absolute, final latents
+PIXEL_TOLERANCE = 1  # levels of 255 ...
+PIXEL_SHARE = 0.999  # ... for this share of the values
+PIXEL_WORST = 3  # levels of 255, for all
+SEED = 123456789012
+
+
+def theirs(pipe: Any, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Latents and pixels of diffusers, picture k from a generator of its own with seed SEED + k."""
+    results = []
+    for output_type in ("latent", "np"):
+        generators = [torch.Generator("cpu").manual_seed(SEED + k) for k in range(count)]
+        images = pipe(**arguments, generator=generators, output_type=output_type).images
+        results.append(images.numpy() if output_type == "latent" else (images * 255).round())
+    return results[0], results[1]
+
+
+def check(out: Any, latents: np.ndarray, pixels: np.ndarray) -> None:
+    """Compare an `Output` with what `theirs` gave."""
+    np.testing.assert_allclose(out.latents, latents, atol=LATENTS_TOLERANCE, rtol=0)
+    off = np.abs(np.stack([np.asarray(image) for image in out.images]).astype(float) - pixels)
+    assert (off <= PIXEL_TOLERANCE).mean() >= PIXEL_SHARE
+    assert off.max() <= PIXEL_WORST
+    assert pixels.std() > 5, "a flat picture shows nothing"
+
+
+def linked(source: Path, copy: Path, *, scheduler: dict[str, Any] | None = None, **index: Any) -> Path:
+    """The same folder with another scheduler configuration or other entries in its index, without a manifest."""
+    changed = {"model_index.json": json.loads((source / "model_index.json").read_text()) | index}
+    if scheduler is not None:
+        changed["scheduler/scheduler_config.json"] = scheduler
+    copy.mkdir()
+    for entry in source.iterdir():
+        if entry.name != "triptych.json" and not any(name.startswith(entry.name) for name in changed):
+            os.symlink(entry, copy / entry.name)
+    for name, content in changed.items():
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text(json.dumps(content))
+    return copy

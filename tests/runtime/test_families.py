@@ -1,0 +1,246 @@
+"""Stable Diffusion 2, SDXL, Turbo and latent consistency models against the diffusers pipelines of those names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DiffusionPipeline,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+)
+
+from triptych.export import export
+from triptych.runtime import TextToImage
+from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
+from triptych.runtime.errors import ArgumentError, PackageError
+from triptych.runtime.families import STABLE_DIFFUSION_XL
+from triptych.runtime.image import read_settings
+
+from ..checkpoints import make_checkpoint
+from ..command_line import refused
+from ..pictures import check, linked, theirs
+
+STEPS = 4
+MODELS = ("sd21", "sdxl", "lcm")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Model -> its checkpoint and its package."""
+    folder = tmp_path_factory.mktemp("families")
+    checkpoints = {model: make_checkpoint(folder / model, model) for model in MODELS}
+    return {
+        model: (checkpoint, export(checkpoint, folder / f"{model}-package", dialect="cpu"))
+        for model, checkpoint in checkpoints.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def pipes(folders: dict[str, tuple[Path, Path]]) -> dict[str, TextToImage]:
+    return {model: TextToImage.load(package, device="cpu") for model, (_, package) in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def references(folders: dict[str, tuple[Path, Path]]) -> dict[str, Any]:
+    pipes = {model: DiffusionPipeline.from_pretrained(checkpoint) for model, (checkpoint, _) in folders.items()}
+    for pipe in pipes.values():
+        pipe.set_progress_bar_config(disable=True)
+    return pipes
+
+
+CALLS: list[tuple[int, dict[str, Any]]] = [
+    (1, {"prompt": "a red fox"}),
+    (1, {"prompt": "a red fox", "guidance_scale": 1.0, "height": 136, "width": 104}),
+    (2, {"prompt": "two, wide!", "num_images_per_prompt": 2, "height": 128, "width": 192}),
+    (4, {"prompt": ["a cat", "a dog"], "num_images_per_prompt": 2}),
+]
+
+
+@pytest.mark.parametrize(("count", "arguments"), CALLS, ids=["plain", "unguided", "wide", "batch"])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_family_gives_the_pictures_of_diffusers(
+    pipes: dict[str, TextToImage], references: dict[str, Any], model: str, count: int, arguments: dict[str, Any]
+) -> None:
+    expected = theirs(references[model], count, num_inference_steps=STEPS, **arguments)
+    check(pipes[model](**arguments, num_inference_steps=STEPS, seed=123456789012), *expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_left_out_is_what_the_pipeline_of_diffusers_takes(
+    pipes: dict[str, TextToImage], references: dict[str, Any], model: str
+) -> None:
+    import inspect
+
+    defaults = inspect.signature(references[model].__call__).parameters
+    family = pipes[model].family
+    assert family.guidance_scale == defaults["guidance_scale"].default
+    assert family.num_inference_steps == defaults["num_inference_steps"].default
+
+
+@pytest.mark.parametrize(
+    ("model", "scheduler", "guidance"),
+    [("sd21", EulerDiscreteScheduler, 0.0), ("sdxl", EulerAncestralDiscreteScheduler, 0.0)],
+    ids=["sd-turbo", "sdxl-turbo"],
+)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_turbo_takes_few_trailing_steps_without_guidance(
+    folders: dict[str, tuple[Path, Path]],
+    references: dict[str, Any],
+    tmp_path: Path,
+    model: str,
+    scheduler: Any,
+    guidance: float,
+    steps: int,
+) -> None:
+    reference = references[model]
+    turbo = scheduler.from_config(reference.scheduler.config, timestep_spacing="trailing", prediction_type="epsilon")
+    asked = {"prompt": "a red fox", "num_inference_steps": steps, "guidance_scale": guidance}
+    own, reference.scheduler = reference.scheduler, turbo
+    try:
+        expected = theirs(reference, 1, **asked)
+    finally:
+        reference.scheduler = own
+    config = {**turbo.config, "_class_name": scheduler.__name__}
+    pipe = TextToImage.load(linked(folders[model][1], tmp_path / "turbo", scheduler=config), device="cpu")
+    check(pipe(**asked, seed=123456789012), *expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prompt_2": "in the snow"},
+        {"negative_prompt": "blurry"},
+        {"negative_prompt": "blurry", "negative_prompt_2": "grey", "guidance_scale": 7.5},
+        {"negative_prompt": ""},
+        {"original_size": (96, 200), "target_size": (64, 72), "crops_coords_top_left": (8, 30)},
+    ],
+    ids="-".join,
+)
+def test_sdxl_takes_a_prompt_for_each_encoder_and_sizes(
+    pipes: dict[str, TextToImage], references: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    asked = {"prompt": "a red fox", "num_inference_steps": STEPS, **arguments}
+    check(pipes["sdxl"](**asked, seed=123456789012), *theirs(references["sdxl"], 1, **asked))
+
+
+def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
+    folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], references: dict[str, Any], tmp_path: Path
+) -> None:
+    zeros = pipes["sdxl"].text_encoders.encode([None, ("", "")])
+    assert not zeros[TEXT][0].any()
+    assert not zeros[POOLED][0].any()
+    assert zeros[TEXT][1].any()
+    said = linked(folders["sdxl"][1], tmp_path / "said", force_zeros_for_empty_prompt=False)
+    reference = references["sdxl"]
+    reference.register_to_config(force_zeros_for_empty_prompt=False)
+    try:
+        expected = theirs(reference, 1, prompt="a red fox", num_inference_steps=STEPS)
+    finally:
+        reference.register_to_config(force_zeros_for_empty_prompt=True)
+    pipe = TextToImage.load(said, device="cpu")
+    check(pipe("a red fox", num_inference_steps=STEPS, seed=123456789012), *expected)
+
+
+@pytest.mark.parametrize("model", ["sdxl", "lcm"])
+def test_the_loop_on_the_device_is_told_the_same(
+    folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], model: str
+) -> None:
+    bound = TextToImage.load(folders[model][1], device="cpu")
+    bound._bound = True
+    asked: dict[str, Any] = {"num_inference_steps": 3, "seed": 3, "num_images_per_prompt": 2}
+    expected, given = (pipe("a red fox", **asked) for pipe in (pipes[model], bound))
+    np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
+
+
+def test_phases_complete_the_conditioning(pipes: dict[str, TextToImage]) -> None:
+    from triptych.runtime.noise import noise_source
+    from triptych.runtime.sampling import Sampler
+
+    pipe = pipes["sdxl"]
+    out = pipe("a red fox", num_inference_steps=2, seed=3, guidance_scale=1.0)
+    sampler = Sampler.from_config(pipe.package.scheduler_config(), num_inference_steps=2)
+    positive = pipe.encode(["a red fox"])
+    assert set(positive) == {TEXT, POOLED}
+    *_, last = pipe.denoise(positive, None, noise_source("torch", 3).randn((1, 4, 16, 16)), sampler, 1.0)
+    np.testing.assert_array_equal(last.latents, out.latents)
+
+
+@pytest.mark.parametrize("width", [32, 256, 33])
+def test_embedded_guidance_is_that_of_diffusers(width: int) -> None:
+    scales = [1.0, 4.5, 8.5, 14.0]
+    expected = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, torch.tensor(scales) - 1, width)
+    given = np.stack([embedded(scale, width) for scale in scales])
+    np.testing.assert_allclose(given, expected.numpy(), atol=2e-3)  # sines of up to 13,000, in float32
+
+
+def test_settings_repeat_the_picture(pipes: dict[str, TextToImage], tmp_path: Path) -> None:
+    out = pipes["sdxl"](
+        "a fox", prompt_2="snow", num_inference_steps=2, seed=5, original_size=(96, 200), crops_coords_top_left=(0, 8)
+    )
+    out.images[0].save(tmp_path / "p.png")
+    again = pipes["sdxl"](**read_settings(tmp_path / "p.png").arguments())
+    np.testing.assert_array_equal(again.latents, out.latents)
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("sd21", {"prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
+        ("lcm", {"negative_prompt_2": "b"}, "negative_prompt_2: this package has one text encoder"),
+        ("sd21", {"original_size": (64, 64)}, r"original_size=\(64, 64\): this model is not told sizes"),
+        ("sdxl", {"target_size": (64, -1)}, r"target_size=\(64, -1\); allowed: two whole numbers of pixels"),
+        ("sdxl", {"original_size": 64}, "original_size=64; allowed: two whole numbers"),
+        ("sdxl", {"prompt_2": ["a", "b"]}, "prompt_2 has 2 texts for 1 prompts"),
+        ("lcm", {"guidance_scale": [1.0, 2.0, 3.0, 4.0]}, "takes its guidance as one number"),
+        ("lcm", {"guidance_rescale": 0.5}, "takes its guidance as one number"),
+        ("lcm", {"guidance_interval": (0, 3)}, "guidance_interval: this network takes its guidance as a number"),
+    ],
+    ids=str,
+)
+def test_what_a_family_does_not_take_is_refused(
+    pipes: dict[str, TextToImage], model: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        pipes[model]("a", num_inference_steps=4, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_package_that_lacks_what_its_family_takes_is_refused(
+    folders: dict[str, tuple[Path, Path]], tmp_path: Path
+) -> None:
+    wrong = linked(folders["sd21"][1], tmp_path / "wrong", _class_name=STABLE_DIFFUSION_XL.pipelines[0])
+    with pytest.raises(PackageError, match="tokenizer_2 is missing"):
+        TextToImage.load(wrong, device="cpu")
+
+
+def test_the_command_line_tells_sizes_and_prompts(
+    folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], tmp_path: Path, capsys: Any
+) -> None:
+    from ..command_line import run
+
+    package = str(folders["sdxl"][1])
+    command = ["generate", package, "a fox", "--prompt-2", "snow", "--negative-2", "grey", "--steps", "2"]
+    sizes = ["--original-size", "200x96", "--crop", "8x0", "--target-size", "72x64"]
+    run(*command, *sizes, "--seed", "5", "--out", str(tmp_path / "p.png"), capsys=capsys)
+    out = pipes["sdxl"](
+        "a fox",
+        prompt_2="snow",
+        negative_prompt_2="grey",
+        num_inference_steps=2,
+        seed=5,
+        original_size=(96, 200),
+        crops_coords_top_left=(0, 8),
+        target_size=(64, 72),
+    )
+    settings = read_settings(tmp_path / "p.png")
+    np.testing.assert_array_equal(pipes["sdxl"](**settings.arguments()).latents, out.latents)
+    assert "give WIDTHxHEIGHT" in refused(*command, "--crop", "8", capsys=capsys)
+
+
+def test_networks_have_the_inputs_of_their_family(pipes: dict[str, TextToImage]) -> None:
+    inputs = {model: set(pipe._network_inputs) - {"sample", "timestep", TEXT} for model, pipe in pipes.items()}
+    assert inputs == {"sd21": set(), "sdxl": {POOLED, SIZES}, "lcm": {GUIDANCE}}
