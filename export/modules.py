@@ -1,5 +1,7 @@
 """What is exported: thin modules around the checkpoint's own, from tensors to a tuple of tensors."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,11 +21,37 @@ class TextEncoder(nn.Module):
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        answer = self.clip(input_ids=input_ids, output_hidden_states=self.every)
-        states = answer.hidden_states if self.every else ()
+        with _states_of(self._layers() if self.every else []) as states:
+            answer = self.clip(input_ids=input_ids)
         if "text_embeds" in answer:
             return answer.text_embeds, answer.last_hidden_state, *states
         return answer.last_hidden_state, answer.pooler_output, *states
+
+    def _layers(self) -> list[nn.Module]:
+        return next(list(part.layers) for part in self.clip.modules() if hasattr(part, "layers"))
+
+
+@contextmanager
+def _states_of(layers: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
+    """What each layer is given while it runs, and what the last one gives, whatever takes the layers' place.
+
+    transformers has an option for it, which heeds modules of its own classes only.
+    """
+    states: list[torch.Tensor] = []
+
+    def before(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        states.append(positional[0] if positional else named["hidden_states"])
+
+    def after(_: nn.Module, __: tuple[Any, ...], answer: Any) -> None:
+        states.append(answer[0] if isinstance(answer, tuple) else answer)
+
+    hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
+    hooks += [layer.register_forward_hook(after) for layer in layers[-1:]]
+    try:
+        yield states
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class UNet(nn.Module):

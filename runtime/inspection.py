@@ -43,6 +43,8 @@ def as_text(description: Mapping[str, Any]) -> str:
             for tensor in facts[way]
         ]
         lines += ["", name, *columns(tensors)]
+        if "kept_in_fp32" in facts:
+            lines.append(f"  kept in fp32: {facts['kept_in_fp32']}")
         for way in ("said", "operators"):
             if facts.get(way):
                 counts = sorted(facts[way].items(), key=lambda item: -item[1])

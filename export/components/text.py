@@ -1,6 +1,7 @@
 """Text encoders: CLIP, and CLIP with the projection that gives the meaning of a text as a whole."""
 
 import numpy as np
+import torch
 
 from triptych.runtime.families import TextEncoder as Taken
 
@@ -29,17 +30,23 @@ def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
     config = CLIPTextConfig(**checkpoint.config(taken.name))
     kind = CLIPTextModelWithProjection if taken.pooled else CLIPTextModel
     every = taken.layer is not None
-    module = TextEncoder(checkpoint.load(taken.name, lambda: kind(config)), every=every)
+    clip = checkpoint.load(taken.name, lambda: kind(config))
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     tokens = ("batch_size", "sequence_length", config.hidden_size)
     pooled = {"text_embeds": ("batch_size", config.projection_dim)} if taken.pooled else {}
     summary = {} if taken.pooled else {"pooler_output": ("batch_size", config.hidden_size)}
     layers = config.num_hidden_layers + 1 if every else 0
+
+    def reference(input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        answer = clip(input_ids=input_ids, output_hidden_states=every)
+        first = ("text_embeds", "last_hidden_state") if taken.pooled else ("last_hidden_state", "pooler_output")
+        return (*(answer[name] for name in first), *(answer.hidden_states if every else ()))
+
     return Component(
         name=taken.name,
         config=checkpoint.config(taken.name),
-        module=module,
-        reference=module,
+        module=TextEncoder(clip, every=every),
+        reference=reference,
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
         outputs={
             **pooled,
