@@ -28,7 +28,8 @@ class TextEncoder(nn.Module):
         return answer.last_hidden_state, answer.pooler_output, *states
 
     def _layers(self) -> list[nn.Module]:
-        return next(list(part.layers) for part in self.clip.modules() if hasattr(part, "layers"))
+        lists = (getattr(part, "layers", None) for part in self.clip.modules())
+        return list(next(layers for layers in lists if isinstance(layers, nn.ModuleList)))
 
 
 @contextmanager
