@@ -1,4 +1,4 @@
-"""Writes what is generated from code, the command line's help and the list of schedulers: python docs/generate.py."""
+"""Writes what is generated from code: help, the lists of schedulers and families. python docs/generate.py"""
 
 import re
 from pathlib import Path
@@ -8,10 +8,13 @@ import click
 from triptych.benchmarks.sampler_plot import save
 from triptych.runtime import schedulers as listing
 from triptych.runtime.cli import cli
+from triptych.runtime.families import FAMILIES
 from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line
 DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+START, END = "<!-- families -->\n", "<!-- end of families -->\n"
 TARGET = DOCS / "cli.md"
 SCHEDULERS, PLOT = DOCS / "schedulers.md", DOCS / "schedulers.png"
 
@@ -67,6 +70,23 @@ def schedulers() -> str:
     )
 
 
+def families(readme: str) -> str:
+    """The README with its table of families as the code has them."""
+    rows = [
+        (
+            ", ".join(family.models),
+            f"`{family.pipelines[0]}`",
+            str(len(family.encoders)),
+            f"{family.guidance_scale:g}",
+            str(family.num_inference_steps),
+        )
+        for family in FAMILIES
+    ]
+    head = ("models", "checkpoints of", "text encoders", "guidance", "steps, where nothing is said")
+    before, rest = readme.split(START)
+    return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
+
+
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
 
@@ -83,3 +103,4 @@ if __name__ == "__main__":
     TARGET.write_text(text())
     SCHEDULERS.write_text(schedulers())
     save(listing.names(), PLOT)
+    README.write_text(families(README.read_text()))

@@ -35,13 +35,15 @@ class TextEncoder:
 class Family:
     """A family of text-to-image models.
 
-    `pipelines` are the `_class_name`s in model_index.json that belong to it; `guidance_scale` and
+    `models` are those of its kind that people know; `pipelines` the `_class_name`s in model_index.json that belong to
+    it, the first of them diffusers' for PyTorch; `guidance_scale` and
     `num_inference_steps` what its pipeline takes where nothing is said, `zeroes_negatives` whether it takes zeros for
     the conditioning of a negative prompt that is not given, and `mends_schedulers` whether it mends the scheduler
     configuration of early checkpoints.
     """
 
     name: str
+    models: tuple[str, ...]
     pipelines: tuple[str, ...]
     encoders: tuple[TextEncoder, ...]
     guidance_scale: float
@@ -76,16 +78,18 @@ class Family:
 
 STABLE_DIFFUSION = Family(
     name="stable-diffusion",
+    models=("Stable Diffusion 1.x", "2.x", "SD-Turbo"),
     pipelines=("StableDiffusionPipeline", "OnnxStableDiffusionPipeline", "ORTStableDiffusionPipeline"),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=7.5,
     num_inference_steps=50,
     mends_schedulers=True,
 )
-"""Stable Diffusion 1.x and 2.x, and Turbo; of 2.x, the text encoder is exported without its last layer."""
+"""Of Stable Diffusion 2.x, the text encoder of the checkpoint comes without its last layer."""
 
 STABLE_DIFFUSION_XL = Family(
     name="stable-diffusion-xl",
+    models=("SDXL base", "SDXL-Turbo", "SDXL-Lightning"),
     pipelines=("StableDiffusionXLPipeline", "ORTStableDiffusionXLPipeline"),
     encoders=(
         TextEncoder("text_encoder", "tokenizer", layer=-2),
@@ -95,10 +99,10 @@ STABLE_DIFFUSION_XL = Family(
     num_inference_steps=50,
     zeroes_negatives=True,
 )
-"""SDXL base, and SDXL-Turbo and -Lightning."""
 
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
+    models=("LCM Dreamshaper",),
     pipelines=("LatentConsistencyModelPipeline", "ORTLatentConsistencyModelPipeline"),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=8.5,

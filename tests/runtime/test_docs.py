@@ -24,6 +24,11 @@ def test_the_documentation_of_the_schedulers_is_current() -> None:
         assert drawn.info["Title"] == ", ".join(names())
 
 
+def test_the_families_in_the_readme_are_those_of_the_code() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    assert runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["families"](readme) == readme
+
+
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert with_table(readme) == readme
