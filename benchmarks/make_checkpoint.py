@@ -93,7 +93,7 @@ def _unet(config: Config) -> nn.Module:
     answers = unet(noise, torch.arange(60, 1000, 120), context, **_other_conditioning(config, len(noise))).sample
     hook.remove()
     _to_unit_variance(unet.conv_out, answers)
-    _lean_towards(unet.conv_out, features[0], noise)
+    _lean_towards(unet.conv_out, features[0], noise[:, : config["out_channels"]])
     return unet
 
 

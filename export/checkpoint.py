@@ -15,7 +15,7 @@ from torch import nn
 from triptych.runtime.errors import SourceError, nearest
 from triptych.runtime.families import FAMILIES, Family
 
-PIPELINES = {family.pipelines[0]: family for family in FAMILIES}
+PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
 """`_class_name` in model_index.json of a checkpoint -> family."""
 
 TINY = "AutoencoderTiny"
@@ -121,6 +121,8 @@ def open_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoi
     pipeline = str(model_index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+    if model_index.get("requires_aesthetics_score"):
+        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
     for component in _folders(PIPELINES[pipeline]):
         if not (folder / component / "config.json").is_file():
             raise SourceError(f"{source} is not whole: it has no {component}/config.json")

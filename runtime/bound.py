@@ -51,14 +51,15 @@ class BoundLoop:
         sampler: Sampler,
         draw: Draw | None = None,
         timings: dict[str, float] | None = None,
+        image_latents: np.ndarray | None = None,
     ) -> Iterator[Step]:
         """Turn noise into latents, step by step; nothing runs until the first step is asked for.
 
         Args:
             graph: of the network, always the same.
             positive, negative, guidance: see `guidance.guided`.
-            noise, sampler, draw: see `sampling.denoise`; everything that `draw` is asked for is drawn before the first
-                step, and arithmetic is in float32.
+            noise, sampler, draw, image_latents: see `sampling.denoise`; everything that `draw` is asked for is drawn
+                before the first step, and arithmetic is in float32.
             timings: if given, the seconds spent in the loop are added under the network's name: the network's share
                 cannot be told without waiting for it at every step.
 
@@ -69,7 +70,7 @@ class BoundLoop:
             SamplerError, ArgumentError: see `sampling.denoise` and `Guidance.scales`.
             NumericalError: an output was not finite. It is found after the last call, and names the first such step.
         """
-        latents = first_latents(np.asarray(noise, np.float32), sampler, draw, None)
+        latents = first_latents(np.asarray(noise, np.float32), sampler, draw, image_latents)
         guided = [negative is not None and scale > 1 for scale in guidance.scales(sampler).tolist()]
         conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .cli_options import HEIGHT, WIDTH, calibrating, conditioning, loading
+from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading
 from .cli_values import Numbers, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -108,6 +108,7 @@ def export(
 @WIDTH
 @HEIGHT
 @conditioning
+@beginning
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
 @click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
 @loading
@@ -129,6 +130,7 @@ def generate(
     width: int | None,
     height: int | None,
     conditioning: dict[str, Any],
+    beginning: dict[str, Any],
     num: int,
     noise: str,
     load: dict[str, Any],
@@ -159,6 +161,7 @@ def generate(
         "sigmas": sigmas,
         "noise": noise,
         **conditioning,
+        **beginning,
     }
     for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
         print(path)

@@ -9,7 +9,9 @@ import click
 
 from .cli_values import lines_of, size_of
 from .errors import ArgumentError
+from .image_input import read_picture
 
+_PATH = click.Path(path_type=Path)
 WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
 HEIGHT = click.option("--height", type=int, help="Pixels; the package's own if left out.")
 
@@ -81,7 +83,7 @@ def calibrating(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--calibration-guidance", type=float, metavar="SCALE", help="Its guidance; 7.5 if left out."),
         click.option(
             "--calibration-prompts",
-            type=click.Path(path_type=Path),
+            type=_PATH,
             metavar="FILE",
             help="For int8: prompts as the model is used with, one a line.",
         ),
@@ -125,6 +127,30 @@ def conditioning(command: Callable[..., None]) -> Callable[..., None]:
     ):
         with_conditioning = option(with_conditioning)
     return with_conditioning
+
+
+def beginning(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what a picture begins from; the command gets those given as `beginning`.
+
+    `beginning` holds arguments of `TextToImage.__call__`.
+    """
+
+    @functools.wraps(command)
+    def with_beginning(image: Path | None, mask: Path | None, strength: float | None, **others: Any) -> None:
+        given = {
+            "image": image and read_picture(image),
+            "mask_image": mask and read_picture(mask),
+            "strength": strength,
+        }
+        command(beginning={name: value for name, value in given.items() if value is not None}, **others)
+
+    for option in (
+        click.option("--strength", type=float, help="How much of it may change, above 0 to 1."),
+        click.option("--mask", type=_PATH, metavar="FILE", help="Light where it is to be drawn anew."),
+        click.option("--image", type=_PATH, metavar="FILE", help="A picture to begin from."),
+    ):
+        with_beginning = option(with_beginning)
+    return with_beginning
 
 
 def _height_and_width(option: str, text: str | None) -> tuple[int, int] | None:

@@ -18,6 +18,9 @@ SIZES = "time_ids"
 """[n, 6]: see `Sizes`."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
+MASKED = "masked_image"
+"""[n, 1 + C, h, w]: a mask and the latents of the picture without what it covers. No input of its own: the generator
+of an inpainting model takes it behind the latents, as channels of `sample`."""
 
 
 class Sizes(NamedTuple):

@@ -32,8 +32,9 @@ class TextEncoders:
         self.tokenizers = {each.name: ClipTokenizer.load(package.path / each.tokenizer) for each in family.encoders}
         self._graphs, self._family = graphs, family
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
+        network = graphs.signature(family.generator)  # first: what is loaded for it last is what will be used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
-        check_widths(signatures, graphs.signature(family.generator), family.encoders)
+        check_widths(signatures, network, family.encoders)
         self._hidden = {
             each.name: each.hidden(signature.outputs)
             for each, signature in zip(family.encoders, signatures, strict=True)

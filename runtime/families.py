@@ -35,19 +35,22 @@ class TextEncoder:
 class Family:
     """A family of text-to-image models.
 
-    `models` are those of its kind that people know; `pipelines` the `_class_name`s in model_index.json that belong to
-    it, the first of them diffusers' for PyTorch; `guidance_scale` and
-    `num_inference_steps` what its pipeline takes where nothing is said, `zeroes_negatives` whether it takes zeros for
-    the conditioning of a negative prompt that is not given, and `mends_schedulers` whether it mends the scheduler
-    configuration of early checkpoints.
+    `models` are those of its kind that people know. The `_class_name`s in model_index.json that belong to it are
+    diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
+    take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
+    `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
+    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints.
     """
 
     name: str
     models: tuple[str, ...]
     pipelines: tuple[str, ...]
+    exported: tuple[str, ...]
     encoders: tuple[TextEncoder, ...]
     guidance_scale: float
     num_inference_steps: int
+    strength: float = 0.8
+    mask_strength: float = 1.0
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
     generator: str = "unet"
@@ -79,7 +82,13 @@ class Family:
 STABLE_DIFFUSION = Family(
     name="stable-diffusion",
     models=("Stable Diffusion 1.x", "2.x", "SD-Turbo"),
-    pipelines=("StableDiffusionPipeline", "OnnxStableDiffusionPipeline", "ORTStableDiffusionPipeline"),
+    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
+    exported=(
+        "OnnxStableDiffusionPipeline",
+        "ORTStableDiffusionPipeline",
+        "ORTStableDiffusionImg2ImgPipeline",
+        "ORTStableDiffusionInpaintPipeline",
+    ),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=7.5,
     num_inference_steps=50,
@@ -90,20 +99,28 @@ STABLE_DIFFUSION = Family(
 STABLE_DIFFUSION_XL = Family(
     name="stable-diffusion-xl",
     models=("SDXL base", "SDXL-Turbo", "SDXL-Lightning"),
-    pipelines=("StableDiffusionXLPipeline", "ORTStableDiffusionXLPipeline"),
+    pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"),
+    exported=(
+        "ORTStableDiffusionXLPipeline",
+        "ORTStableDiffusionXLImg2ImgPipeline",
+        "ORTStableDiffusionXLInpaintPipeline",
+    ),
     encoders=(
         TextEncoder("text_encoder", "tokenizer", layer=-2),
         TextEncoder("text_encoder_2", "tokenizer_2", layer=-2, pooled=True),
     ),
     guidance_scale=5.0,
     num_inference_steps=50,
+    strength=0.3,
+    mask_strength=0.9999,
     zeroes_negatives=True,
 )
 
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
     models=("LCM Dreamshaper",),
-    pipelines=("LatentConsistencyModelPipeline", "ORTLatentConsistencyModelPipeline"),
+    pipelines=("LatentConsistencyModelPipeline",),
+    exported=("ORTLatentConsistencyModelPipeline",),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=8.5,
     num_inference_steps=4,
@@ -111,7 +128,7 @@ LATENT_CONSISTENCY = Family(
 
 FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
 
-PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
+PIPELINES = {pipeline: family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)}
 """`_class_name` in model_index.json -> family."""
 
 

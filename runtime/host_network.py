@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from .components import Components, check_finite
-from .conditioning import Conditioning
+from .conditioning import MASKED, Conditioning
 
 
 class HostNetwork:
@@ -29,7 +29,10 @@ class HostNetwork:
             NumericalError: it holds NaN or infinity; names the step.
         """
         self._call += 1
-        inputs = {"sample": latents, "timestep": np.asarray(timestep), **conditioning}
+        others = dict(conditioning)
+        behind = others.pop(MASKED, None)
+        sample = latents if behind is None else np.concatenate([latents, behind], axis=1)
+        inputs = {"sample": sample, "timestep": np.asarray(timestep), **others}
         start = time.perf_counter()
         outputs = self._graphs[self._name](inputs, release=self._call == self._calls)
         output = next(iter(outputs.values())).astype(np.float32, copy=False)

@@ -40,16 +40,19 @@ class Settings:
     original_size: list[int] | None = None
     crops_coords_top_left: list[int] | None = None
     target_size: list[int] | None = None
+    strength: float | None = None  # None where no picture was given
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `TextToImage.__call__` that make the picture again.
 
         Raises:
-            ArgumentError: it was made from latents that the caller gave, which no settings hold.
+            ArgumentError: it was made from latents or from a picture, which no settings hold.
         """
         if self.seed is None:
             raise ArgumentError("this picture was made from given latents, not from a seed: it cannot be repeated")
-        about = ("model", "model_hash", "precision", "version")
+        if self.strength is not None:
+            raise ArgumentError("this picture was made from another one: it cannot be repeated from its settings alone")
+        about = ("model", "model_hash", "precision", "version", "strength")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:

@@ -13,7 +13,7 @@ from .package import Package
 from .session import Tensor
 
 # What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
-_SCALING_FACTOR, _VAE_BLOCKS, _SAMPLE_SIZE = 0.18215, 4, 64
+_SCALING_FACTOR, _VAE_BLOCKS, _LATENT_CHANNELS, _SAMPLE_SIZE = 0.18215, 4, 4, 64
 
 
 def scaling_factor(vae: Mapping[str, Any]) -> float:
@@ -45,15 +45,18 @@ def _tensors(listed: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
     return {item["name"]: Tensor(item["name"], np.dtype(item["dtype"]), tuple(item["shape"])) for item in listed}
 
 
-def latent_shape(network: Signature, config: Mapping[str, Any]) -> tuple[int, tuple[int, int]]:
-    """Channels and own (height, width) of the latents, from the graph where it is fixed, else from its config."""
-    _, channels, *axes = network.inputs["sample"].shape
-    if not isinstance(channels, int):  # older exporters left this axis open, too
-        channels = int(config.get("in_channels", 4))
+def latent_channels(vae: Mapping[str, Any]) -> int:
+    """Channels of the latents, from the decoder's config."""
+    return int(vae.get("latent_channels", _LATENT_CHANNELS))
+
+
+def latent_size(network: Signature, config: Mapping[str, Any]) -> tuple[int, int]:
+    """Own (height, width) of the latents, from the graph where it is fixed, else from its config."""
+    axes = network.inputs["sample"].shape[2:]
     own = config.get("sample_size", _SAMPLE_SIZE)
     sizes = own if isinstance(own, list) else [own, own]
     height, width = (axis if isinstance(axis, int) else int(size) for axis, size in zip(axes, sizes, strict=True))
-    return channels, (height, width)
+    return height, width
 
 
 def check_widths(encoders: Sequence[Signature], network: Signature, taken: Sequence[TextEncoder]) -> None:

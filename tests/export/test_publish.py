@@ -209,14 +209,14 @@ def test_a_disk_that_fills_up(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_unsupported_family_is_named(copied: Path, tmp_path: Path) -> None:
-    edit(copied / "model_index.json", _class_name="StableDiffusionXLPipeline")
+    edit(copied / "model_index.json", _class_name="StableDiffusion3Pipeline")
     with pytest.raises(SourceError) as error:
         export(copied, tmp_path / "package")
-    assert "StableDiffusionXLPipeline" in one_line(error)
+    assert "StableDiffusion3Pipeline" in one_line(error)
     assert "StableDiffusionPipeline" in one_line(error)
     edit(copied / "model_index.json", _class_name="StableDiffusionPipeline")
-    edit(copied / "unet" / "config.json", time_cond_proj_dim=256)
-    with pytest.raises(SourceError, match="time_cond_proj_dim=256"):
+    edit(copied / "unet" / "config.json", class_embed_type="timestep")
+    with pytest.raises(SourceError, match="class_embed_type='timestep'"):
         package.components_of(checkpoints.open_checkpoint(copied))["unet"]()
 
 

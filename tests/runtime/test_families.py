@@ -14,6 +14,8 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
 )
 
 from triptych.export import export
@@ -32,6 +34,7 @@ from triptych.runtime.package import open_package
 from ..checkpoints import make_checkpoint
 from ..command_line import refused
 from ..pictures import check, linked, theirs
+from .test_tasks import mask, picture
 
 STEPS = 4
 MODELS = ("sd21", "sdxl", "lcm")
@@ -152,6 +155,18 @@ def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
         reference.register_to_config(force_zeros_for_empty_prompt=True)
     pipe = TextToImage.load(said, device="cpu")
     check(pipe("a red fox", num_inference_steps=STEPS, seed=123456789012), *expected)
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_sdxl_begins_from_a_picture(pipes: dict[str, TextToImage], references: dict[str, Any], with_mask: bool) -> None:
+    own = references["sdxl"].components
+    kind = StableDiffusionXLInpaintPipeline if with_mask else StableDiffusionXLImg2ImgPipeline
+    reference = kind(**own, add_watermarker=False)
+    reference.set_progress_bar_config(disable=True)
+    asked: dict[str, Any] = {"prompt": "a fox", "image": picture(128, 128), "num_inference_steps": 6, "strength": 0.7}
+    if with_mask:
+        asked["mask_image"] = mask(128, 128)
+    check(pipes["sdxl"](**asked, seed=123456789012), *theirs(reference, 1, **asked))
 
 
 @pytest.mark.parametrize("model", ["sdxl", "lcm"])

@@ -1,0 +1,254 @@
+"""Image-to-image and inpainting against diffusers: same checkpoint, picture, seed, fp32, CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+from PIL import Image
+
+from triptych.export import export
+from triptych.runtime import TextToImage
+from triptych.runtime.errors import ArgumentError, SamplerError
+from triptych.runtime.image import read_settings
+from triptych.runtime.image_latents import encode_pixels, shrunk
+
+from ..checkpoints import make_checkpoint
+from ..command_line import refused, run
+from ..pictures import SEED, check, theirs
+
+STEPS = 6
+
+
+def picture(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
+    """Soft spots of colour."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def mask(width: int = 128, height: int = 128) -> Image.Image:
+    """The right half and a corner, with an edge that is neither black nor white."""
+    values = np.zeros((height, width), np.uint8)
+    values[:, width // 2 :] = 255
+    values[: height // 3, : width // 4] = 200
+    values[:, width // 2 - 3] = 127
+    return Image.fromarray(values)
+
+
+@pytest.fixture(scope="module")
+def pipe(package: Path) -> TextToImage:
+    return TextToImage.load(package, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint: Path) -> Any:
+    pipe = StableDiffusionImg2ImgPipeline.from_pretrained(checkpoint)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def painter(reference: Any) -> Any:
+    pipe = StableDiffusionInpaintPipeline(**reference.components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [
+        (1, {}),
+        (1, {"strength": 1.0, "guidance_scale": 1.0}),
+        (1, {"strength": 0.35, "image": picture(150, 110)}),
+        (2, {"num_images_per_prompt": 2, "image": picture(104, 136)}),
+        (1, {"image": picture().convert("L").convert("RGB"), "negative_prompt": "grey"}),
+    ],
+    ids=["plain", "all of it", "odd size", "two", "grey"],
+)
+@pytest.mark.parametrize("scheduler", ["ddim", "dpmpp_2m"])
+def test_image_to_image_gives_the_picture_of_diffusers(
+    pipe: TextToImage, reference: Any, scheduler: str, count: int, arguments: dict[str, Any]
+) -> None:
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
+
+    asked = {"prompt": "a red fox", "image": picture(), "num_inference_steps": STEPS, **arguments}
+    own = reference.scheduler
+    kind = {"ddim": DDIMScheduler, "dpmpp_2m": DPMSolverMultistepScheduler}[scheduler]
+    reference.scheduler = kind.from_config(own.config)
+    try:
+        expected = theirs(reference, count, **asked)
+    finally:
+        reference.scheduler = own
+    check(pipe(**asked, seed=SEED, scheduler=scheduler), *expected)
+
+
+def one_each(asked: dict[str, Any], count: int) -> dict[str, Any]:
+    """A picture for each generator: diffusers draws one of the encoder's distribution for all that share a picture,
+    by the first generator, so that the others differ from those of their own seeds."""
+    return asked | {name: [asked[name]] * count for name in ("image", "mask_image")}
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [(1, {}), (1, {"strength": 0.6}), (2, {"num_images_per_prompt": 2, "guidance_scale": 1.0})],
+    ids=["plain", "in part", "two"],
+)
+@pytest.mark.parametrize("scheduler", ["ddim", "unipc"])
+def test_inpainting_with_a_plain_model_gives_the_picture_of_diffusers(
+    pipe: TextToImage, painter: Any, scheduler: str, count: int, arguments: dict[str, Any]
+) -> None:
+    from diffusers import DDIMScheduler, UniPCMultistepScheduler
+
+    asked = {"prompt": "an owl", "image": picture(), "mask_image": mask(), "num_inference_steps": STEPS, **arguments}
+    own = painter.scheduler
+    kind = {"ddim": DDIMScheduler, "unipc": UniPCMultistepScheduler}[scheduler]
+    painter.scheduler = kind.from_config(own.config)
+    try:
+        expected = theirs(painter, count, **one_each(asked, count))
+    finally:
+        painter.scheduler = own
+    check(pipe(**asked, seed=SEED, scheduler=scheduler), *expected)
+
+
+@pytest.fixture(scope="module")
+def inpainting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint whose U-Net takes mask and picture behind the latents, and its package."""
+    folder = tmp_path_factory.mktemp("inpainting")
+    checkpoint = make_checkpoint(folder / "checkpoint", unet={"in_channels": 9})
+    index = (checkpoint / "model_index.json").read_text()
+    (checkpoint / "model_index.json").write_text(
+        index.replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
+    )
+    return checkpoint, export(checkpoint, folder / "package", dialect="cpu")
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+def test_an_inpainting_model_gives_the_picture_of_diffusers(inpainting: tuple[Path, Path], strength: float) -> None:
+    reference = StableDiffusionInpaintPipeline.from_pretrained(inpainting[0])
+    reference.set_progress_bar_config(disable=True)
+    asked = {
+        "prompt": "an owl",
+        "image": picture(),
+        "mask_image": mask(),
+        "num_inference_steps": STEPS,
+        "strength": strength,
+        "num_images_per_prompt": 2,
+    }
+    pipe = TextToImage.load(inpainting[1], device="cpu")
+    check(pipe(**asked, seed=SEED), *theirs(reference, 2, **one_each(asked, 2)))
+    with pytest.raises(ArgumentError, match="of an inpainting model; give image and mask_image"):
+        pipe("an owl", image=picture())
+
+
+def test_one_set_of_graphs_serves_all_tasks(pipe: TextToImage) -> None:
+    sessions = {name: graph.session for name, graph in pipe._graphs.loaded.items()}
+    for arguments in ({}, {"image": picture()}, {"image": picture(), "mask_image": mask()}, {}):
+        pipe("a fox", num_inference_steps=2, seed=1, **arguments)
+    assert {name: pipe._graphs.loaded[name].session for name in sessions} == sessions
+
+
+def test_what_the_mask_leaves_out_is_the_pictures_own(pipe: TextToImage) -> None:
+    out = pipe("a fox", image=picture(), mask_image=mask(), num_inference_steps=3, seed=SEED)
+    other = pipe("an owl", image=picture(), mask_image=mask(), num_inference_steps=3, seed=SEED)
+    covered = shrunk(np.asarray(mask(), np.float32)[None, None] / 255 >= 0.5, 8)[0, 0]
+    np.testing.assert_array_equal(out.latents[0][:, ~covered], other.latents[0][:, ~covered])
+    assert not np.allclose(out.latents[0][:, covered], other.latents[0][:, covered])
+
+
+def test_the_loop_on_the_device_begins_from_the_same_picture(package: Path, pipe: TextToImage) -> None:
+    bound = TextToImage.load(package, device="cpu")
+    bound._bound = True
+    for arguments in ({}, {"mask_image": mask()}):
+        asked = {"image": picture(), "num_inference_steps": 4, "seed": 3, "strength": 0.7, **arguments}
+        expected, given = (each("a red fox", **asked) for each in (pipe, bound))
+        np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
+
+
+def test_a_picture_for_each_prompt(pipe: TextToImage) -> None:
+    pictures = [picture(seed=1), picture(seed=2)]
+    both = pipe(["a", "b"], image=pictures, num_inference_steps=2, seed=5, num_images_per_prompt=2)
+    alone = pipe("b", image=pictures[1], num_inference_steps=2, seed=8)
+    np.testing.assert_array_equal(both.latents[3:], alone.latents)
+
+
+def test_an_encoder_that_gives_latents_is_taken_at_its_word() -> None:
+    class Encoder:
+        name = "vae_encoder"
+
+        def __call__(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            return {"latent_sample": arrays["sample"][:, :1, ::8, ::8]}
+
+    pixels = np.random.default_rng(0).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    encoder: Any = Encoder()
+    np.testing.assert_array_equal(encode_pixels(encoder, pixels, []), pixels[:, :1, ::8, ::8])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image": picture().convert("RGBA")}, "image has mode RGBA; allowed: RGB, L, P, 1, without transparency"),
+        ({"image": picture(4, 100)}, "image is 4x100 pixels; allowed: 8x8 or more"),
+        ({"image": [picture()] * 2}, "image has 2 pictures for 1 prompts"),
+        ({"image": "fox.png"}, "image must be a picture of Pillow or an array, not str"),
+        ({"image": np.zeros((8, 8, 3))}, r"image is an array float64 \[8, 8, 3\]; allowed: uint8"),
+        ({"image": picture(), "mask_image": mask(64, 128)}, "mask_image is 64x128 pixels; allowed: the size of image"),
+        ({"mask_image": mask()}, "mask_image is for a picture to begin from; give image, too"),
+        ({"strength": 0.5}, "strength is for a picture to begin from"),
+        ({"image": picture(), "strength": 1.5}, "strength=1.5 is out of range"),
+        ({"image": picture(), "height": 100}, "height=100 must be a positive multiple of 8"),
+    ],
+    ids=str,
+)
+def test_bad_pictures_are_one_clear_line(pipe: TextToImage, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((ArgumentError, SamplerError), match=message) as caught:
+        pipe("a fox", num_inference_steps=4, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_begins_from_files(
+    package: Path, pipe: TextToImage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture().save(tmp_path / "image.png")
+    mask().save(tmp_path / "mask.png")
+    command = ["generate", package, "a fox", "--steps", 3, "--seed", 4, "--out", tmp_path / "out.png"]
+    files = ["--image", tmp_path / "image.png", "--mask", tmp_path / "mask.png", "--strength", 0.7]
+    assert run(*command, *files, capsys=capsys)[0] == 0
+    out = pipe("a fox", num_inference_steps=3, seed=4, image=picture(), mask_image=mask(), strength=0.7)
+    with Image.open(tmp_path / "out.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), np.asarray(out.images[0]))
+    assert read_settings(tmp_path / "out.png").strength == 0.7
+    assert "made from another one" in refused(
+        "generate", package, "--from-image", tmp_path / "out.png", "--out", tmp_path / "again.png", capsys=capsys
+    )
+    assert "does not exist" in refused(*command, "--image", tmp_path / "none.png", capsys=capsys)
+    (tmp_path / "text.png").write_text("no picture")
+    assert "cannot be read as a picture" in refused(*command, "--image", tmp_path / "text.png", capsys=capsys)
+
+
+def test_a_refiner_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    import json
+    import os
+
+    from triptych.export.checkpoint import open_checkpoint
+    from triptych.runtime.errors import SourceError
+
+    for entry in checkpoint.iterdir():
+        if entry.name != "model_index.json":
+            os.symlink(entry, tmp_path / entry.name)
+    index = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(SourceError, match="is the refiner of SDXL, which is not supported; give the base model"):
+        open_checkpoint(tmp_path)
+
+
+def test_image_latents_are_those_of_the_checkpoints_own_encoder(pipe: TextToImage, reference: Any) -> None:
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    generator = torch.Generator().manual_seed(3)
+    with torch.inference_mode():
+        expected = reference.vae.encode(pixels).latent_dist.sample(generator) * reference.vae.config.scaling_factor
+    from triptych.runtime.noise import noise_source
+
+    given = pipe.encode_image(pixels.numpy(), [noise_source("torch", 3).randn])
+    np.testing.assert_allclose(given, expected.numpy(), atol=1e-4)
