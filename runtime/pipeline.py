@@ -12,6 +12,7 @@ import numpy as np
 
 from .arguments import check_latents, check_size, one_each, seeds_from
 from .bound import BoundLoop
+from .chunks import batched, level, weighted
 from .components import DECODER, PREVIEW_DECODER, Components, check_finite
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
@@ -95,15 +96,25 @@ class TextToImage:
         return cls(opened, chosen, memory)
 
     def encode(self, prompts: Sequence[str]) -> np.ndarray:
-        """The conditioning of the prompts, float32 [n, tokens, width]; warns with the text that did not fit."""
-        tokens = self.tokenizer.encode(prompts)
-        for cut in filter(None, tokens.cut):
-            length = tokens.ids.shape[1]
-            warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=2)
-        name = self.family.text_encoders[0]
-        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": tokens.ids}, release=True))
+        """The conditioning of the prompts, float32 [n, tokens, width]: see `triptych.runtime.chunks`.
+
+        It is as long as the longest needs: encode in one call what goes into one. A package of fixed shapes takes so
+        many tokens and no more; what is left out is quoted in a warning.
+
+        Raises:
+            ArgumentError: text that is not valid Unicode, or weights that cannot be applied.
+            NumericalError: the text encoder gave NaN or infinity.
+        """
+        name, length = self.family.text_encoders[0], self.tokenizer.length
+        taken = self._graphs.signature(self.family.generator).inputs["encoder_hidden_states"].shape[1]
+        chunks = batched(self.tokenizer, prompts, taken // length if isinstance(taken, int) else None)
+        for cut in filter(None, chunks.cut):
+            warnings.warn(f"the prompt is longer than {taken} tokens; left out: {cut!r}", stacklevel=2)
+        ids = chunks.ids.reshape(-1, length)
+        embeddings = self.family.embeddings(self._graphs[name]({"input_ids": ids}, release=True))
         check_finite(embeddings, name)
-        return embeddings
+        width = embeddings.shape[-1]
+        return weighted(embeddings.reshape(*chunks.ids.shape, width), chunks.weights).reshape(len(prompts), -1, width)
 
     def denoise(
         self,
@@ -203,7 +214,8 @@ class TextToImage:
         """Make pictures.
 
         Args:
-            prompt: one prompt or several.
+            prompt: one prompt or several, with weights and chunks as `triptych.runtime.prompts` reads them. Those of
+                one call are made as long as the longest.
             negative_prompt: what to avoid; one for all prompts, or one for each.
             num_inference_steps: steps of the scheduler.
             guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
@@ -250,6 +262,8 @@ class TextToImage:
         encoding = time.perf_counter()
         positive = self._encode_once(prompts)
         negative = self._encode_once(negatives) if needs_negative else None
+        if negative is not None and negative.shape[1] != positive.shape[1]:
+            positive, negative = level(positive, negative, self.encode([""]))
         looping = time.perf_counter()
         timings = {self.family.generator: 0.0}
         for step in self.denoise(positive, negative, unit_noise, sampler, guidance, draw, timings):
