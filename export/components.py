@@ -11,6 +11,7 @@ from torch import nn
 from triptych.runtime.errors import SourceError
 
 from .checkpoint import TINY, Checkpoint
+from .embeddings import change_text_encoder
 from .modules import Decoder, Encoder, TextEncoder, UNet
 
 Shape = tuple[int | str, ...]
@@ -156,11 +157,13 @@ def _text_encoder(checkpoint: Checkpoint) -> Component:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(**checkpoint.config("text_encoder"))
-    module = TextEncoder(checkpoint.load("text_encoder", lambda: CLIPTextModel(config)))
+    clip = checkpoint.load("text_encoder", lambda: CLIPTextModel(config))
+    changes = change_text_encoder(checkpoint, "text_encoder", clip)
+    module = TextEncoder(clip)
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     return Component(
         name="text_encoder",
-        config=checkpoint.config("text_encoder"),
+        config=checkpoint.config("text_encoder") | changes,
         module=module,
         reference=module,
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},

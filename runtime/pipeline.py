@@ -16,7 +16,7 @@ from .chunks import batched, level, weighted
 from .components import DECODER, PREVIEW_DECODER, Components, check_finite
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
-from .errors import Cancelled
+from .errors import ArgumentError, Cancelled
 from .families import family_of
 from .guidance import Guidance, guided
 from .image import to_image
@@ -141,9 +141,12 @@ class TextToImage:
         what is read of a step, see `BoundLoop`.
 
         Raises:
-            ArgumentError: a guidance that cannot be used with this sampler.
+            ArgumentError: a guidance that cannot be used with this sampler, or conditionings that differ in length.
             NumericalError: the network gave NaN or infinity; names the step.
         """
+        if negative is not None and negative.shape[1] != positive.shape[1]:
+            given = f"{positive.shape[1]} tokens and {negative.shape[1]} of the negative"
+            raise ArgumentError(f"the conditioning has {given}; encode both in one call, for one length")
         guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
         if self._bound:
             graph = self._graphs[self.family.generator]

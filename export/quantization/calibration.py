@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from triptych.runtime.chunks import chunked, level, weighted
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families import STABLE_DIFFUSION
 from triptych.runtime.guidance import Guidance, guided
 from triptych.runtime.image import to_pixels
 from triptych.runtime.noise import noise_source
 from triptych.runtime.sampling import Sampler, denoise
-from triptych.runtime.text import ClipTokenizer
 
 from ..checkpoint import Checkpoint
 from ..components import Component, Sizes, components_of, static_sizes
 from ..dialects import Dialect
+from ..embeddings import tokenizer_of
 from ..macs import count_macs
 from .plan import Plan, plan
 from .ranges import observed
@@ -103,38 +104,47 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), run.steps)
-    tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
-    conditioning = _encode(load("text_encoder"), tokenizer, ["", *run.prompts])
+    conditioning = _encode(load("text_encoder"), checkpoint, run.prompts, None if static is None else 1)
     unet = load("unet")
     sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)
     count = min(MOST, max(FEWEST, int(WORK // (count_macs(unet) * 2 * len(sampler)))))
     rows = [index % len(run.prompts) for index in range(count)]
     guidance = Guidance(run.guidance_scale)
-    latents, unet_plan = _denoise(unet, sampler, guidance, conditioning[0], conditioning[1:][rows], sizes, dialect.name)
+    given = [conditioning[row] for row in rows]
+    latents, unet_plan = _denoise(unet, sampler, guidance, given, sizes, dialect.name)
     del unet
     pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
     pictures = [Drawn(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
     return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, run, tuple(pictures))
 
 
-def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> np.ndarray:
-    """The conditioning of the texts, float32 [n, tokens, width]."""
-    with torch.inference_mode():
-        answers = encoder.module(torch.from_numpy(tokenizer.encode(texts).ids))
-    outputs = {name: answer.numpy() for name, answer in zip(encoder.outputs, answers, strict=True)}
-    return STABLE_DIFFUSION.embeddings(outputs)
+def _encode(
+    encoder: Component, checkpoint: Checkpoint, texts: Sequence[str], most: int | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each text its conditioning and that of the empty negative, float32 [1, tokens, width]: `most` chunks."""
+    tokenizer = tokenizer_of(checkpoint, "text_encoder")
+
+    def encode(text: str) -> np.ndarray:
+        chunks = chunked(tokenizer, text, most)
+        with torch.inference_mode():
+            answers = encoder.module(torch.from_numpy(chunks.ids))
+        outputs = {name: answer.numpy() for name, answer in zip(encoder.outputs, answers, strict=True)}
+        embeddings = weighted(STABLE_DIFFUSION.embeddings(outputs), chunks.weights)
+        return embeddings.reshape(1, -1, embeddings.shape[-1])
+
+    empty = encode("")
+    return [level(encode(text), empty, empty) for text in texts]
 
 
 def _denoise(
     unet: Component,
     sampler: Sampler,
     guidance: Guidance,
-    negative: np.ndarray,
-    positives: np.ndarray,
+    conditioning: Sequence[tuple[np.ndarray, np.ndarray]],
     sizes: Sizes,
     dialect: str,
 ) -> tuple[list[np.ndarray], Plan]:
-    """The final latents [1, C, h, w] for each row of `positives`, and the plan."""
+    """The final latents [1, C, h, w] for each pair of positive and negative conditioning, and the plan."""
     shape = (1, *unet.shapes(sizes)["sample"][1:])
     samples: list[Inputs] = []
 
@@ -146,10 +156,10 @@ def _denoise(
 
     finals = []
     with observed(unet.module) as ranges:
-        for index, positive in enumerate(positives):
+        for index, (positive, negative) in enumerate(conditioning):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
-            predict = guided(network, positive[None], negative[None], guidance, sampler)
+            predict = guided(network, positive, negative, guidance, sampler)
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)
