@@ -167,7 +167,9 @@ def _read(given: str, encoders: Sequence[str]) -> Embedding:
             f"{file} is no embedding: it holds {len(tensors)} tensors ({some}), not one, or clip_l, clip_g"
         )
     if sorted(vectors) != sorted(encoders):
-        raise SourceError(f"{file} has vectors for {', '.join(vectors)}; the checkpoint has {', '.join(encoders)}")
+        raise SourceError(
+            f"{file} has vectors for {', '.join(sorted(vectors))}; the checkpoint has {', '.join(encoders)}"
+        )
     vectors = {name: (rows[None] if rows.ndim == 1 else rows).float() for name, rows in vectors.items()}
     for rows in vectors.values():
         if rows.ndim != 2 or not rows.numel() or not rows.isfinite().all():

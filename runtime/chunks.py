@@ -49,7 +49,8 @@ def chunked(tokenizer: ClipTokenizer, prompt: str, most: int | None = None) -> C
     weights = np.ones(ids.shape, np.float32)
     for row, own_ids, own_weights in zip(rows, ids, weights, strict=True):
         own_ids[: len(row) + 2] = [tokenizer.bos, *(word.id for word, _ in row), tokenizer.eos]
-        own_weights[1 : len(row) + 1] = [weight for _, weight in row]
+        with np.errstate(over="ignore"):  # `weighted` refuses infinity
+            own_weights[1 : len(row) + 1] = [weight for _, weight in row]
     return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end] if left_out else "",))
 
 

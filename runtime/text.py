@@ -268,12 +268,13 @@ def _add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
 def _following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
     """The ids of token_1, token_2, ... by the id of each added token that has such."""
     ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
-    numbered = {token: (f"{token}_{i}" for i in itertools.count(1)) for token in ids}
-    following = {
-        ids[token]: [ids[name] for name in itertools.takewhile(ids.__contains__, names)]
-        for token, names in numbered.items()
-    }
-    return {number: others for number, others in following.items() if others}
+    following = {}
+    for token, number in ids.items():
+        names = (f"{token}_{i}" for i in itertools.count(1))
+        others = [ids[name] for name in itertools.takewhile(ids.__contains__, names)]
+        if others:
+            following[number] = others
+    return following
 
 
 def _as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "AddedToken":

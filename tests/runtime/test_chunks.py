@@ -1,4 +1,4 @@
-"""Weights and chunks: the embeddings are those of the web UI's algorithm in PyTorch, the pictures those of diffusers."""
+"""Weights and chunks: embeddings are those of the web UI's algorithm in PyTorch, pictures those of diffusers."""
 
 import warnings
 from collections.abc import Sequence
@@ -23,9 +23,13 @@ from triptych.runtime.text import ClipTokenizer
 TOLERANCE = 1e-5  # absolute, of embeddings of standard deviation 1
 LATENTS_TOLERANCE = 1e-3  # absolute, final latents
 LENGTH, ROOM = 77, 75
-LONG = " ".join(["fox", "den", "tree"] * 40)
+LONG = "a very long walk in the dark woods, " * 4  # more than one chunk
 WEIGHTED = f"a (red:1.4) [fox], {LONG} (end:0.3) BREAK ((the den))"
-MEANT = [[("a ", 1.0), ("red", 1.4), (" ", 1.0), ("fox", 1 / 1.1), (f", {LONG} ", 1.0), ("end", 0.3)], [("the den", 1.21)]]
+MEANT = [
+    [("a ", 1.0), ("red", 1.4), (" ", 1.0), ("fox", 1 / 1.1), (f", {LONG} ", 1.0), ("end", 0.3)],
+    [("the den", 1.21)],
+]
+CHUNKS = 3  # of WEIGHTED
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def tokenizer(trained: Path) -> ClipTokenizer:
 
 
 def web_ui(pipe: StableDiffusionPipeline, chunks: Sequence[Sequence[tuple[str, float]]], count: int) -> torch.Tensor:
-    """The conditioning [1, tokens, width], as modules/sd_hijack_clip.py and sd_emphasis.py compute it, of `count` chunks.
+    """The conditioning [1, tokens, width] of `count` chunks, as in modules/sd_hijack_clip.py and sd_emphasis.py.
 
     Without the web UI's option to move what follows a comma to the next chunk.
     """
@@ -146,10 +150,10 @@ def test_several_prompts_are_filled_with_empty_chunks(tokenizer: ClipTokenizer) 
 
 def test_embeddings_are_the_web_uis(pipe: TextToImage, diffusers_pipe: StableDiffusionPipeline) -> None:
     ours = pipe.encode([WEIGHTED, "a (fox:0.5)"])
-    assert ours.shape == (2, 3 * LENGTH, 44)
+    assert ours.shape == (2, CHUNKS * LENGTH, 44)
     assert ours.dtype == np.float32
     for own, meant in zip(ours, [MEANT, [[("a ", 1.0), ("fox", 0.5)]]], strict=True):
-        np.testing.assert_allclose(own, web_ui(diffusers_pipe, meant, 3)[0], atol=TOLERANCE, rtol=0)
+        np.testing.assert_allclose(own, web_ui(diffusers_pipe, meant, CHUNKS)[0], atol=TOLERANCE, rtol=0)
 
 
 def test_without_weights_nothing_changes(pipe: TextToImage, tokenizer: ClipTokenizer) -> None:
@@ -178,7 +182,7 @@ def test_long_and_weighted_pictures_are_those_of_diffusers(
         **{WEIGHTED: MEANT, "a fox": [[("a fox", 1.0)]], "blurry": [[("blurry", 1.0)]]},
         "grey (end:1.3) BREAK (bad)": [[("grey ", 1.0), ("end", 1.3)], [("bad", 1.1)]],
     }
-    count = 3 if positive == WEIGHTED else 2
+    count = CHUNKS if positive == WEIGHTED else 2
     theirs = diffusers_pipe(
         prompt_embeds=web_ui(diffusers_pipe, meant[positive], count),
         negative_prompt_embeds=web_ui(diffusers_pipe, meant[negative], count),
@@ -224,9 +228,13 @@ def test_a_picture_is_repeated_from_its_prompt_as_written(
     assert (tmp_path / "b.png").read_bytes() == written.read_bytes()
 
 
-@pytest.mark.parametrize("weight", ["9" * 400, "9" * 38])
+@pytest.mark.parametrize("weight", ["9" * 400, "9" * 39])
 def test_weights_that_are_too_large_are_one_line(pipe: TextToImage, weight: str) -> None:
-    with pytest.raises(ArgumentError, match=r"the weights of the prompt, 1 to .*, give embeddings that are no numbers"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(ArgumentError, match=r"the weights of the prompt, 1 to .*, give embeddings that are no numbers"),
+    ):
+        warnings.simplefilter("error")
         pipe.encode([f"a (fox:{weight})"])
 
 

@@ -57,7 +57,22 @@ def test_weights(prompt: str, fragments: list[tuple[str, float]]) -> None:
 
 @pytest.mark.parametrize(
     "prompt",
-    ["", ":)", ":(", "a lone (", "[", ")(", "a :1.3) b", "(a:1.3", "[a:1.3)", "C:\\fox", "1:2", "break", "BREAKFAST", "9"],
+    [
+        "",
+        ":)",
+        ":(",
+        "a lone (",
+        "[",
+        ")(",
+        "a :1.3) b",
+        "(a:1.3",
+        "[a:1.3)",
+        "C:\\fox",
+        "1:2",
+        "break",
+        "BREAKFAST",
+        "9",
+    ],
 )
 def test_what_does_not_close_is_text(prompt: str) -> None:
     assert read(prompt) == [[(prompt, 1)] if prompt else []]
