@@ -89,7 +89,7 @@ def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
 
 
 def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> dict[str, Any]:
-    """Do to a loaded text encoder what the checkpoint is `with`; returns what that changes in its config.json."""
+    """Give a text encoder the checkpoint's learned words and take its last layers; what that changes in config.json."""
     model: Any = getattr(clip, "text_model", clip)  # transformers 5 has the parts of CLIPTextModel bare
     changes = {}
     if checkpoint.clip_skip:
