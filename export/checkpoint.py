@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -14,6 +14,9 @@ from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
 from triptych.runtime.families import FAMILIES, Family
+
+if TYPE_CHECKING:
+    from .embeddings import Embedding
 
 PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
 """`_class_name` in model_index.json of a checkpoint -> family."""
@@ -31,7 +34,8 @@ _MADE_BY_THE_MODULE = ("position_ids",)
 class Checkpoint:
     """A diffusers folder on disk. `name` and `revision` say where it came from, without this machine's paths.
 
-    `preview_decoder` is the folder of an `AutoencoderTiny` that goes with it, as component of that name.
+    `preview_decoder` is the folder of an `AutoencoderTiny` that goes with it, as component of that name. `embeddings`
+    and `clip_skip` are what is changed about its text encoders: see `export.embeddings`.
     """
 
     path: Path
@@ -39,6 +43,8 @@ class Checkpoint:
     revision: str | None
     model_index: Mapping[str, Any]
     preview_decoder: Path | None = None
+    embeddings: tuple["Embedding", ...] = ()
+    clip_skip: int = 0
 
     @property
     def family(self) -> Family:

@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -14,13 +14,13 @@ import onnxruntime as ort
 import torch
 
 from triptych.runtime.blocking import channels_block
-from triptych.runtime.errors import ArgumentError, PackageError, SourceError
+from triptych.runtime.errors import ArgumentError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
-from triptych.runtime.text import write_fast_tokenizer
 
 from .checkpoint import Checkpoint, open_checkpoint, with_preview_decoder
 from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
+from .embeddings import with_clip_skip, with_embeddings, write_tokenizer
 from .files import describe_files, publish, write_json
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
@@ -50,6 +50,8 @@ def export(
     force: bool = False,
     revision: str | None = None,
     preview_decoder: str | Path | None = None,
+    embeddings: Sequence[str | Path] = (),
+    clip_skip: int = 0,
     calibration: Run | None = None,
     report: Report = lambda line: None,
 ) -> Path:
@@ -70,12 +72,15 @@ def export(
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
+        embeddings: learned words (textual inversion) to add, each a .safetensors file or "FILE=TOKEN".
+        clip_skip: how many of the text encoder's last layers to leave out, as diffusers counts them.
         calibration: what the checkpoint draws to find out the ranges of its layers, in int8 only; None is `Run()`.
         report: called with a line of text as each thing is done.
 
     Raises:
-        ArgumentError: a precision or dialect that is none, or that do not go together; a calibration that cannot be.
-        SourceError: a checkpoint that is missing, broken or not supported.
+        ArgumentError: a precision or dialect that is none, or that do not go together; a calibration or clip_skip that
+            cannot be.
+        SourceError: a checkpoint or an embedding that is missing, broken or not supported.
         VerificationError: a graph does not do what PyTorch does.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
@@ -89,6 +94,7 @@ def export(
     checkpoint = open_checkpoint(source, revision)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
+    checkpoint = with_clip_skip(with_embeddings(checkpoint, embeddings), clip_skip)
     if static is None and spoken.fixed:
         static = (_GUIDED, *own_size(checkpoint))
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
@@ -202,11 +208,8 @@ def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
     if not scheduler.is_file():
         raise SourceError(f"{checkpoint.name} is not whole: it has no scheduler/scheduler_config.json")
     (folder / "scheduler" / "scheduler_config.json").write_bytes(scheduler.read_bytes())
-    try:
-        for encoder in checkpoint.family.encoders:
-            write_fast_tokenizer(checkpoint.path / encoder.tokenizer, folder / encoder.tokenizer)
-    except PackageError as error:
-        raise SourceError(f"{checkpoint.name}: {error}") from None
+    for encoder in checkpoint.family.encoders:
+        write_tokenizer(checkpoint, encoder.name, folder / encoder.tokenizer)
 
 
 def _manifest(
@@ -223,6 +226,8 @@ def _manifest(
         "format": FORMAT,
         "family": checkpoint.family.name,
         "source": {"name": checkpoint.name, "revision": checkpoint.revision},
+        "embeddings": [embedding.token for embedding in checkpoint.embeddings],
+        "clip_skip": checkpoint.clip_skip,
         "precision": precision.name,
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,

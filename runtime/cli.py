@@ -41,6 +41,10 @@ def cli(debug: bool) -> None:
 )
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making.")
+@click.option(
+    "--embedding", "embeddings", multiple=True, metavar="FILE[=TOKEN]", help="Add a learned word; repeatable."
+)
+@click.option("--clip-skip", default=0, show_default=True, help="Leave out so many last layers of the text encoder.")
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 @calibrating
 def export(
@@ -52,6 +56,8 @@ def export(
     batch: int,
     revision: str | None,
     preview_decoder: str | None,
+    embeddings: tuple[str, ...],
+    clip_skip: int,
     force: bool,
     calibration: dict[str, Any],
 ) -> None:
@@ -73,6 +79,8 @@ def export(
             force=force,
             revision=revision,
             preview_decoder=preview_decoder,
+            embeddings=embeddings,
+            clip_skip=clip_skip,
             calibration=CalibrationRun(**calibration) if calibration else None,
             report=_say,
         )
@@ -139,6 +147,8 @@ def generate(
     from_image: Path | None,
 ) -> None:
     """Make pictures from prompts, as PNGs that carry their settings.
+
+    In a PROMPT, (words:1.3) and (words) count for more, [words] for less, and BREAK begins a new chunk.
 
     PACKAGE may be left out where models/emoji-package exists.
     """

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .chunks import Chunks, batched, filled, weighted
 from .components import Components, check_finite
 from .conditioning import POOLED, TEXT
 from .families import Family
@@ -30,31 +31,41 @@ class TextEncoders:
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
         self.tokenizers = {each.name: ClipTokenizer.load(package.path / each.tokenizer) for each in family.encoders}
-        self._graphs, self._family = graphs, family
-        self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         network = graphs.signature(family.generator)  # first: what is loaded for it last is what will be used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
         check_widths(signatures, network, family.encoders)
+        self._graphs, self._family = graphs, family
+        taken = network.inputs[TEXT].shape[1]
+        self._taken = taken if isinstance(taken, int) else None
+        self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
             each.name: each.hidden(signature.outputs)
             for each, signature in zip(family.encoders, signatures, strict=True)
         }
 
     def encode(self, texts: Sequence[tuple[str, ...] | None]) -> dict[str, np.ndarray]:
-        """The conditioning of texts, one for each encoder in a row; warns with what did not fit.
+        """The conditioning of texts, one for each encoder in a row, all as long as the longest: see `chunks`.
 
         None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Texts that come
-        several times run once.
+        several times run once. A package of fixed shapes takes so many tokens and no more; what is left out is quoted
+        in a warning.
+
+        Raises:
+            ArgumentError: text that is not valid Unicode, or weights that cannot be applied.
+            NumericalError: a text encoder gave NaN or infinity.
         """
         said = [("",) * len(self._family.encoders) if text is None else text for text in texts]
         unique = list(dict.fromkeys(said))
         states: list[np.ndarray] = []
         conditioning: dict[str, np.ndarray] = {}
-        for position, encoder in enumerate(self._family.encoders):
-            outputs = self._run(encoder.name, [row[position] for row in unique])
-            states.append(outputs[self._hidden[encoder.name]])
+        for encoder, chunks in zip(self._family.encoders, self._chunks(unique), strict=True):
+            outputs = self._run(encoder.name, chunks.ids.reshape(-1, chunks.ids.shape[-1]))
+            hidden = outputs[self._hidden[encoder.name]].astype(np.float32, copy=False)
+            width = hidden.shape[-1]
+            hidden = weighted(hidden.reshape(*chunks.ids.shape, width), chunks.weights)
+            states.append(hidden.reshape(len(unique), -1, width))
             if encoder.pooled:
-                conditioning[POOLED] = outputs[POOLED]
+                conditioning[POOLED] = outputs[POOLED].reshape(*chunks.ids.shape[:2], -1)[:, 0]  # of the first chunk
         conditioning[TEXT] = np.concatenate(states, axis=-1)
         places = [unique.index(text) for text in said]
         rows = {name: array.astype(np.float32, copy=False)[places] for name, array in conditioning.items()}
@@ -64,11 +75,19 @@ class TextEncoders:
                 array[silent] = 0
         return rows
 
-    def _run(self, name: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        tokens = self.tokenizers[name].encode(texts)
-        for cut in filter(None, tokens.cut):
-            length = tokens.ids.shape[1]
-            warnings.warn(f"the prompt is longer than {length} tokens; left out: {cut!r}", stacklevel=4)
-        outputs = self._graphs[name]({"input_ids": tokens.ids}, release=True)
+    def _chunks(self, texts: Sequence[tuple[str, ...]]) -> list[Chunks]:
+        """Those of each encoder, as many of one as of another; warns with what did not fit."""
+        columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
+        most = None if self._taken is None else self._taken // columns[0][0].length
+        each = [batched(tokenizer, column, most) for tokenizer, column in columns]
+        for cut in dict.fromkeys(cut for chunks in each for cut in chunks.cut if cut):
+            warnings.warn(f"the prompt is longer than {self._taken} tokens; left out: {cut!r}", stacklevel=4)
+        count = max(chunks.ids.shape[1] for chunks in each)
+        return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
+
+    def _run(self, name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """The outputs for chunks [n, length]; equal ones run once."""
+        unique, places = np.unique(ids, axis=0, return_inverse=True)
+        outputs = self._graphs[name]({"input_ids": unique}, release=True)
         check_finite(outputs[self._hidden[name]], name)
-        return outputs
+        return {output: array[places.reshape(-1)] for output, array in outputs.items()}

@@ -10,10 +10,11 @@ import numpy as np
 from .arguments import check_size
 from .bound import BoundLoop
 from .components import DECODER, PREVIEW_DECODER, Components
-from .conditioning import GUIDANCE, MASKED, Conditioning, Sizes, embedded, told_sizes
+from .conditioning import GUIDANCE, MASKED, TEXT, Conditioning, Sizes, embedded, told_sizes
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
 from .encoding import TextEncoders
+from .errors import ArgumentError
 from .families import family_of
 from .guidance import Guidance, guided
 from .host_network import HostNetwork
@@ -78,9 +79,10 @@ class Phases:
         return cls(opened, chosen, memory)
 
     def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
-        """The conditioning of the prompts, a row for each; warns with the text that did not fit.
+        """The conditioning of the prompts, a row for each, all as long as the longest: see `TextEncoders.encode`.
 
-        `prompts_2` are what the second text encoder reads where it is to read something else.
+        Encode in one call what goes into one. `prompts_2` are what the second text encoder reads where it is to read
+        something else.
         """
         columns = [prompts, *[prompts if prompts_2 is None else prompts_2] * (len(self.family.encoders) - 1)]
         return self.text_encoders.encode(list(zip(*columns, strict=True)))
@@ -115,9 +117,12 @@ class Phases:
         what is read of a step, see `BoundLoop`; inpainting runs as on the CPU.
 
         Raises:
-            ArgumentError: a guidance that cannot be used with this sampler.
+            ArgumentError: a guidance that cannot be used with this sampler, or conditionings that differ in length.
             NumericalError: the network gave NaN or infinity; names the step.
         """
+        if negative is not None and negative[TEXT].shape[1] != positive[TEXT].shape[1]:
+            given = f"{positive[TEXT].shape[1]} tokens and {negative[TEXT].shape[1]} of the negative"
+            raise ArgumentError(f"the conditioning has {given}; encode both in one call, for one length")
         guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
         positive = self.completed(positive, noise, guidance)
         if GUIDANCE in positive:

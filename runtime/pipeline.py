@@ -76,7 +76,8 @@ class TextToImage(Phases):
         """Make pictures.
 
         Args:
-            prompt: one prompt or several.
+            prompt: one prompt or several, with weights and chunks as `triptych.runtime.prompts` reads them. Those of
+                one call are made as long as the longest.
             image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
                 own where they are left out.
             mask_image: likewise, light where that picture is to be drawn anew.
@@ -156,10 +157,11 @@ class TextToImage(Phases):
             mask = starting.mask(height, width, factor) if starting.kept else None
             behind = starting.behind(self.encode_image, draws, height, width, factor)
         reading = time.perf_counter()
-        positive = self.text_encoders.encode([text.positive(encoders) for text in texts]) | told | behind
-        negative = None
-        if needs_negative:
-            negative = self.text_encoders.encode([text.negative(encoders) for text in texts]) | told | behind
+        said = [text.positive(encoders) for text in texts]
+        avoided = [text.negative(encoders) for text in texts] if needs_negative else []
+        encoded = self.text_encoders.encode([*said, *avoided])
+        positive = {name: rows[:count] for name, rows in encoded.items()} | told | behind
+        negative = {name: rows[count:] for name, rows in encoded.items()} | told | behind if needs_negative else None
         looping = time.perf_counter()
         timings = {family.generator: 0.0}
         loop = self.denoise(

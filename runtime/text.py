@@ -5,12 +5,13 @@ folder names are matched before anything else, with the flags that its files giv
 "!", so every "!" of a prompt is its padding token, not a word.
 """
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,13 +36,30 @@ class Tokens:
     cut: list[str]
 
 
+class Word(NamedTuple):
+    """A token of a text: its id, its first character and one past its last."""
+
+    id: int
+    start: int
+    end: int
+
+    def moved(self, characters: int) -> "Word":
+        """The same word in a text with so many characters in front."""
+        return Word(self.id, self.start + characters, self.end + characters)
+
+
 class ClipTokenizer:
-    """A package's tokenizer: BOS, the prompt's tokens as far as they fit, EOS, padding up to `length`."""
+    """A package's tokenizer: BOS, the prompt's tokens as far as they fit, EOS, padding up to `length`.
+
+    A learned word of several vectors is several added tokens, `token`, `token_1` and so on, all of which stand for the
+    first one in a text, as diffusers writes and reads them (`TextualInversionLoaderMixin.maybe_convert_prompt`).
+    """
 
     def __init__(self, tokenizer: "Tokenizer", bos: int, eos: int, pad: int, length: int) -> None:
         self._tokenizer = tokenizer
         self.bos, self.eos, self.pad = bos, eos, pad
         self.length = length
+        self._following = _following(tokenizer)
 
     @classmethod
     def load(cls, folder: Path) -> "ClipTokenizer":
@@ -68,20 +86,28 @@ class ClipTokenizer:
         ids = np.full((len(texts), self.length), self.pad, np.int64)
         cut = []
         for row, text in zip(ids, texts, strict=True):
-            words = self._encode_words(text)
-            kept = words.ids[: self.length - 2]
-            row[: len(kept) + 2] = [self.bos, *kept, self.eos]
-            left_out = words.offsets[len(kept) :]
-            cut.append(text[left_out[0][0] : left_out[-1][1]] if left_out else "")
+            words = self.words(text)
+            kept, left_out = words[: self.length - 2], words[self.length - 2 :]
+            row[: len(kept) + 2] = [self.bos, *(word.id for word in kept), self.eos]
+            cut.append(text[left_out[0].start : left_out[-1].end] if left_out else "")
         return Tokens(ids, cut)
 
-    def _encode_words(self, text: str) -> Any:
-        """Ids without BOS and EOS, and where each comes from in `text` (first character, one past the last)."""
+    def words(self, text: str) -> list[Word]:
+        """All tokens of a text, without BOS and EOS.
+
+        Raises:
+            ArgumentError: a text that is not valid Unicode (a lone surrogate).
+        """
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ArgumentError(f"the prompt {text!r} is not valid Unicode at character {error.start}") from None
-        return self._tokenizer.encode(text, add_special_tokens=False)
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        return [
+            Word(each, *place)
+            for number, place in zip(found.ids, found.offsets, strict=True)
+            for each in (number, *self._following.get(number, ()))
+        ]
 
 
 def build_clip_tokenizer(
@@ -237,6 +263,18 @@ def _add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
     """
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     tokenizer.add_tokens(list({token.content: token for token in tokens if token.content not in known}.values()))
+
+
+def _following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
+    """The ids of token_1, token_2, ... by the id of each added token that has such."""
+    ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+    following = {}
+    for token, number in ids.items():
+        names = (f"{token}_{i}" for i in itertools.count(1))
+        others = [ids[name] for name in itertools.takewhile(ids.__contains__, names)]
+        if others:
+            following[number] = others
+    return following
 
 
 def _as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "AddedToken":

@@ -1,7 +1,12 @@
 """Small random checkpoints for tests: real architecture, real files, no network."""
 
+import shutil
 from pathlib import Path
 from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from triptych.benchmarks.architectures import ARCHITECTURES
 from triptych.benchmarks.make_checkpoint import write_checkpoint
@@ -21,3 +26,31 @@ def make_checkpoint(folder: Path, model: str = "sd15", *, seed: int = 0, **overr
         raise ValueError(f"no such component: {sorted(unknown)}; allowed: {sorted(small)}")
     configs = {name: config | overrides.get(name, {}) for name, config in small.items()}
     return write_checkpoint(Path(folder), configs, pipeline=pipeline, seed=seed)
+
+
+def with_trained_norm(checkpoint: Path, folder: Path) -> Path:
+    """A copy whose text encoder ends in a norm as training leaves it; a new one makes the mean of its output zero."""
+    shutil.copytree(checkpoint, folder)
+    file = folder / "text_encoder" / "model.safetensors"
+    weights = load_file(file)
+    generator = torch.Generator().manual_seed(5)
+    for name, weight in weights.items():
+        if "final_layer_norm" in name:
+            weights[name] = weight + 0.3 + 0.1 * torch.randn(weight.shape, generator=generator)
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
+
+
+def export_text_encoder(checkpoint: Path, package: Path, folder: Path, **options: Any) -> Path:
+    """A package with the text encoder of a checkpoint, exported with these options, and the rest of another package."""
+    from triptych.export import export
+    from triptych.export import package as exporting
+
+    every = exporting.components_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "components_of", lambda opened: {"text_encoder": every(opened)["text_encoder"]})
+        export(checkpoint, folder, dialect="portable", **options)
+    (folder / "triptych.json").unlink()
+    for name in ("unet", "vae_decoder", "vae_encoder"):
+        (folder / name).symlink_to(package / name)
+    return folder

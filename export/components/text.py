@@ -6,6 +6,7 @@ import torch
 from triptych.runtime.families import TextEncoder as Taken
 
 from ..checkpoint import Checkpoint
+from ..embeddings import change_text_encoder
 from ..modules import TextEncoder
 from .component import Array, Component, Draw, Input
 
@@ -31,11 +32,12 @@ def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
     kind = CLIPTextModelWithProjection if taken.pooled else CLIPTextModel
     every = taken.layer is not None
     clip = checkpoint.load(taken.name, lambda: kind(config))
+    changes = change_text_encoder(checkpoint, taken.name, clip)
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     tokens = ("batch_size", "sequence_length", config.hidden_size)
     pooled = {"text_embeds": ("batch_size", config.projection_dim)} if taken.pooled else {}
     summary = {} if taken.pooled else {"pooler_output": ("batch_size", config.hidden_size)}
-    layers = config.num_hidden_layers + 1 if every else 0
+    layers = changes.get("num_hidden_layers", config.num_hidden_layers) + 1 if every else 0
 
     def reference(input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         answer = clip(input_ids=input_ids, output_hidden_states=every)
@@ -44,7 +46,7 @@ def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
 
     return Component(
         name=taken.name,
-        config=checkpoint.config(taken.name),
+        config=checkpoint.config(taken.name) | changes,
         module=TextEncoder(clip, every=every),
         reference=reference,
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from triptych.runtime.chunks import batched, weighted
 from triptych.runtime.conditioning import TEXT, Conditioning
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families import STABLE_DIFFUSION
@@ -19,11 +20,11 @@ from triptych.runtime.guidance import Guidance, guided
 from triptych.runtime.image import to_pixels
 from triptych.runtime.noise import noise_source
 from triptych.runtime.sampling import Sampler, denoise
-from triptych.runtime.text import ClipTokenizer
 
 from ..checkpoint import Checkpoint
 from ..components import Component, Sizes, components_of, static_sizes
 from ..dialects import Dialect
+from ..embeddings import tokenizer_of
 from ..macs import count_macs
 from .plan import Plan, plan
 from .ranges import observed
@@ -106,37 +107,48 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     sampler = Sampler.from_config(checkpoint.family.scheduler_config(config, None), run.steps)
-    tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
-    conditioning = _encode(load("text_encoder"), tokenizer, ["", *run.prompts])
+    conditioning = _encode(load("text_encoder"), checkpoint, run.prompts, None if static is None else 1)
     unet = load("unet")
     sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)
     count = min(MOST, max(FEWEST, int(WORK // (count_macs(unet) * 2 * len(sampler)))))
     rows = [index % len(run.prompts) for index in range(count)]
     guidance = Guidance(run.guidance_scale)
-    latents, unet_plan = _denoise(unet, sampler, guidance, conditioning[0], conditioning[1:][rows], sizes, dialect.name)
+    given = [conditioning[row] for row in rows]
+    latents, unet_plan = _denoise(unet, sampler, guidance, given, sizes, dialect.name)
     del unet
     pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
     pictures = [Drawn(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
     return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, run, tuple(pictures))
 
 
-def _encode(encoder: Component, tokenizer: ClipTokenizer, texts: list[str]) -> np.ndarray:
-    """The conditioning of the texts, float32 [n, tokens, width]."""
-    with torch.inference_mode():
-        answers = encoder.module(torch.from_numpy(tokenizer.encode(texts).ids))
-    return np.asarray(answers[list(encoder.outputs).index("last_hidden_state")])
+def _encode(
+    encoder: Component, checkpoint: Checkpoint, texts: Sequence[str], most: int | None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each text its conditioning and that of the empty negative, float32 [1, tokens, width]: `most` chunks."""
+    tokenizer = tokenizer_of(checkpoint, "text_encoder")
+    hidden = list(encoder.outputs).index("last_hidden_state")
+
+    def encode(text: str) -> tuple[np.ndarray, np.ndarray]:
+        chunks = batched(tokenizer, [text, ""], most)
+        with torch.inference_mode():
+            answers = encoder.module(torch.from_numpy(chunks.ids.reshape(-1, tokenizer.length)))
+        states = answers[hidden].numpy()
+        embeddings = weighted(states.reshape(*chunks.ids.shape, -1), chunks.weights)
+        positive, negative = embeddings.reshape(2, 1, -1, states.shape[-1])
+        return positive, negative
+
+    return [encode(text) for text in texts]
 
 
 def _denoise(
     unet: Component,
     sampler: Sampler,
     guidance: Guidance,
-    negative: np.ndarray,
-    positives: np.ndarray,
+    conditioning: Sequence[tuple[np.ndarray, np.ndarray]],
     sizes: Sizes,
     dialect: str,
 ) -> tuple[list[np.ndarray], Plan]:
-    """The final latents [1, C, h, w] for each row of `positives`, and the plan."""
+    """The final latents [1, C, h, w] for each pair of positive and negative conditioning, and the plan."""
     shape = (1, *unet.shapes(sizes)["sample"][1:])
     samples: list[Inputs] = []
 
@@ -149,10 +161,10 @@ def _denoise(
 
     finals = []
     with observed(unet.module) as ranges:
-        for index, positive in enumerate(positives):
+        for index, (positive, negative) in enumerate(conditioning):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
-            predict = guided(network, {TEXT: positive[None]}, {TEXT: negative[None]}, guidance, sampler)
+            predict = guided(network, {TEXT: positive}, {TEXT: negative}, guidance, sampler)
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)

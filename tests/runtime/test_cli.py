@@ -64,10 +64,10 @@ def test_files_are_never_overwritten_unless_named(
 
 @pytest.mark.filterwarnings("always:the prompt is longer")
 def test_text_that_does_not_fit_is_a_warning_on_stderr(
-    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    static_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompt = " ".join(["word"] * 80) + " the end"
-    status, _, err = run("generate", package, prompt, "--steps", 1, "--out", tmp_path, capsys=capsys)
+    status, _, err = run("generate", static_package, prompt, "--steps", 1, "--out", tmp_path, capsys=capsys)
     assert status == 0
     (line,) = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert "the end" in line

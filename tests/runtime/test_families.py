@@ -169,6 +169,24 @@ def test_sdxl_begins_from_a_picture(pipes: dict[str, TextToImage], references: d
     check(pipes["sdxl"](**asked, seed=123456789012), *theirs(reference, 1, **asked))
 
 
+def test_sdxl_takes_long_prompts_of_two_lengths(pipes: dict[str, TextToImage], references: dict[str, Any]) -> None:
+    """Each encoder in chunks, as many of one as of the other; what sums up a text is that of its first chunk."""
+    pipe, reference = pipes["sdxl"], references["sdxl"]
+    states, summaries = [], []
+    for chunks in (("a fox", "snow"), ("", "more snow")):
+        embeddings, _, pooled, _ = reference.encode_prompt(chunks[0], chunks[1], "cpu", 1, False)
+        states.append(embeddings)
+        summaries.append(pooled)
+    given = pipe.encode(["a fox"], ["snow BREAK more snow"])
+    np.testing.assert_allclose(given[TEXT], torch.cat(states, dim=1).detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(given[POOLED], summaries[0].detach().numpy(), atol=1e-5)
+
+
+def test_sdxl_skips_no_layers(folders: dict[str, tuple[Path, Path]], tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="clip_skip=1: sdxl has two text encoders; allowed: 0"):
+        export(folders["sdxl"][0], tmp_path / "package", clip_skip=1)
+
+
 @pytest.mark.parametrize("model", ["sdxl", "lcm"])
 def test_the_loop_on_the_device_is_told_the_same(
     folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], model: str

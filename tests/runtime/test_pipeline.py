@@ -170,11 +170,6 @@ def test_timings_add_up(pipe: TextToImage) -> None:
     assert 0 < sum(timings[part] for part in parts) <= timings["total"]
 
 
-def test_text_that_does_not_fit_is_quoted(pipe: TextToImage) -> None:
-    with pytest.warns(UserWarning, match=r"longer than 77 tokens; left out: '.*the end'"):
-        pipe.encode([" ".join(["word"] * 80) + " the end"])
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
