@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from triptych.runtime.errors import ArgumentError, PackageError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 from triptych.runtime.text import write_fast_tokenizer
 
-from .checkpoint import Checkpoint, open_checkpoint, with_preview_decoder
+from .checkpoint import Checkpoint, open_checkpoint, with_loras, with_preview_decoder, with_vae
 from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
 from .files import describe_files, publish, write_json
@@ -47,6 +47,10 @@ def export(
     static: tuple[int, int, int] | None = None,
     force: bool = False,
     revision: str | None = None,
+    variant: str | None = None,
+    config: str | Path | None = None,
+    vae: str | Path | None = None,
+    loras: Sequence[tuple[str | Path, float]] = (),
     preview_decoder: str | Path | None = None,
     calibration: Run | None = None,
     report: Report = lambda line: None,
@@ -56,7 +60,7 @@ def export(
     One component is in memory at a time. Nothing is at `package` before every graph has passed.
 
     Args:
-        source: a diffusers folder, or a hub id.
+        source: a diffusers folder, a .safetensors file in the layout of the original release, or a hub id.
         package: the folder to write.
         precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), int8 (most layers of U-Net and decoder,
             see `quantization.calibration`), w8 or w4 (weights alone, see `quantization.weights`).
@@ -67,6 +71,11 @@ def export(
             picture of the checkpoint's own size with guidance where the dialect has fixed shapes only.
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
+        variant: which weights of a folder or hub id are read, such as fp16; plain ones where a component has no such.
+        config: what describes a single file: a diffusers folder, or a name in `configurations`; None finds out.
+        vae: a diffusers folder, .safetensors file or hub id of an autoencoder in place of the checkpoint's own.
+        loras: .safetensors files, folders or hub ids of LoRAs to fuse into the weights, each with its weight; they add
+            up.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
         calibration: what the checkpoint draws to find out the ranges of its layers, in int8 only; None is `Run()`.
         report: called with a line of text as each thing is done.
@@ -84,7 +93,11 @@ def export(
         raise ArgumentError(f"a calibration is for precision int8, not {precision}")
     if chosen.quantized:
         spoken = speakable(spoken)
-    checkpoint = open_checkpoint(source, revision)
+    checkpoint = open_checkpoint(source, revision, variant=variant, config=config)
+    if vae is not None:
+        checkpoint = with_vae(checkpoint, vae)
+    if loras:
+        checkpoint = with_loras(checkpoint, loras)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
     if static is None and spoken.fixed:
@@ -195,7 +208,8 @@ def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
         raise SourceError(f"{checkpoint.name} is not whole: it has no scheduler/scheduler_config.json")
     (folder / "scheduler" / "scheduler_config.json").write_bytes(scheduler.read_bytes())
     try:
-        write_fast_tokenizer(checkpoint.path / "tokenizer", folder / "tokenizer")
+        with checkpoint.tokenizer() as tokenizer:
+            write_fast_tokenizer(tokenizer, folder / "tokenizer")
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
 
@@ -213,7 +227,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "family": checkpoint.family,
-        "source": {"name": checkpoint.name, "revision": checkpoint.revision},
+        "source": {"name": checkpoint.name, "revision": checkpoint.revision, **checkpoint.details},
         "precision": precision.name,
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,

@@ -103,7 +103,8 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     sampler = Sampler.from_config(STABLE_DIFFUSION.scheduler_config(config, None), run.steps)
-    tokenizer = ClipTokenizer.load(checkpoint.path / "tokenizer")
+    with checkpoint.tokenizer() as folder:
+        tokenizer = ClipTokenizer.load(folder)
     conditioning = _encode(load("text_encoder"), tokenizer, ["", *run.prompts])
     unet = load("unet")
     sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)
