@@ -3,6 +3,7 @@
 The rules are the inverse of those by which diffusers reads such files (its `loaders/single_file_utils.py`).
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-
-from triptych.runtime.package import read_json
 
 Rule = tuple[str, str]
 
@@ -65,7 +64,9 @@ def _converted(checkpoint: Path, part: str) -> Iterator[tuple[str, np.ndarray]]:
     path, prefix = _FILES[part]
     rename = _RENAME[part]
     if part == "unet":
-        rename = partial(rename, layers=read_json(checkpoint / "unet" / "config.json")["layers_per_block"])
+        rename = partial(
+            rename, layers=json.loads((checkpoint / "unet" / "config.json").read_text())["layers_per_block"]
+        )
     for name, tensor in load_file(checkpoint / path).items():
         if part == "vae" and "attentions" in name and tensor.ndim == 2:
             tensor = tensor[:, :, None, None]  # the original has 1x1 convolutions there
