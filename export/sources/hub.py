@@ -51,9 +51,9 @@ def fetch_components(hub_id: str, commit: str, components: Sequence[str], varian
 
 def _names(hub_id: str, commit: str, folder: Path) -> list[str]:
     """The files of a repository; without network, those of it that are here."""
-    from huggingface_hub import list_repo_files
+    from huggingface_hub import HfApi
 
     try:
-        return list_repo_files(hub_id, revision=commit)
+        return HfApi().list_repo_files(hub_id, revision=commit)
     except Exception:  # as in `fetch`
         return [str(file) for file in folder.rglob("*")]

@@ -86,10 +86,10 @@ def early(modules: dict[str, nn.Module]) -> Tensors:
 def by_peft(checkpoint: Path, folder: Path) -> Path:
     """A LoRA as diffusers saves its own today, with its configuration in the file."""
     pipe = StableDiffusionPipeline.from_pretrained(checkpoint)
-    targets = {"unet": ["to_q", "to_out.0", "conv1"], "text_encoder": ["q_proj", "fc1"]}
+    targets = ["to_q", "to_out.0", "conv1"]
     configs = {
-        name: LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=each, alpha_pattern={"mid_block.*to_q": 7.0})
-        for name, each in targets.items()
+        "unet": LoraConfig(r=RANK, lora_alpha=6, target_modules=targets, alpha_pattern={"mid_block.*to_q": 7}),
+        "text_encoder": LoraConfig(r=RANK, lora_alpha=6, target_modules=["q_proj", "fc1"], use_rslora=True),
     }
     states = {}
     for name, config in configs.items():
