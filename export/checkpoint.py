@@ -37,7 +37,7 @@ class Checkpoint:
     """Components, each from its own place, and the folder with everything else: scheduler and tokenizers.
 
     `name` and `revision` say where it came from, without this machine's paths, and `details` what else is recorded of
-    that: the variant of the weights, digests of single files, another VAE, LoRAs.
+    that: the variant of the weights, another VAE, LoRAs. `file` is set where all weights are in one.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class Checkpoint:
     parts: Mapping[str, Part]
     details: Mapping[str, Any] = field(default_factory=dict)
     loras: tuple[Lora, ...] = ()
-    in_one_file: bool = False
+    file: Path | None = None
 
     @property
     def family(self) -> str:
@@ -58,6 +58,11 @@ class Checkpoint:
     def preview_decoder(self) -> Part | None:
         """The `AutoencoderTiny` that goes with it, as component of that name, if any."""
         return self.parts.get(_PREVIEW)
+
+    def source(self) -> dict[str, Any]:
+        """What the manifest says of where it came from; of a single file the digest, too, by which sites know it."""
+        digest = {} if self.file is None else {"sha256": sha256_of(self.file)}
+        return {"name": self.name, "revision": self.revision, **digest, **self.details}
 
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, less the place that it was once saved from."""
@@ -85,7 +90,7 @@ class Checkpoint:
     def tokenizer(self, name: str = "tokenizer") -> AbstractContextManager[Path]:
         """The folder of a tokenizer; in the configuration of a single file CLIP's vocabulary is put to it."""
         folder = self.path / name
-        return with_vocabulary(folder) if self.in_one_file else nullcontext(folder)
+        return nullcontext(folder) if self.file is None else with_vocabulary(folder)
 
 
 def open_checkpoint(
@@ -187,8 +192,7 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
-    details = {"sha256": sha256_of(file), "configuration": folder.name}
-    return Checkpoint(folder, file.name, None, model_index, parts, details, in_one_file=True)
+    return Checkpoint(folder, file.name, None, model_index, parts, {"configuration": folder.name}, file=file)
 
 
 def _model_index(folder: Path, source: object) -> dict[str, Any]:

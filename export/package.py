@@ -227,7 +227,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "family": checkpoint.family,
-        "source": {"name": checkpoint.name, "revision": checkpoint.revision, **checkpoint.details},
+        "source": checkpoint.source(),
         "precision": precision.name,
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,

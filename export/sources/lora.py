@@ -55,8 +55,9 @@ class Lora:
         """
         modules = dict(module.named_modules())
         for name, layer in self.layers.get(component, {}).items():
-            target = modules.get(name, modules.get(name.removeprefix("text_model.")))  # transformers 5 leaves it out
-            weight = getattr(target, "weight", None)
+            # transformers 5 leaves the first part of a name out, in the module and in LoRAs that are saved with it
+            places = (name, name.removeprefix("text_model."), f"text_model.{name}")
+            weight = getattr(next((modules[each] for each in places if each in modules), None), "weight", None)
             if not isinstance(weight, nn.Parameter):
                 raise self._misfit(component, f"which has no layer {name}")
             up, down = layer.up.float().flatten(1), layer.down.float().flatten(1)

@@ -25,7 +25,7 @@ class Tensors(Mapping[str, torch.Tensor]):
         self.file = file
         try:
             self._opened = cast(Any, safe_open(file, framework="pt"))
-            self._names = frozenset(self._opened.keys())
+            self._names = dict.fromkeys(sorted(self._opened.keys()))
         except Exception as error:  # safetensors' own and OSError
             raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
 
@@ -48,7 +48,7 @@ class Tensors(Mapping[str, torch.Tensor]):
         return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names))
+        return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -238,7 +238,7 @@ def test_all_of_them_together(checkpoint: Path, other_vae: Path, tmp_path: Path)
     opened = with_vae(open_checkpoint(file, config=checkpoint), other_vae)
     opened = with_loras(opened, [(tmp_path / "lora.safetensors", 2.0)])
     opened = with_preview_decoder(opened, make_tiny(tmp_path / "tiny"))
-    assert list(opened.details) == ["sha256", "configuration", "vae", "loras"]
+    assert list(opened.source()) == ["name", "revision", "sha256", "configuration", "vae", "loras"]
     assert opened.parts.keys() == {"text_encoder", "unet", "vae", "preview_decoder"}
     key = "net.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.weight"
     added = state(opened, "unet")[key] - state(open_checkpoint(checkpoint), "unet")[key]
