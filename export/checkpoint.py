@@ -188,7 +188,7 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
         raise SourceError(f"{file.name} is no .safetensors file; of single files, only those are read")
     tensors = Tensors(file)
     folder = configuration_of(tensors, config)
-    model_index = _model_index(folder, file.name)
+    model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
@@ -227,7 +227,7 @@ def _autoencoder(
         folder = fetch(str(source), None, ["config.json", *weights_patterns(None, "safetensors")])
         revision = folder.name
     if not (folder / "config.json").is_file():
-        raise SourceError(f"{source} is no decoder: it has no config.json")
+        raise SourceError(f"{source} is no autoencoder: it has no config.json")
     name = str(source) if revision else folder.resolve().name
     part = Folder(folder, name)
     config = part.config()

@@ -119,21 +119,21 @@ def _layers(tensors: Tensors, unet: Mapping[str, Any]) -> dict[str, dict[str, La
         weights, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
             dict(tensors), unet_config=SimpleNamespace(**unet)
         )
+        adapter = json.loads(tensors.metadata.get("lora_adapter_metadata", "{}"))  # diffusers' own
     except Exception as error:  # KeyError, ValueError, IndexError: diffusers takes every name apart
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        raise SourceError(f"{tensors.file.name} holds names of layers that diffusers cannot read ({reason})") from None
+        raise SourceError(f"{tensors.file.name} cannot be read as a LoRA, by diffusers ({reason})") from None
     named = _peft_names(weights)
     alphas = _peft_names({_down_name(name): alpha for name, alpha in (alphas or {}).items()})  # kohya's
-    adapter = json.loads(tensors.metadata.get("lora_adapter_metadata", "{}"))  # diffusers' own
     layers: dict[str, dict[str, Layer]] = {}
-    for key, down in named.items():
-        if not key.endswith(_DOWN):
-            continue
-        module = key.removesuffix(_DOWN)
-        up = named.get(module + _UP)
-        if up is None:
+    for module in dict.fromkeys(key.removesuffix(_DOWN).removesuffix(_UP) for key in named):
+        if module in named:
+            raise SourceError(f"{tensors.file.name} holds {module}, which is in no layout of LoRAs that is known")
+        key = module + _DOWN
+        if key not in named or module + _UP not in named:
             raise SourceError(f"{tensors.file.name} lacks one of the two halves of {module}")
         component, _, name = module.partition(".")
+        down, up = named[key], named[module + _UP]
         rank = len(down)
         scale = alphas[key] / rank if key in alphas else _adapter_scale(adapter, component, name, rank)
         layers.setdefault(component, {})[name] = Layer(down, up, scale)

@@ -243,8 +243,10 @@ K = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
         ({"conv_in.weight": (2, 2)}, "is no LoRA: none of its 1 tensors is named as one"),
         ({f"{K}.hada_w1_a": (2, 2)}, "holds lora_unet_.*hada_w1_a: only plain LoRAs are supported"),
         ({f"{K}.lora_down.weight": (2, 56), f"{K}.dora_scale": (1, 56)}, "holds .*dora_scale: only plain LoRAs"),
-        ({f"{K}.lora_down.weight": (2, 56)}, r"holds names of layers that diffusers cannot read \(KeyError"),
+        ({f"{K}.lora_down.weight": (2, 56)}, r"cannot be read as a LoRA, by diffusers \(KeyError"),
         ({"unet.mid_block.x.lora_A.weight": (2, 56)}, "lacks one of the two halves of unet.mid_block.x"),
+        ({"unet.mid_block.x.lora_B.weight": (2, 56)}, "lacks one of the two halves of unet.mid_block.x"),
+        ({f"{K}.lora_up.weight": (2, 56), "x.alpha": ()}, "holds lora_unet_.*, which is in no layout of LoRAs"),
         (
             {"transformer.x.lora_A.weight": (2, 9), "transformer.x.lora_B.weight": (9, 2)},
             r"is a LoRA for another family: this checkpoint has no transformer \(x\)",
