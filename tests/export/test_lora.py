@@ -158,7 +158,7 @@ def test_several_add_up(checkpoint: Path, modules: dict[str, nn.Module], tmp_pat
 
 
 def test_each_layer_has_its_own_alpha_and_rank(checkpoint: Path, modules: dict[str, nn.Module], tmp_path: Path) -> None:
-    """Against the formula: of attention layers, diffusers 0.42 takes one alpha for all."""
+    """Against the formula: where alphas differ, diffusers 0.42 misses those of attention layers and of texts."""
     torch.manual_seed(0)
     tensors = kohya(modules, lambda module: 1.0 + module.weight.shape[0] % 5)  # type: ignore[union-attr, operator]
     opened = with_loras(open_checkpoint(checkpoint), [(save(tensors, tmp_path / "k.safetensors"), WEIGHT)])
