@@ -1,19 +1,24 @@
-"""Open a checkpoint: a diffusers folder or a hub id, one component in memory at a time."""
+"""A checkpoint, wherever it comes from: folder, hub or single file; one component in memory at a time."""
 
-import gc
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
 from triptych.runtime.families import FAMILIES, Family
+
+from .files import sha256_of
+from .loading import load_module
+from .sources.clip import with_vocabulary
+from .sources.folder import Folder, Part, no_variant, weights_patterns
+from .sources.hub import fetch, fetch_components, is_hub_id
+from .sources.lora import Lora, open_lora
+from .sources.single_file import FilePart, configuration_of, holds_a_vae
+from .sources.tensors import Tensors, read_json
 
 if TYPE_CHECKING:
     from .embeddings import Embedding
@@ -25,25 +30,27 @@ TINY = "AutoencoderTiny"
 """The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
 
 _PREVIEW = "preview_decoder"
-_STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
-# Old CLIP checkpoints store the positions 0..76, which the module makes itself.
-_MADE_BY_THE_MODULE = ("position_ids",)
+_FULL = "AutoencoderKL"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A diffusers folder on disk. `name` and `revision` say where it came from, without this machine's paths.
+    """Components, each from its own place, and the folder with everything else: scheduler and tokenizers.
 
-    `preview_decoder` is the folder of an `AutoencoderTiny` that goes with it, as component of that name. `embeddings`
-    and `clip_skip` are what is changed about its text encoders: see `export.embeddings`.
+    `name` and `revision` say where it came from, without this machine's paths, and `details` what else is recorded of
+    that: the variant of the weights, another VAE, LoRAs, learned words. `file` is set where all weights are in one.
+    `embeddings` and `clip_skip` are what is changed about its text encoders: see `export.embeddings`.
     """
 
     path: Path
     name: str
     revision: str | None
     model_index: Mapping[str, Any]
-    preview_decoder: Path | None = None
-    embeddings: tuple["Embedding", ...] = ()
+    parts: Mapping[str, Part]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    loras: tuple[Lora, ...] = ()
+    file: Path | None = None
+    embeddings: "tuple[Embedding, ...]" = ()
     clip_skip: int = 0
 
     @property
@@ -51,88 +58,90 @@ class Checkpoint:
         """Which family of models it belongs to."""
         return PIPELINES[self.model_index["_class_name"]]
 
+    @property
+    def preview_decoder(self) -> Part | None:
+        """The `AutoencoderTiny` that goes with it, as component of that name, if any."""
+        return self.parts.get(_PREVIEW)
+
+    def source(self) -> dict[str, Any]:
+        """What the manifest says of where it came from; of a single file the digest, too, by which sites know it."""
+        digest = {} if self.file is None else {"sha256": sha256_of(self.file)}
+        return {"name": self.name, "revision": self.revision, **digest, **self.details}
+
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, less the place that it was once saved from."""
-        config = _read_json(self._folder(component) / "config.json")
-        return {key: value for key, value in config.items() if key != "_name_or_path"}
+        return self.parts[component].config()
 
     def weights_bytes(self) -> int:
-        """Bytes of the weights files that an export reads."""
-        return sum(file.stat().st_size for name in _folders(self.family) for file in self._weights_files(name))
-
-    def load(self, component: str, build: Callable[[], nn.Module]) -> nn.Module:
-        """Build a component's module without weights, then give it its own, in float32, for inference.
-
-        Weights in float32 safetensors are mapped from the file, not copied, so that the peak is one set of weights.
+        """Bytes of the weights that an export reads.
 
         Raises:
-            SourceError: weights are missing, broken, unknown to the module, or of other shapes.
+            SourceError: a component has none.
         """
-        with _parameters_on_meta():
-            module = build()
-        weights: dict[str, torch.Tensor] = {}
-        for file in self._weights_files(component):
-            weights |= _read_weights(file)
-        if hasattr(module, "_fix_state_dict_keys_on_load"):  # attention blocks of VAEs from before 2023
-            cast(Any, module)._fix_state_dict_keys_on_load(weights)
-        weights = _as_this_transformers_has_it(weights, module)
-        try:
-            found = module.load_state_dict(weights, strict=False, assign=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise SourceError(f"{self.name}: the weights of {component} do not fit its config.json: {reason}") from None
-        unknown = [name for name in found.unexpected_keys if not name.endswith(_MADE_BY_THE_MODULE)]
-        for problem, names in (("lacks", found.missing_keys), ("has unknown", unknown)):
-            if names:
-                raise SourceError(f"{self.name}: {component} {problem} weights, {len(names)} of them, first {names[0]}")
-        return module.requires_grad_(False).eval()
+        return sum(part.weights_bytes() for part in self.parts.values())
 
-    def _folder(self, component: str) -> Path:
-        return self.preview_decoder if component == _PREVIEW and self.preview_decoder else self.path / component
+    def load(self, component: str, build: Callable[[], nn.Module]) -> nn.Module:
+        """Build a component's module and give it its weights and what LoRAs add to them, float32, for inference.
 
-    def _weights_files(self, component: str) -> list[Path]:
-        """The component's weights: one file, or the shards that its index lists; safetensors before pickles."""
-        folder = self._folder(component)
-        for suffix in ("safetensors", "bin"):
-            for stem in _STEMS:
-                if (folder / f"{stem}.{suffix}").is_file():
-                    return [folder / f"{stem}.{suffix}"]
-                index = folder / f"{stem}.{suffix}.index.json"
-                if index.is_file():
-                    return [folder / shard for shard in sorted(set(_read_json(index)["weight_map"].values()))]
-        names = ", ".join(sorted(file.name for file in folder.glob("*"))) or "nothing"
-        raise SourceError(f"{self.name} has no weights for {component}: no .safetensors or .bin file among {names}")
+        Raises:
+            SourceError: weights are missing, broken, unknown to the module, or of other shapes; a LoRA does not fit.
+        """
+        module = load_module(f"{self.name}: {component}", self.parts[component], build)
+        for lora in self.loras:
+            lora.fuse(component, module)
+        return module
+
+    def tokenizer(self, name: str = "tokenizer") -> AbstractContextManager[Path]:
+        """The folder of a tokenizer; in the configuration of a single file CLIP's vocabulary is put to it."""
+        folder = self.path / name
+        return nullcontext(folder) if self.file is None else with_vocabulary(folder)
 
 
-def open_checkpoint(source: str | Path, revision: str | None = None) -> Checkpoint:
-    """Open a diffusers folder, or download what an export needs of a hub id at `revision` (None: its main branch).
+def open_checkpoint(
+    source: str | Path,
+    revision: str | None = None,
+    *,
+    variant: str | None = None,
+    config: str | Path | None = None,
+) -> Checkpoint:
+    """Open a diffusers folder, a single file, or what an export needs of a hub id, downloaded.
+
+    Args:
+        source: the folder, the .safetensors file, or the hub id.
+        revision: branch, tag or commit of a hub id; None is its main branch.
+        variant: which weights of a folder or hub id, such as fp16; None is the plain ones.
+        config: what describes a single file: a diffusers folder, or the name of one of `single_file.CONFIGURATIONS`;
+            None finds out.
 
     Raises:
-        SourceError: nothing there, no network, not a diffusers folder, or of a family that is not supported.
+        SourceError: nothing there, no network, no checkpoint, or of a family that is not supported.
     """
-    folder, commit = Path(source), None
-    if folder.is_dir():
-        if revision is not None:
-            raise SourceError(f"{source} is a folder; a revision ({revision}) goes with a hub id")
-        name = folder.resolve().name
-    elif str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
-        name = str(source)
-        folder = _download(name, revision)
-        commit = folder.name  # the hub's cache has a folder for each commit
+    path, hub = Path(source), not Path(source).exists()
+    if hub and not is_hub_id(source):
+        raise SourceError(f"{source} is neither a folder nor a hub id (owner/name), nor a .safetensors file")
+    for option, given, allowed, what in (
+        ("revision", revision, hub, "a hub id"),
+        ("variant", variant, hub or path.is_dir(), "a folder or hub id"),
+        ("configuration", config, path.is_file(), "a single file"),
+    ):
+        if given is not None and not allowed:
+            kind = "hub id" if hub else "folder" if path.is_dir() else "file"
+            raise SourceError(f"{source} is a {kind}; a {option} ({given}) goes with {what}")
+    if path.is_file():
+        return _open_file(path, config)
+    if hub:
+        folder = fetch(str(source), revision, ["model_index.json"])
+        model_index = _model_index(folder, source)
+        folder = fetch_components(str(source), folder.name, _folders(model_index), variant)
+        name, commit = str(source), folder.name  # the hub's cache has a folder for each commit
     else:
-        raise SourceError(f"{source} is neither a folder nor a hub id (owner/name)")
-    if not (folder / "model_index.json").is_file():
-        raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
-    model_index = _read_json(folder / "model_index.json")
-    pipeline = str(model_index.get("_class_name"))
-    if pipeline not in PIPELINES:
-        raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
-    if model_index.get("requires_aesthetics_score"):
-        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
-    for component in _folders(PIPELINES[pipeline]):
-        if not (folder / component / "config.json").is_file():
-            raise SourceError(f"{source} is not whole: it has no {component}/config.json")
-    return Checkpoint(folder, name, commit, model_index)
+        folder, name, commit = path, path.resolve().name, None
+        model_index = _model_index(folder, source)
+    parts = {component: Folder(folder / component, name, variant) for component in _folders(model_index)}
+    _check_whole(folder, parts, source)
+    if variant is not None and not any(part.has(variant) for part in parts.values()):
+        raise no_variant(name, variant, [str(file) for part in parts.values() for file in part.path.iterdir()])
+    return Checkpoint(folder, name, commit, model_index, parts, {} if variant is None else {"variant": variant})
 
 
 def with_preview_decoder(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
@@ -141,99 +150,98 @@ def with_preview_decoder(checkpoint: Checkpoint, source: str | Path) -> Checkpoi
     Raises:
         SourceError: nothing there, no network, another kind of model, or one for latents with other channels.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = _fetch(str(source), None, wanted=["config.json", "*.safetensors"])
-    if not (folder / "config.json").is_file():
-        raise SourceError(f"{source} is no decoder: it has no config.json")
-    config, own = _read_json(folder / "config.json"), checkpoint.config("vae")
-    if config.get("_class_name") != TINY:
-        raise SourceError(f"{source} is a {config.get('_class_name')}; for previews, give an {TINY}")
-    given, wanted = config["latent_channels"], own["latent_channels"]
-    if given != wanted:
-        raise SourceError(f"{source} decodes latents of {given} channels; those of {checkpoint.name} have {wanted}")
-    return replace(checkpoint, preview_decoder=folder)
+    part, _ = _autoencoder(source, checkpoint, (TINY,), f"for previews, give an {TINY}")
+    return replace(checkpoint, parts={**checkpoint.parts, _PREVIEW: part})
 
 
-def _fetch(hub_id: str, revision: str | None, *, wanted: list[str], others: list[str] | None = None) -> Path:
-    from huggingface_hub import snapshot_download
+def with_vae(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
+    """The checkpoint with another autoencoder in place of its own, from a folder, a hub id or a single file.
 
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted, ignore_patterns=others))
-    except Exception as error:  # the hub's client raises its own, requests', httpx' and OSError
-        reason = " ".join(str(error).split())
-        raise SourceError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error
+    A file brings no configuration: the checkpoint's own, that of the autoencoder it replaces, holds for it.
+
+    Raises:
+        SourceError: nothing there, no network, another kind of model, or one for latents with other channels.
+    """
+    path = Path(source)
+    if path.is_file():
+        tensors = Tensors(path)
+        if not holds_a_vae(tensors):
+            raise SourceError(f"{path.name} is no VAE: it has no decoder.conv_in among its {len(tensors)} tensors")
+        part: Part = FilePart(tensors, "vae", checkpoint.parts["vae"])
+        origin = {"name": path.name, "sha256": sha256_of(path)}
+    else:
+        part, origin = _autoencoder(source, checkpoint, (_FULL, TINY), f"as VAE, give an {_FULL} or {TINY}")
+    index = {**checkpoint.model_index, "vae": ["diffusers", part.config()["_class_name"]]}
+    parts, details = {**checkpoint.parts, "vae": part}, {**checkpoint.details, "vae": origin}
+    return replace(checkpoint, model_index=index, parts=parts, details=details)
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
-    folder = _fetch(hub_id, revision, wanted=["model_index.json", "scheduler/*", "tokenizer*/*", "*/config.json"])
-    family = PIPELINES.get(str(_read_json(folder / "model_index.json").get("_class_name")))
-    names = [] if family is None else _folders(family)
-    for suffix in ("safetensors", "bin") if names else ():
-        wanted = [f"{name}/{stem}*{suffix}*" for name in names for stem in _STEMS]
-        # variants such as model.fp16.safetensors are other weights than the ones asked for
-        folder = _fetch(hub_id, revision, wanted=wanted, others=["*.fp16.*", "*.non_ema.*", "*.msgpack"])
-        if all(list((folder / name).glob(f"*.{suffix}*")) for name in names):
-            break
-    return folder
+def with_loras(checkpoint: Checkpoint, loras: Sequence[tuple[str | Path, float]]) -> Checkpoint:
+    """The checkpoint with LoRAs fused into its weights, from files, folders or hub ids, each with its weight.
+
+    Raises:
+        SourceError: nothing there, no LoRA, or one for another family.
+    """
+    opened = tuple(open_lora(source, weight, checkpoint.parts) for source, weight in loras)
+    recorded = [{"name": lora.name, "sha256": lora.sha256, "weight": lora.weight} for lora in opened]
+    return replace(checkpoint, loras=opened, details={**checkpoint.details, "loras": recorded})
 
 
-def _folders(family: Family) -> tuple[str, ...]:
-    """The folders of a checkpoint that hold weights."""
+def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
+    if file.suffix != ".safetensors":
+        raise SourceError(f"{file.name} is no .safetensors file; of single files, only those are read")
+    tensors = Tensors(file)
+    folder = configuration_of(tensors, config)
+    model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
+    described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
+    _check_whole(folder, described, folder)
+    parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
+    return Checkpoint(folder, file.name, None, model_index, parts, {"configuration": folder.name}, file=file)
+
+
+def _model_index(folder: Path, source: object) -> dict[str, Any]:
+    """The model_index.json of a family that is supported."""
+    if not (folder / "model_index.json").is_file():
+        raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
+    model_index = read_json(folder / "model_index.json")
+    pipeline = str(model_index.get("_class_name"))
+    if pipeline not in PIPELINES:
+        raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+    if model_index.get("requires_aesthetics_score"):
+        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
+    return model_index
+
+
+def _folders(model_index: Mapping[str, Any]) -> tuple[str, ...]:
+    """The components that an export reads."""
+    family = PIPELINES[model_index["_class_name"]]
     return (*family.text_encoders, family.generator, "vae")
 
 
-def _read_weights(file: Path) -> dict[str, torch.Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            weights = load_file(file)
-        else:
-            weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # safetensors, pickle, zipfile and OSError
-        raise SourceError(f"{file.parent.name}/{file.name} cannot be read: {' '.join(str(error).split())}") from None
-    return {
-        name: weight.float() if weight.is_floating_point() else weight  # a copy only where it is not float32
-        for name, weight in weights.items()
-    }
+def _check_whole(folder: Path, components: Mapping[str, Folder], source: object) -> None:
+    for component in components:
+        if not (folder / component / "config.json").is_file():
+            raise SourceError(f"{source} is not whole: it has no {component}/config.json")
 
 
-def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """CLIP's text model has its parts under `text_model.` in transformers 4 and most files, bare in transformers 5.
-
-    In the model with a projection they are under `text_model.` in all of them.
-    """
-    prefix, expected = "text_model.", module.state_dict().keys()
-
-    def own(name: str) -> str:
-        others = (name.removeprefix(prefix), prefix + name)
-        return next((other for other in (name, *others) if other in expected), name)
-
-    return {own(name): weight for name, weight in weights.items()}
-
-
-@contextmanager
-def _parameters_on_meta() -> Iterator[None]:
-    """Modules made inside get parameters without memory or initial values, and real buffers."""
-    register = nn.Module.register_parameter
-
-    def register_on_meta(self: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None:
-            parameter = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
-        register(self, name, parameter)
-
-    nn.Module.register_parameter = register_on_meta  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
-        gc.collect()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise SourceError(f"{path.parent.name}/{path.name} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise SourceError(f"{path.parent.name}/{path.name} should hold a JSON object, not a {type(value).__name__}")
-    return value
+def _autoencoder(
+    source: str | Path, checkpoint: Checkpoint, kinds: tuple[str, ...], wanted: str
+) -> tuple[Part, dict[str, Any]]:
+    """An autoencoder in a folder or at a hub id, for the checkpoint's latents, and where it came from."""
+    folder, revision = Path(source), None
+    if not folder.is_dir():
+        if not is_hub_id(source):
+            raise SourceError(f"{source} is neither a folder nor a hub id (owner/name)")
+        folder = fetch(str(source), None, ["config.json", *weights_patterns(None, "safetensors")])
+        revision = folder.name
+    if not (folder / "config.json").is_file():
+        raise SourceError(f"{source} is no autoencoder: it has no config.json")
+    name = str(source) if revision else folder.resolve().name
+    part = Folder(folder, name)
+    config = part.config()
+    if config.get("_class_name") not in kinds:
+        raise SourceError(f"{source} is a {config.get('_class_name')}; {wanted}")
+    given, own = config["latent_channels"], checkpoint.config("vae")["latent_channels"]
+    if given != own:
+        raise SourceError(f"{source} decodes latents of {given} channels; those of {checkpoint.name} have {own}")
+    return part, {"name": name, "revision": revision}

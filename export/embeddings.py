@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +21,9 @@ from triptych.runtime.text import ClipTokenizer, load_tokenizer, write_fast_toke
 
 from .checkpoint import Checkpoint
 from .files import write_json
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 """Text encoders by the names that files for two of them have."""
@@ -53,9 +56,9 @@ def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Chec
         SourceError: a file that is missing or of another kind, vectors of another width than the text encoder's, or a
             token that the vocabulary has already.
     """
-    encoders = [name for name in ENCODERS.values() if (checkpoint.path / name).is_dir()]
+    encoders = checkpoint.family.text_encoders
     embeddings = [_read(str(each), encoders) for each in given]
-    taken = set().union(*(load_tokenizer(_tokenizer(checkpoint, name)).get_vocab() for name in encoders))
+    taken = set().union(*(_tokenizer(checkpoint, name).get_vocab() for name in encoders))
     for embedding in embeddings:
         for name, rows in embedding.vectors.items():
             wanted = checkpoint.config(name)["hidden_size"]
@@ -68,7 +71,8 @@ def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Chec
             if token in taken:
                 raise SourceError(f"{checkpoint.name} has a token {token!r} already; name another one: FILE=TOKEN")
         taken |= set(embedding.tokens)
-    return replace(checkpoint, embeddings=tuple(embeddings))
+    recorded = {"embeddings": [embedding.token for embedding in embeddings]}
+    return replace(checkpoint, embeddings=tuple(embeddings), details={**checkpoint.details, **recorded})
 
 
 def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
@@ -88,7 +92,7 @@ def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
         raise ArgumentError(
             f"clip_skip={layers}: the text encoder of {checkpoint.name} has {own} layers; allowed: 0 to {own - 1}"
         )
-    return replace(checkpoint, clip_skip=layers)
+    return replace(checkpoint, clip_skip=layers, details={**checkpoint.details, "clip_skip": layers})
 
 
 def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> dict[str, Any]:
@@ -115,9 +119,9 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
     Raises:
         SourceError: it cannot be read.
     """
-    source = _tokenizer(checkpoint, encoder)
     try:
-        write_fast_tokenizer(source, target)
+        with checkpoint.tokenizer(_folder(encoder)) as source:
+            write_fast_tokenizer(source, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
     if not checkpoint.embeddings:
@@ -189,14 +193,18 @@ def _tokens(embeddings: Iterable[Embedding]) -> list[str]:
     return [token for embedding in embeddings for token in embedding.tokens]
 
 
-def _new_ids(folder: Path, embeddings: Sequence[Embedding]) -> list[int]:
-    """The ids that the tokenizer in a folder gives to the tokens of the embeddings, in their order."""
-    tokenizer = load_tokenizer(folder)
+def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[int]:
+    """The ids that a tokenizer gives to the tokens of the embeddings, in their order; it knows them from then on."""
     tokens = _tokens(embeddings)
     tokenizer.add_tokens(tokens)
     ids = tokenizer.get_vocab()
     return [ids[token] for token in tokens]
 
 
-def _tokenizer(checkpoint: Checkpoint, encoder: str) -> Path:
-    return checkpoint.path / encoder.replace("text_encoder", "tokenizer")
+def _tokenizer(checkpoint: Checkpoint, encoder: str) -> "Tokenizer":
+    with checkpoint.tokenizer(_folder(encoder)) as folder:
+        return load_tokenizer(folder)
+
+
+def _folder(encoder: str) -> str:
+    return encoder.replace("text_encoder", "tokenizer")

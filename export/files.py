@@ -12,8 +12,6 @@ from pathlib import Path
 
 from triptych.runtime.errors import TriptychError
 
-_CHUNK_BYTES = 1 << 22
-
 
 @contextmanager
 def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Path]:
@@ -61,12 +59,14 @@ def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int
     """Path relative to `root` -> {bytes, sha256}."""
     facts: dict[str, dict[str, int | str]] = {}
     for file in files:
-        digest = hashlib.sha256()
-        with file.open("rb") as opened:
-            while chunk := opened.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
+        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     return facts
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _check_destination(destination: Path, force: bool) -> None:

@@ -17,7 +17,7 @@ from triptych.runtime.blocking import channels_block
 from triptych.runtime.errors import ArgumentError, SourceError
 from triptych.runtime.package import FORMAT, MANIFEST
 
-from .checkpoint import Checkpoint, open_checkpoint, with_preview_decoder
+from .checkpoint import Checkpoint, open_checkpoint, with_loras, with_preview_decoder, with_vae
 from .components import Component, components_of, own_size, static_sizes
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
 from .embeddings import with_clip_skip, with_embeddings, write_tokenizer
@@ -49,6 +49,10 @@ def export(
     static: tuple[int, int, int] | None = None,
     force: bool = False,
     revision: str | None = None,
+    variant: str | None = None,
+    config: str | Path | None = None,
+    vae: str | Path | None = None,
+    loras: Sequence[tuple[str | Path, float]] = (),
     preview_decoder: str | Path | None = None,
     embeddings: Sequence[str | Path] = (),
     clip_skip: int = 0,
@@ -60,7 +64,7 @@ def export(
     One component is in memory at a time. Nothing is at `package` before every graph has passed.
 
     Args:
-        source: a diffusers folder, or a hub id.
+        source: a diffusers folder, a .safetensors file in the layout of the original release, or a hub id.
         package: the folder to write.
         precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), int8 (most layers of U-Net and decoder,
             see `quantization.calibration`), w8 or w4 (weights alone, see `quantization.weights`).
@@ -71,6 +75,11 @@ def export(
             picture of the checkpoint's own size with guidance where the dialect has fixed shapes only.
         force: replace a package that is there once the new one is whole.
         revision: branch, tag or commit of a hub id.
+        variant: which weights of a folder or hub id are read, such as fp16; plain ones where a component has no such.
+        config: what describes a single file: a diffusers folder, or a name in `configurations`; None finds out.
+        vae: a diffusers folder, .safetensors file or hub id of an autoencoder in place of the checkpoint's own.
+        loras: .safetensors files, folders or hub ids of LoRAs to fuse into the weights, each with its weight; they add
+            up.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
         embeddings: learned words (textual inversion) to add, each a .safetensors file or "FILE=TOKEN".
         clip_skip: how many of the text encoder's last layers to leave out, as diffusers counts them.
@@ -91,10 +100,17 @@ def export(
         raise ArgumentError(f"a calibration is for precision int8, not {precision}")
     if chosen.quantized:
         spoken = speakable(spoken)
-    checkpoint = open_checkpoint(source, revision)
+    checkpoint = open_checkpoint(source, revision, variant=variant, config=config)
+    if vae is not None:
+        checkpoint = with_vae(checkpoint, vae)
+    if loras:
+        checkpoint = with_loras(checkpoint, loras)
     if preview_decoder is not None:
         checkpoint = with_preview_decoder(checkpoint, preview_decoder)
-    checkpoint = with_clip_skip(with_embeddings(checkpoint, embeddings), clip_skip)
+    if embeddings:
+        checkpoint = with_embeddings(checkpoint, embeddings)
+    if clip_skip:
+        checkpoint = with_clip_skip(checkpoint, clip_skip)
     if static is None and spoken.fixed:
         static = (_GUIDED, *own_size(checkpoint))
     needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
@@ -225,9 +241,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "family": checkpoint.family.name,
-        "source": {"name": checkpoint.name, "revision": checkpoint.revision},
-        "embeddings": [embedding.token for embedding in checkpoint.embeddings],
-        "clip_skip": checkpoint.clip_skip,
+        "source": checkpoint.source(),
         "precision": precision.name,
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading
+from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading, sourcing
 from .cli_values import Numbers, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -39,12 +39,7 @@ def cli(debug: bool) -> None:
 @click.option(
     "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
 )
-@click.option("--revision", help="Branch, tag or commit of a hub id.")
-@click.option("--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making.")
-@click.option(
-    "--embedding", "embeddings", multiple=True, metavar="FILE[=TOKEN]", help="Add a learned word; repeatable."
-)
-@click.option("--clip-skip", default=0, show_default=True, help="Leave out so many last layers of the text encoder.")
+@sourcing
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 @calibrating
 def export(
@@ -54,14 +49,14 @@ def export(
     dialect: str | None,
     static: str | None,
     batch: int,
-    revision: str | None,
-    preview_decoder: str | None,
-    embeddings: tuple[str, ...],
-    clip_skip: int,
+    origin: dict[str, Any],
     force: bool,
     calibration: dict[str, Any],
 ) -> None:
-    """Turn SOURCE, a diffusers folder or a hub id, into a PACKAGE of verified ONNX graphs."""
+    """Turn SOURCE into a PACKAGE of verified ONNX graphs.
+
+    SOURCE is a diffusers folder, a .safetensors file as community sites have it, or a hub id.
+    """
     try:
         from triptych.export import CalibrationRun
         from triptych.export import export as run
@@ -77,12 +72,9 @@ def export(
             dialect=dialect,
             static=shape,
             force=force,
-            revision=revision,
-            preview_decoder=preview_decoder,
-            embeddings=embeddings,
-            clip_skip=clip_skip,
             calibration=CalibrationRun(**calibration) if calibration else None,
             report=_say,
+            **origin,
         )
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .cli_values import lines_of, size_of
+from .cli_values import lines_of, size_of, weighted
 from .errors import ArgumentError
 from .image_input import read_picture
 
@@ -56,6 +56,63 @@ def loading(command: Callable[..., None]) -> Callable[..., None]:
     ):
         with_load = option(with_load)
     return with_load
+
+
+def sourcing(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what is exported beside SOURCE; the command gets those given as `origin`.
+
+    `origin` holds arguments of `triptych.export.export`.
+    """
+
+    @functools.wraps(command)
+    def with_origin(
+        revision: str | None,
+        variant: str | None,
+        config: str | None,
+        vae: str | None,
+        lora: tuple[str, ...],
+        embedding: tuple[str, ...],
+        clip_skip: int,
+        preview_decoder: str | None,
+        **others: Any,
+    ) -> None:
+        origin = {
+            "revision": revision,
+            "variant": variant,
+            "config": config,
+            "vae": vae,
+            "loras": [weighted(each) for each in lora],
+            "embeddings": embedding,
+            "clip_skip": clip_skip,
+            "preview_decoder": preview_decoder,
+        }
+        command(origin=origin, **others)
+
+    for option in (
+        click.option(
+            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making."
+        ),
+        click.option(
+            "--clip-skip", default=0, show_default=True, help="Leave out so many last layers of the text encoder."
+        ),
+        click.option("--embedding", multiple=True, metavar="FILE[=TOKEN]", help="Add a learned word; repeatable."),
+        click.option(
+            "--lora",
+            multiple=True,
+            metavar="FILE[:WEIGHT]",
+            help="Fuse a LoRA into the weights, at weight 1 if left out; repeatable.",
+        ),
+        click.option(
+            "--vae", metavar="SOURCE", help="An autoencoder in place of SOURCE's own: folder, file or hub id."
+        ),
+        click.option(
+            "--config", metavar="FOLDER", help="What a single file is: a diffusers folder, or a family's name."
+        ),
+        click.option("--variant", metavar="NAME", help="Which weights of a folder or hub id, such as fp16."),
+        click.option("--revision", help="Branch, tag or commit of a hub id."),
+    ):
+        with_origin = option(with_origin)
+    return with_origin
 
 
 def calibrating(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,11 +1,14 @@
 """What is written on the command line, as values of Python."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .errors import ArgumentError
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Numbers(click.ParamType):
@@ -39,6 +42,15 @@ def size_of(option: str, text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
     return int(width), int(height)
+
+
+def weighted(text: str) -> tuple[str, float]:
+    """What stands before the last colon, and the number after it; all of it and 1 where no number is there.
+
+    A colon may be part of a name, as in a path of Windows.
+    """
+    name, colon, weight = text.rpartition(":")
+    return (name, float(weight)) if colon and _NUMBER.fullmatch(weight) else (text, 1.0)
 
 
 def lines_of(file: Path) -> list[str]:

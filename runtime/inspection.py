@@ -58,6 +58,12 @@ def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
     return {
         "source": source["name"],
         "revision": source["revision"],
+        "variant": source.get("variant"),
+        "configuration": source.get("configuration"),
+        "vae": source.get("vae", {}).get("name"),
+        "loras": ", ".join(f"{lora['name']} at {lora['weight']:g}" for lora in source.get("loras", ())),
+        "learned words": ", ".join(source.get("embeddings", ())),
+        "clip skip": str(source.get("clip_skip", "")),
         "precision": description["precision"],
         "quality": _quality(quality.get("pictures")),
         "semantic score": _score(quality.get("semantic")),

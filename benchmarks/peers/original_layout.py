@@ -3,8 +3,10 @@
 The rules are the inverse of those by which diffusers reads such files (its `loaders/single_file_utils.py`).
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +63,18 @@ def write_original(checkpoint: Path, file: Path) -> Path:
 def _converted(checkpoint: Path, part: str) -> Iterator[tuple[str, np.ndarray]]:
     path, prefix = _FILES[part]
     rename = _RENAME[part]
+    if part == "unet":
+        rename = partial(
+            rename, layers=json.loads((checkpoint / "unet" / "config.json").read_text())["layers_per_block"]
+        )
     for name, tensor in load_file(checkpoint / path).items():
         if part == "vae" and "attentions" in name and tensor.ndim == 2:
             tensor = tensor[:, :, None, None]  # the original has 1x1 convolutions there
         yield prefix + rename(name), tensor
 
 
-def unet_name(name: str) -> str:
-    """The original name of a weight of the U-Net."""
+def unet_name(name: str, layers: int = 2) -> str:
+    """The original name of a weight of a U-Net with so many layers in each block."""
     if "resnets" in name:
         name = _replaced(name, _UNET_RESNET)
     name = _replaced(name, _UNET)
@@ -76,10 +82,10 @@ def unet_name(name: str) -> str:
     def block(found: re.Match[str]) -> str:
         way, i, part, j = found[1], int(found[2]), found[3], int(found[4])
         if part == "downsamplers":
-            return f"input_blocks.{3 * (i + 1)}.0.op"
+            return f"input_blocks.{(layers + 1) * (i + 1)}.0.op"
         if part == "upsamplers":
-            return f"output_blocks.{3 * i + 2}.{1 if i == 0 else 2}.conv"
-        place = f"input_blocks.{3 * i + j + 1}" if way == "down" else f"output_blocks.{3 * i + j}"
+            return f"output_blocks.{(layers + 1) * i + layers}.{1 if i == 0 else 2}.conv"
+        place = f"input_blocks.{(layers + 1) * i + j + 1}" if way == "down" else f"output_blocks.{(layers + 1) * i + j}"
         return f"{place}.{0 if part == 'resnets' else 1}"
 
     return re.sub(_UNET_BLOCK, block, name)
@@ -106,4 +112,4 @@ def _replaced(name: str, rules: Sequence[Rule]) -> str:
     return name
 
 
-_RENAME: Mapping[str, Callable[[str], str]] = {"unet": unet_name, "vae": vae_name, "text_encoder": text_name}
+_RENAME: Mapping[str, Callable[..., str]] = {"unet": unet_name, "vae": vae_name, "text_encoder": text_name}

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
-from tests.checkpoints import export_text_encoder, with_trained_norm
+from tests.checkpoints import export_text_encoder, make_checkpoint, with_trained_norm
 from tests.command_line import refused
 from triptych.export import embeddings as changing
 from triptych.export import export
@@ -21,6 +21,8 @@ from triptych.export.checkpoint import open_checkpoint
 from triptych.runtime import TextToImage
 from triptych.runtime.conditioning import TEXT
 from triptych.runtime.errors import ArgumentError, SourceError
+from triptych.runtime.inspection import as_text, describe
+from triptych.runtime.package import open_package
 from triptych.runtime.text import ClipTokenizer
 
 TOLERANCE = 1e-5  # absolute, of embeddings of standard deviation 1
@@ -113,7 +115,11 @@ def test_the_package_says_what_was_changed(trained: Path, words: Path, tmp_path:
     config = json.loads((folder / "text_encoder" / "config.json").read_text())
     assert (config["num_hidden_layers"], config["vocab_size"]) == (1, VOCABULARY + 3)
     manifest = json.loads((folder / "triptych.json").read_text())
-    assert (manifest["clip_skip"], manifest["embeddings"]) == (LAYERS - 1, ["<tiger>"])
+    source = manifest["source"]
+    assert (source["clip_skip"], source["embeddings"]) == (LAYERS - 1, ["<tiger>"])
+    shown = as_text(describe(open_package(folder)))
+    assert "learned words: <tiger>" in shown
+    assert f"clip skip: {LAYERS - 1}" in shown
     table = (VOCABULARY + 3) * WIDTH
     layer = sum(weight.numel() for name, weight in _weights(trained).items() if "layers.0." in name)
     rest = sum(
@@ -129,17 +135,14 @@ def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint / "text_encoder" / "model.safetensors")
 
 
-def test_two_text_encoders_each_get_their_own_vectors(checkpoint: Path, tmp_path: Path) -> None:
+def test_two_text_encoders_each_get_their_own_vectors(tmp_path: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    copied = Path(shutil.copytree(checkpoint, tmp_path / "copied"))
-    shutil.copytree(copied / "tokenizer", copied / "tokenizer_2")
-    config = json.loads((copied / "text_encoder" / "config.json").read_text()) | {"hidden_size": 48}
-    (copied / "text_encoder_2").mkdir()
-    (copied / "text_encoder_2" / "config.json").write_text(json.dumps(config))
-    both = {"clip_l": vectors(2, WIDTH), "clip_g": vectors(2, 48, seed=1)}
+    source = make_checkpoint(tmp_path / "sdxl", "sdxl")
+    config = open_checkpoint(source).config("text_encoder_2")
+    both = {"clip_l": vectors(2, WIDTH), "clip_g": vectors(2, config["hidden_size"], seed=1)}
     save_file(both, tmp_path / "sks.safetensors")
-    opened = changing.with_embeddings(open_checkpoint(copied), [tmp_path / "sks.safetensors"])
+    opened = changing.with_embeddings(open_checkpoint(source), [tmp_path / "sks.safetensors"])
     second = CLIPTextModelWithProjection(CLIPTextConfig(**config))
     assert changing.change_text_encoder(opened, "text_encoder_2", second) == {"vocab_size": VOCABULARY + 2}
     torch.testing.assert_close(second.get_input_embeddings().weight[VOCABULARY:], both["clip_g"])

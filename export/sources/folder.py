@@ -1,0 +1,112 @@
+"""A component in a folder of its own, as diffusers saves it: config.json and weights, perhaps in variants."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from triptych.runtime.errors import SourceError
+
+from .tensors import read_json, read_weights
+
+SUFFIXES = ("safetensors", "bin")
+"""Of weights, the first one there is read."""
+
+_STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
+_SHARD = r"(?:-\d+-of-\d+)?"
+_VARIANT = re.compile(rf"(?:{'|'.join(_STEMS)}){_SHARD}\.([^.]+?){_SHARD}\.(?:{'|'.join(SUFFIXES)})")
+
+
+class Part(Protocol):
+    """Where a component comes from."""
+
+    def config(self) -> dict[str, Any]:
+        """What is in its config.json, less the place that it was once saved from."""
+
+    def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
+        """Its weights, in diffusers' or transformers' names, in the types of the file; `module` is what they are for.
+
+        Raises:
+            SourceError: they are missing or cannot be read.
+        """
+
+    def weights_bytes(self) -> int:
+        """Bytes of the weights on disk.
+
+        Raises:
+            SourceError: they are missing.
+        """
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder with a component. `checkpoint` is what messages call the whole.
+
+    Of a `variant`, such as fp16, the files that have it in their names are read; where there is none, the plain ones.
+    """
+
+    path: Path
+    checkpoint: str
+    variant: str | None = None
+
+    def config(self) -> dict[str, Any]:
+        """See `Part`."""
+        config = read_json(self.path / "config.json")
+        return {key: value for key, value in config.items() if key != "_name_or_path"}
+
+    def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
+        """See `Part`."""
+        return {name: tensor for file in self._files() for name, tensor in read_weights(file).items()}
+
+    def weights_bytes(self) -> int:
+        """See `Part`."""
+        return sum(file.stat().st_size for file in self._files())
+
+    def has(self, variant: str | None) -> bool:
+        """Whether there are weights in that variant; None is the plain ones."""
+        return any(_weights_files(self.path, variant, suffix) for suffix in SUFFIXES)
+
+    def _files(self) -> list[Path]:
+        for variant in dict.fromkeys((self.variant, None)):
+            for suffix in SUFFIXES:
+                if files := _weights_files(self.path, variant, suffix):
+                    return files
+        names = ", ".join(sorted(file.name for file in self.path.glob("*"))) or "nothing"
+        component = self.path.name
+        raise SourceError(f"{self.checkpoint} has no weights for {component}: no .safetensors or .bin among {names}")
+
+
+def weights_patterns(variant: str | None, suffix: str) -> list[str]:
+    """The names that weights in one variant may have, whole or in shards, as patterns of a shell."""
+    forms: tuple[str, ...] = ("{}.{}", "{}-*-of-?????.{}", "{}.{}.index.json")
+    if variant is not None:
+        forms = (
+            f"{{}}.{variant}.{{}}",
+            f"{{}}.{variant}-*-of-?????.{{}}",
+            f"{{}}-*-of-?????.{variant}.{{}}",
+            f"{{}}.{{}}.index.{variant}.json",
+        )
+    return [form.format(stem, suffix) for stem in _STEMS for form in forms]
+
+
+def no_variant(checkpoint: str, variant: str, names: Iterable[str]) -> SourceError:
+    """The error that none of a checkpoint's weights, files by these names, is in a variant."""
+    found = sorted({match[1] for name in names if (match := _VARIANT.fullmatch(name.rpartition("/")[2]))})
+    there = f"there are {', '.join(found)} and the plain weights" if found else "it has the plain weights alone"
+    return SourceError(f"{checkpoint} has no weights in a variant {variant}: {there}")
+
+
+def _weights_files(folder: Path, variant: str | None, suffix: str) -> list[Path]:
+    """One file, or the shards that its index lists."""
+    infix = "" if variant is None else f".{variant}"
+    for stem in _STEMS:
+        whole, index = folder / f"{stem}{infix}.{suffix}", folder / f"{stem}.{suffix}.index{infix}.json"
+        if whole.is_file():
+            return [whole]
+        if index.is_file():
+            return [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+    return []

@@ -1,0 +1,147 @@
+"""One .safetensors file in the layout of the original release, as community sites have it, read by diffusers' rules.
+
+Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
+weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
+file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
+is assumed where the metadata does not. A family is added by adding a folder.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from triptych.runtime.errors import SourceError, nearest
+
+from .folder import Part
+from .tensors import Tensors, read_json
+
+CONFIGURATIONS = Path(__file__).parents[1] / "configurations"
+_ABOUT = "single_file.json"
+
+# Where a component is in the file; Stable Diffusion 2.x and XL have encoders in OpenCLIP's layout, under `model.`
+_PREFIXES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "text_encoder": (
+        ("cond_stage_model.transformer.",),
+        ("cond_stage_model.model.",),
+        ("conditioner.embedders.0.transformer.",),
+    ),
+    "text_encoder_2": (("conditioner.embedders.1.model.",),),
+    "unet": (("model.diffusion_model.",),),
+    "vae": (("first_stage_model.",), ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")),  # or alone
+}
+_OPEN_CLIP = ".model."
+_DESCRIPTIONS = {
+    "text_encoder": "text encoder",
+    "text_encoder_2": "second text encoder",
+    "unet": "U-Net",
+    "vae": "VAE; give one with --vae",
+}
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A component in a single file, and where its configuration is. See `Part`."""
+
+    tensors: Tensors
+    component: str
+    described: Part
+
+    def config(self) -> dict[str, Any]:
+        """See `Part`."""
+        return self.described.config()
+
+    def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
+        """See `Part`."""
+        from diffusers.loaders import single_file_utils as diffusers
+
+        names, prefix = self._names()
+        found = {name: self.tensors[name] for name in names}
+        if self.component == "unet":
+            return diffusers.convert_ldm_unet_checkpoint(found, self.config())
+        if self.component == "vae":
+            saved_by_diffusers = any(name.startswith("decoder.up_blocks.") for name in found)
+            return found if saved_by_diffusers else diffusers.convert_ldm_vae_checkpoint(found, self.config())
+        if prefix.endswith(_OPEN_CLIP):
+            return diffusers.convert_open_clip_checkpoint(module, found, prefix=prefix)
+        weights = diffusers.convert_ldm_clip_checkpoint(found)
+        if not hasattr(module, "text_projection"):
+            weights.pop("text_projection.weight", None)  # some tools store it, and nothing uses it
+        return weights
+
+    def weights_bytes(self) -> int:
+        """See `Part`."""
+        return sum(self.tensors.bytes_of(name) for name in self._names()[0])
+
+    def _names(self) -> tuple[list[str], str]:
+        """The names of its tensors, and what they begin with."""
+        for prefixes in _PREFIXES[self.component]:
+            if names := [name for name in self.tensors if name.startswith(prefixes)]:
+                return names, prefixes[0]
+        raise SourceError(f"{self.tensors.file.name} holds no {_DESCRIPTIONS[self.component]}")
+
+
+def holds_a_vae(tensors: Tensors) -> bool:
+    """Whether there is an autoencoder in the file, alone or in a checkpoint."""
+    return any(name.removeprefix("first_stage_model.") == "decoder.conv_in.weight" for name in tensors)
+
+
+def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
+    """The folder that describes the file: the one given, or that of the name given, or the one its tensors speak of.
+
+    Raises:
+        SourceError: the file is no checkpoint, of an unknown family, or one of several that only the user can tell.
+    """
+    _check_checkpoint(tensors)
+    if given is not None:
+        return _named(given)
+    from diffusers.loaders.single_file_utils import infer_diffusers_model_type
+
+    name, kind = tensors.file.name, infer_diffusers_model_type(tensors)
+    abouts = {folder: read_json(folder / _ABOUT) for folder in _shipped()}
+    fitting = {folder: about for folder, about in abouts.items() if about["type"] == kind}
+    if not fitting:
+        known = ", ".join(sorted(folder.name for folder in abouts))
+        raise SourceError(f"{name} is a model of diffusers' type {kind}, which is not supported; known: {known}")
+    architecture = tensors.metadata.get("modelspec.architecture")
+    for folder, about in fitting.items():
+        if architecture in about["architectures"]:
+            return folder
+    for folder, about in fitting.items():
+        if about["assumed"]:
+            return folder
+    allowed = " or ".join(f"--config {folder.name}" for folder in fitting)
+    raise SourceError(f"{name} does not say which of several families of one shape it belongs to; give {allowed}")
+
+
+def _named(given: str | Path) -> Path:
+    names = {folder.name: folder for folder in _shipped()}
+    folder = names.get(str(given), Path(given))
+    if not folder.is_dir():
+        raise SourceError(f"--config {given}: give a diffusers folder or a name; {nearest(str(given), names)}")
+    return folder
+
+
+def _shipped() -> Iterable[Path]:
+    return [about.parent for about in sorted(CONFIGURATIONS.glob(f"*/{_ABOUT}"))]
+
+
+def _check_checkpoint(tensors: Tensors) -> None:
+    """Refuse what people have as single files beside checkpoints, by its name."""
+    file, names = tensors.file.name, list(tensors)
+    if "model.diffusion_model.input_blocks.0.0.weight" in tensors:
+        return
+    if any("lora" in name for name in names):
+        raise SourceError(f"{file} is a LoRA, not a checkpoint: export a checkpoint with --lora {file}")
+    if holds_a_vae(tensors):
+        raise SourceError(f"{file} is a VAE alone, not a checkpoint: export a checkpoint with --vae {file}")
+    if any(name in ("emb_params", "clip_l", "clip_g") for name in names) or (len(names) == 1 and names[0][0] == "<"):
+        raise SourceError(f"{file} is a textual-inversion embedding, not a checkpoint")
+    first = f", the first of which is {names[0]}" if names else ""
+    raise SourceError(
+        f"{file} is of no family that can be told: it has no U-Net in the layout of Stable Diffusion's original "
+        f"release (model.diffusion_model.input_blocks) among its {len(names)} tensors{first}"
+    )

@@ -1,0 +1,91 @@
+"""Files as they are read everywhere here: JSON, and weights that take memory once they are asked for."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import safe_open
+
+from triptych.runtime.errors import SourceError
+
+_BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}  # others have 8, near enough for a disk
+
+
+class Tensors(Mapping[str, torch.Tensor]):
+    """The tensors of a .safetensors file by name, mapped from it: only those that are asked for take memory.
+
+    Raises:
+        SourceError: the file is none, or is cut short.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            self._opened = cast(Any, safe_open(file, framework="pt"))
+            self._names = dict.fromkeys(sorted(self._opened.keys()))
+        except Exception as error:  # safetensors' own and OSError
+            raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says of itself."""
+        return self._opened.metadata() or {}
+
+    def bytes_of(self, name: str) -> int:
+        """Bytes of one tensor in the file, from its header."""
+        described = self._opened.get_slice(name)
+        return math.prod(described.get_shape()) * _BITS.get(described.get_dtype(), 8) // 8
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._opened.get_tensor(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
+    """The tensors of a file of weights, .safetensors or a pickle of tensors alone, mapped.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    if file.suffix == ".safetensors":
+        return Tensors(file)
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # pickle, zipfile and OSError
+        raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file that holds a JSON object.
+
+    Raises:
+        SourceError: it does not.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise SourceError(f"{_place(path)} cannot be read as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SourceError(f"{_place(path)} should hold a JSON object, not a {type(value).__name__}")
+    return value
+
+
+def _place(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
