@@ -11,11 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading, sourcing
-from .cli_values import Numbers, size_of
+from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading, sourcing, walking
+from .cli_values import Numbers, package_and_prompts, size_of
 from .errors import ArgumentError, TriptychError
-
-DEFAULT_PACKAGE = Path("models/emoji-package")
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
@@ -109,6 +107,7 @@ def export(
 @HEIGHT
 @conditioning
 @beginning
+@walking
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
 @click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
 @loading
@@ -131,6 +130,7 @@ def generate(
     height: int | None,
     conditioning: dict[str, Any],
     beginning: dict[str, Any],
+    walk: dict[str, Any] | None,
     num: int,
     noise: str,
     load: dict[str, Any],
@@ -144,8 +144,9 @@ def generate(
 
     PACKAGE may be left out where models/emoji-package exists.
     """
-    package, prompts = _package_and_prompts(list(words), from_image)
+    package, prompts = package_and_prompts(list(words), from_image)
     from .generate import generate as run
+    from .generate import generate_walk
 
     arguments = {
         "negative_prompt": negative,
@@ -165,7 +166,13 @@ def generate(
         **conditioning,
         **beginning,
     }
-    for path in run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say):
+    if walk is None:
+        paths = run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say)
+    else:
+        if num > 1 or grid or from_image is not None:
+            raise ArgumentError("--walk makes a picture at each place: leave --num, --grid and --from-image out")
+        paths = generate_walk(package, prompts, arguments | walk, load, out, report=_say)
+    for path in paths:
         print(path)
 
 
@@ -276,19 +283,6 @@ def main() -> None:
 def _fail(message: str, status: int) -> NoReturn:
     _say(f"error: {message}")
     sys.exit(status)
-
-
-def _package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:
-    """Tell the package from the prompts: it comes first, and may be left out where the default one exists."""
-    named = len(words) > 1 or from_image is not None or (words and Path(words[0]).is_dir())
-    package, prompts = (Path(words[0]), words[1:]) if words and named else (DEFAULT_PACKAGE, words)
-    if from_image is not None and prompts:
-        raise ArgumentError("--from-image brings its own prompt; leave PROMPT out")
-    if from_image is None and not prompts:
-        raise ArgumentError("no prompt given: triptych generate PACKAGE PROMPT...")
-    if package == DEFAULT_PACKAGE and not package.is_dir():
-        raise ArgumentError(f"no package given, and there is no {DEFAULT_PACKAGE}: triptych generate PACKAGE PROMPT...")
-    return package, prompts
 
 
 def _say(line: str) -> None:

@@ -210,6 +210,26 @@ def beginning(command: Callable[..., None]) -> Callable[..., None]:
     return with_beginning
 
 
+def walking(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of a walk from prompt to prompt or from seed to seed; the command gets those given as `walk`.
+
+    `walk` holds arguments of `interpolation.walk`.
+    """
+
+    @functools.wraps(command)
+    def with_walk(walk: int | None, to_seed: int | None, **others: Any) -> None:
+        if walk is None and to_seed is not None:
+            raise ArgumentError("--to-seed is the end of a walk; give --walk, too")
+        command(walk=None if walk is None else {"pictures": walk, "to_seed": to_seed}, **others)
+
+    for option in (
+        click.option("--to-seed", type=int, help="With --walk: the seed at its end, if it is another."),
+        click.option("--walk", type=int, metavar="N", help="Make N pictures on the way from each PROMPT to the next."),
+    ):
+        with_walk = option(with_walk)
+    return with_walk
+
+
 def _height_and_width(option: str, text: str | None) -> tuple[int, int] | None:
     return None if text is None else size_of(option, text)[::-1]
 

@@ -8,6 +8,8 @@ import click
 
 from .errors import ArgumentError
 
+DEFAULT_PACKAGE = Path("models/emoji-package")
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -65,3 +67,20 @@ def lines_of(file: Path) -> list[str]:
         raise ArgumentError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ArgumentError(f"{file} cannot be read: it is no UTF-8 text") from None
+
+
+def package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:
+    """Tell the package from the prompts: it comes first, and may be left out where the default one exists.
+
+    Raises:
+        ArgumentError: no prompt, no package, or prompts beside a picture that brings its own.
+    """
+    named = len(words) > 1 or from_image is not None or (words and Path(words[0]).is_dir())
+    package, prompts = (Path(words[0]), words[1:]) if words and named else (DEFAULT_PACKAGE, words)
+    if from_image is not None and prompts:
+        raise ArgumentError("--from-image brings its own prompt; leave PROMPT out")
+    if from_image is None and not prompts:
+        raise ArgumentError("no prompt given: triptych generate PACKAGE PROMPT...")
+    if package == DEFAULT_PACKAGE and not package.is_dir():
+        raise ArgumentError(f"no package given, and there is no {DEFAULT_PACKAGE}: triptych generate PACKAGE PROMPT...")
+    return package, prompts

@@ -43,8 +43,10 @@ class TextEncoders:
             for each, signature in zip(family.encoders, signatures, strict=True)
         }
 
-    def encode(self, texts: Sequence[tuple[str, ...] | None]) -> dict[str, np.ndarray]:
+    def encode(self, texts: Sequence[tuple[str, ...] | None], tokens: int = 0) -> dict[str, np.ndarray]:
         """The conditioning of texts, one for each encoder in a row, all as long as the longest: see `chunks`.
+
+        It is `tokens` long at least.
 
         None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Texts that come
         several times run once. A package of fixed shapes takes so many tokens and no more; what is left out is quoted
@@ -58,7 +60,7 @@ class TextEncoders:
         unique = list(dict.fromkeys(said))
         states: list[np.ndarray] = []
         conditioning: dict[str, np.ndarray] = {}
-        for encoder, chunks in zip(self._family.encoders, self._chunks(unique), strict=True):
+        for encoder, chunks in zip(self._family.encoders, self._chunks(unique, tokens), strict=True):
             outputs = self._run(encoder.name, chunks.ids.reshape(-1, chunks.ids.shape[-1]))
             hidden = outputs[self._hidden[encoder.name]].astype(np.float32, copy=False)
             width = hidden.shape[-1]
@@ -75,14 +77,15 @@ class TextEncoders:
                 array[silent] = 0
         return rows
 
-    def _chunks(self, texts: Sequence[tuple[str, ...]]) -> list[Chunks]:
+    def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
         """Those of each encoder, as many of one as of another; warns with what did not fit."""
         columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
-        most = None if self._taken is None else self._taken // columns[0][0].length
+        length = columns[0][0].length
+        most = None if self._taken is None else self._taken // length
         each = [batched(tokenizer, column, most) for tokenizer, column in columns]
         for cut in dict.fromkeys(cut for chunks in each for cut in chunks.cut if cut):
             warnings.warn(f"the prompt is longer than {self._taken} tokens; left out: {cut!r}", stacklevel=4)
-        count = max(chunks.ids.shape[1] for chunks in each)
+        count = max(tokens // length, *(chunks.ids.shape[1] for chunks in each))
         return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
 
     def _run(self, name: str, ids: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .errors import ArgumentError
 from .image import contact_sheet, read_settings
+from .interpolation import walk
 from .pipeline import Output, TextToImage
 from .sampling import Step
 
@@ -75,6 +76,34 @@ def generate(
             yield _save(image, _name(out, prompt, seed, several))
     if grid:
         yield _save(_sheet(prompts, outputs), _name(out, "grid", None, True))
+    report(_summary(outputs))
+
+
+def generate_walk(
+    package: Path,
+    prompts: Sequence[str],
+    arguments: Mapping[str, Any],
+    load_options: Mapping[str, Any],
+    out: Path,
+    *,
+    report: Callable[[str], None] = lambda line: None,
+) -> Iterator[Path]:
+    """Make pictures on the way from each prompt to the next and yield the files, which count up, as they are written.
+
+    Args:
+        package, prompts, load_options, out, report: see `generate`.
+        arguments: of `interpolation.walk`.
+
+    Raises:
+        ArgumentError: `out` cannot be written to, or a walk that leads nowhere.
+    """
+    _check_writable(out)
+    pipe = TextToImage.load(package, **load_options)
+    report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
+    outputs: list[Output] = []
+    for output in tqdm(walk(pipe, prompts, **arguments), unit="picture", leave=False, disable=None):
+        yield _save(output.images[0], _name(out, f"walk {len(outputs):03}", None, True))
+        outputs.append(output)
     report(_summary(outputs))
 
 

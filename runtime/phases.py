@@ -179,7 +179,7 @@ class Phases:
             told[GUIDANCE] = np.tile(embedded(guidance.only_scale(), int(inputs[GUIDANCE].shape[-1])), (count, 1))
         return {**told, **conditioning}
 
-    def _latent_size(self, height: int | None, width: int | None) -> tuple[int, int]:
+    def latent_size_of(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for a picture of that size in pixels, None being the package's own."""
         axes = self._graphs.signature(self.family.generator).inputs["sample"].shape[2:]
         factor, (own_height, own_width) = self.vae_scale_factor, self.latent_size

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arguments import check_latents, seeds_from, texts_of
+from .arguments import Texts, check_latents, seeds_from, texts_of
 from .components import DECODER
-from .conditioning import GUIDANCE, Sizes, told_sizes
-from .errors import Cancelled
+from .conditioning import GUIDANCE, TEXT, Conditioning, Sizes, told_sizes
+from .errors import ArgumentError, Cancelled
 from .guidance import Guidance
 from .image import to_image
 from .image_input import Given
@@ -70,6 +70,7 @@ class TextToImage(Phases):
         num_images_per_prompt: int = 1,
         scheduler: str | None = None,
         latents: np.ndarray | None = None,
+        prompt_embeds: Conditioning | None = None,
         noise: str = "torch",
         callback: Callable[[Step], bool | None] | None = None,
     ) -> Output:
@@ -105,6 +106,7 @@ class TextToImage(Phases):
             num_images_per_prompt: pictures for each prompt, one after the other in the output.
             scheduler: another scheduler than the package's, by short name or diffusers class name.
             latents: the starting noise, float32 [n, C, h, w], in place of the seed's.
+            prompt_embeds: what the prompts condition the network with, see `encode`, in place of their own.
             noise: where the seed's noise comes from: torch (as PyTorch on CPU), torch_cuda or numpy.
             callback: called after every step; returning False stops the picture.
 
@@ -129,7 +131,7 @@ class TextToImage(Phases):
         starting = StartingPicture.read(image, mask_image, strength, family, *counts, masked=self._masked)
         if starting is not None and not self._static:
             height, width = starting.size(height, width, factor)
-        latent_height, latent_width = self._latent_size(height, width)
+        latent_height, latent_width = self.latent_size_of(height, width)
         height, width = latent_height * factor, latent_width * factor
         sizes = Sizes(original_size, crops_coords_top_left, target_size)
         told = told_sizes(sizes, self._network_inputs, count, height, width)
@@ -137,7 +139,7 @@ class TextToImage(Phases):
         run = 1.0 if starting is None else starting.strength
         sampler = Sampler.from_config(config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run)
         guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection)
-        needs_negative = GUIDANCE not in self._network_inputs and (guidance.scales(sampler) > 1).any()
+        needs_negative = GUIDANCE not in self._network_inputs and bool((guidance.scales(sampler) > 1).any())
         seeds: list[int | None] = [None] * count
         if latents is None:
             seeds = list(seeds_from(seed, count))
@@ -157,11 +159,10 @@ class TextToImage(Phases):
             mask = starting.mask(height, width, factor) if starting.kept else None
             behind = starting.behind(self.encode_image, draws, height, width, factor)
         reading = time.perf_counter()
-        said = [text.positive(encoders) for text in texts]
-        avoided = [text.negative(encoders) for text in texts] if needs_negative else []
-        encoded = self.text_encoders.encode([*said, *avoided])
-        positive = {name: rows[:count] for name, rows in encoded.items()} | told | behind
-        negative = {name: rows[count:] for name, rows in encoded.items()} | told | behind if needs_negative else None
+        positive, negative = self._encode_both(texts, prompt_embeds, needs_negative=needs_negative)
+        positive |= told | behind
+        if negative is not None:
+            negative |= told | behind
         looping = time.perf_counter()
         timings = {family.generator: 0.0}
         loop = self.denoise(
@@ -194,7 +195,7 @@ class TextToImage(Phases):
                 eta=float(eta),
                 timesteps=plain(timesteps),
                 sigmas=plain(sigmas),
-                seed=image_seed,
+                seed=image_seed if prompt_embeds is None else None,
                 **sizes.plain(),
                 strength=None if starting is None else starting.strength,
                 scheduler=str(config["_class_name"]) if scheduler is None else scheduler,
@@ -212,3 +213,20 @@ class TextToImage(Phases):
             seeds=seeds,
             timings=timings,
         )
+
+    def _encode_both(
+        self, texts: Sequence[Texts], prompt_embeds: Conditioning | None, *, needs_negative: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+        """The conditioning of prompts and, if needed, of negative prompts, of one length, a row for each picture."""
+        count, encoders = len(texts), len(self.family.encoders)
+        avoided = [text.negative(encoders) for text in texts] if needs_negative else []
+        if prompt_embeds is None:
+            said = [text.positive(encoders) for text in texts]
+            encoded = self.text_encoders.encode([*said, *avoided])
+            positive = {name: array[:count] for name, array in encoded.items()}
+            return positive, {name: array[count:] for name, array in encoded.items()} if needs_negative else None
+        for name, array in prompt_embeds.items():
+            if len(array) != count:
+                raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {count} pictures")
+        tokens = prompt_embeds[TEXT].shape[1]
+        return dict(prompt_embeds), self.text_encoders.encode(avoided, tokens) if needs_negative else None

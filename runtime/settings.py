@@ -19,7 +19,7 @@ class Settings:
     negative_prompt: str | None
     num_inference_steps: int
     guidance_scale: float | list[float]
-    seed: int | None  # None where the caller gave the latents
+    seed: int | None  # None where the caller gave the latents, or what they are conditioned on
     width: int
     height: int
     scheduler: str
@@ -49,7 +49,9 @@ class Settings:
             ArgumentError: it was made from latents or from a picture, which no settings hold.
         """
         if self.seed is None:
-            raise ArgumentError("this picture was made from given latents, not from a seed: it cannot be repeated")
+            raise ArgumentError(
+                "this picture was made from given latents or embeddings, not from a seed: it cannot be repeated"
+            )
         if self.strength is not None:
             raise ArgumentError("this picture was made from another one: it cannot be repeated from its settings alone")
         about = ("model", "model_hash", "precision", "version", "strength")
