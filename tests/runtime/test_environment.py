@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_the_public_names_are_these() -> None:
 
     assert set(triptych.runtime.__all__) == {"Output", "Step", "TextToImage", "TriptychError"}
     assert all(hasattr(triptych.runtime, name) for name in triptych.runtime.__all__)
+
+
+def test_the_wheel_holds_every_package() -> None:
+    """But for benchmarks/gpu, which is run from a checkout."""
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    roots = (REPOSITORY / name for name in ("runtime", "export", "benchmarks"))
+    folders = (path.parent for root in roots for path in root.rglob("__init__.py"))
+    found = {".".join(("triptych", *folder.relative_to(REPOSITORY).parts)) for folder in folders}
+    assert set(listed) == found - {"triptych.benchmarks.gpu"}
 
 
 @pytest.mark.slow
