@@ -12,6 +12,7 @@ import numpy as np
 
 from triptych.export import export
 from triptych.runtime import TextToImage
+from triptych.runtime.package import open_package
 
 from . import kit
 
@@ -69,9 +70,9 @@ def picture_db() -> dict[str, float]:
 def main() -> None:
     """Components first: they say where it went wrong."""
     results = kit.Results("correctness")
-    for component in ("text_encoder", "unet", "vae_decoder", "vae_encoder"):
-        graph = kit.package("cuda") / component / "model.onnx"
-        results.attempt(component, component_db, graph)
+    package = open_package(kit.package("cuda"))
+    for component in sorted(package.components):
+        results.attempt(component, component_db, package.graph(component))
     results.attempt("demo pictures", picture_db)
     results.finish()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from triptych.benchmarks.architectures import FULL, SMALL
+from triptych.benchmarks.architectures import ARCHITECTURES
 from triptych.benchmarks.make_checkpoint import write_checkpoint
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
@@ -43,7 +43,8 @@ def make_checkpoint() -> None:
     if not kit.CHECKPOINT.is_dir():
         partial = kit.CHECKPOINT.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        write_checkpoint(partial, FULL if kit.SIZE == "full" else SMALL)
+        pipeline, full, small = ARCHITECTURES[kit.MODEL]
+        write_checkpoint(partial, full if kit.SIZE == "full" else small, pipeline=pipeline)
         partial.rename(kit.CHECKPOINT)
 
 

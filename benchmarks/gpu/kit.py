@@ -15,13 +15,13 @@ import onnxruntime as ort
 from triptych.runtime.device import open_device
 
 OUT, WORK = Path(os.environ["OUT"]), Path(os.environ["WORK"])
-DEVICE, SIZE = os.environ["DEVICE"], os.environ["SIZE"]
+DEVICE, SIZE, MODEL = os.environ["DEVICE"], os.environ["SIZE"], os.environ["MODEL"]
 ON_CUDA = DEVICE.startswith("cuda")
 STAGE_SECONDS = float(os.environ.get("STAGE_SECONDS", "460"))
 """A stage starts nothing new that it does not expect to finish within this time."""
 
 CHECKPOINT = WORK / "checkpoint"
-SIDE = 512 if SIZE == "full" else 128
+SIDE = {"sd15": 512, "sdxl": 1024}[MODEL] if SIZE == "full" else 128
 STEPS = (50, 30) if SIZE == "full" else (3, 2)
 PICTURES = (1, 4, 8) if SIZE == "full" else (1, 2)
 GUIDED = 2  # rows of the U-Net for a picture

@@ -14,7 +14,6 @@ from . import kit
 from .export import VARIANTS
 from .measure import measure
 
-COMPONENTS = ("unet", "vae_decoder", "text_encoder", "vae_encoder")
 GRAPH = {"enable_cuda_graph": "1"}
 
 
@@ -29,8 +28,8 @@ def latency(path: Path, component: str, rows: int, options: dict[str, str]) -> d
 def main() -> None:
     """The main packages whole, the U-Net alone of the others; on CUDA without a CUDA graph and with one."""
     results = kit.Results("latency")
-    plan = [(kit.package("cuda"), component, 1) for component in COMPONENTS]
-    plan += [(kit.package("portable"), component, 1) for component in COMPONENTS]
+    whole = [path for path in (kit.package("cuda"), kit.package("portable")) if path.is_dir()]
+    plan = [(path, component, 1) for path in whole for component in sorted(open_package(path).components, reverse=True)]
     plan += [(kit.package("cuda", pictures), "unet", pictures) for pictures in kit.PICTURES[1:]]
     plan += [(kit.package(variant), "unet", 1) for variant in VARIANTS]
     for path, component, pictures in plan:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline
 
 from . import kit
 from .pictures import load
@@ -28,7 +28,7 @@ Picture = Callable[[int], object]
 def diffusers_picture(mode: str | None) -> Picture:
     """steps -> picture; compiled in that mode, if one is given."""
     dtype = torch.float16 if kit.ON_CUDA else torch.float32
-    pipe = StableDiffusionPipeline.from_pretrained(kit.CHECKPOINT, torch_dtype=dtype).to(kit.DEVICE)
+    pipe = DiffusionPipeline.from_pretrained(kit.CHECKPOINT, torch_dtype=dtype).to(kit.DEVICE)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)
     pipe.fuse_qkv_projections()

@@ -3,7 +3,8 @@
 # figures as they come; one stage's failure does not stop the next.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-export OUT=${OUT:-out/gpu} WORK=${WORK:-/tmp/triptych-gpu} DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full}
+export OUT=${OUT:-out/gpu} WORK=${WORK:-/tmp/triptych-gpu} DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full} MODEL=${MODEL:-sd15}
+if [ "$MODEL" != sd15 ]; then OUT=$OUT/$MODEL WORK=$WORK/$MODEL; fi
 export STAGE_SECONDS=${STAGE_SECONDS:-460} TORCHINDUCTOR_CACHE_DIR=$WORK/inductor HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 python=${PYTHON:-python3}
 mkdir -p "$OUT" "$WORK"

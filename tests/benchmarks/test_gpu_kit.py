@@ -12,19 +12,33 @@ REPOSITORY = Path(__file__).parents[2]
 MOST_SECONDS = 1800
 
 
-@pytest.mark.slow
-def test_every_stage_runs_without_a_gpu(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def run_kit(folder: Path, *stages: str, **variables: str) -> Path:
+    """Run the stages, all of them if none is named, at the small size on the CPU; returns the folder of the figures."""
     environment = os.environ | {
         "DEVICE": "cpu",
         "SIZE": "small",
-        "OUT": str(out),
-        "WORK": str(tmp_path / "work"),
+        "OUT": str(folder / "out"),
+        "WORK": str(folder / "work"),
         "PYTHON": sys.executable,
+        **variables,
     }
-    command = ["bash", str(REPOSITORY / "benchmarks" / "gpu" / "run.sh")]
+    command = ["bash", str(REPOSITORY / "benchmarks" / "gpu" / "run.sh"), *stages]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
+    return folder / "out"
+
+
+@pytest.mark.slow
+def test_the_kit_takes_sdxl(tmp_path: Path) -> None:
+    out = run_kit(tmp_path, "export-cuda", "correctness", "latency", MODEL="sdxl") / "sdxl"
+    components = {"text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"}
+    assert components < json.loads((out / "correctness.json").read_text()).keys()
+    assert {f"cuda {name}" for name in components} == json.loads((out / "latency.json").read_text()).keys()
+
+
+@pytest.mark.slow
+def test_every_stage_runs_without_a_gpu(tmp_path: Path) -> None:
+    out = run_kit(tmp_path)
 
     def read(stage: str) -> dict[str, object]:
         return dict(json.loads((out / f"{stage}.json").read_text()))
