@@ -18,13 +18,13 @@ SETTINGS = {"num_inference_steps": 20, "guidance_scale": 2.5}
 SCALE = 2  # times the model's 64x64 pixels
 
 STRENGTHS = (0.3, 0.5, 0.7, 0.9)
-WEIGHTS = (0.2, 0.6, 1.0, 1.4, 1.8)
+WEIGHTS = (0.2, 0.6, 1.0, 1.5, 2.0)
 
 
-def mask(size: int) -> Image.Image:
-    """Light in the middle."""
+def right_half(size: int) -> Image.Image:
+    """A mask, light on the right."""
     values = np.zeros((size, size), np.uint8)
-    values[size // 4 : -size // 4, size // 4 : -size // 4] = 255
+    values[:, size // 2 :] = 255
     return Image.fromarray(values)
 
 
@@ -35,20 +35,20 @@ def main() -> None:
     def draw(prompt: str, seed: int, **arguments: object) -> Image.Image:
         return pipe(prompt, seed=seed, **SETTINGS, **arguments).images[0]
 
-    heart, face = draw("red heart", 1), draw("grinning face", 3)
-    hole = mask(face.width)
+    heart = draw("red heart", 1)
+    mask = right_half(heart.width)
     rows = {
         "image='red heart', 'strawberry', strength 0.3 to 0.9": [
             heart,
             *(draw("strawberry", 2, image=heart, strength=strength) for strength in STRENGTHS),
         ],
-        "image='grinning face', mask_image, 'red heart', three seeds": [
-            face,
-            hole.convert("RGB"),
-            *(draw("red heart", seed, image=face, mask_image=hole) for seed in (1, 2, 3)),
+        "image='red heart', its right half as mask_image, 'green heart', three seeds": [
+            heart,
+            mask.convert("RGB"),
+            *(draw("green heart", seed, image=heart, mask_image=mask) for seed in (1, 2, 3)),
         ],
-        "'fox on a (purple:w) background', w 0.2 to 1.8": [
-            draw(f"fox on a (purple:{weight}) background", 5) for weight in WEIGHTS
+        f"'(strawberry:w) fox', w {WEIGHTS[0]:g} to {WEIGHTS[-1]:g}": [
+            draw(f"(strawberry:{weight}) fox", 3) for weight in WEIGHTS
         ],
     }
     walked = walk(pipe, ["sunflower", "grinning face"], 5, seed=4, **SETTINGS)

@@ -90,7 +90,7 @@ class TextToImage(Phases):
             num_inference_steps: steps of the scheduler; None is what diffusers' pipeline takes, see `Family`.
             guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
                 A list has one for each network call. Latent consistency models take one number, at no cost. None is
-                the pipeline's own.
+                that of diffusers' pipeline from text to image.
             guidance_rescale: share of the guided output that is given the standard deviation of the positive one, 0 to
                 1 (Lin et al. 2023).
             guidance_interval: (low, high), noise levels sigma / alpha outside of which there is no guidance, at half

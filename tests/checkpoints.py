@@ -1,6 +1,7 @@
 """Small random checkpoints for tests: real architecture, real files, no network."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,16 @@ def with_trained_norm(checkpoint: Path, folder: Path) -> Path:
     return folder
 
 
-def export_text_encoder(checkpoint: Path, package: Path, folder: Path, **options: Any) -> Path:
-    """A package with the text encoder of a checkpoint, exported with these options, and the rest of another package."""
+def export_parts(checkpoint: Path, package: Path, folder: Path, parts: Sequence[str], **options: Any) -> Path:
+    """A package with these components of a checkpoint, exported with the options, and the others of another package."""
     from triptych.export import export
     from triptych.export import package as exporting
 
     every = exporting.components_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "components_of", lambda opened: {"text_encoder": every(opened)["text_encoder"]})
-        export(checkpoint, folder, dialect="portable", **options)
+        patch.setattr(exporting, "components_of", lambda opened: {part: every(opened)[part] for part in parts})
+        export(checkpoint, folder, **options)
     (folder / "triptych.json").unlink()
-    for name in ("unet", "vae_decoder", "vae_encoder"):
+    for name in {"text_encoder", "unet", "vae_decoder", "vae_encoder"} - {*parts}:
         (folder / name).symlink_to(package / name)
     return folder

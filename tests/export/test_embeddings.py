@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
-from tests.checkpoints import export_text_encoder, make_checkpoint, with_trained_norm
+from tests.checkpoints import export_parts, make_checkpoint, with_trained_norm
 from tests.command_line import refused
 from triptych.export import embeddings as changing
 from triptych.export import export
@@ -54,7 +54,7 @@ def changed(trained: Path, package: Path, words: Path, tmp_path_factory: pytest.
     """A package with all three words and one layer less."""
     given = [words / f"{name}.safetensors" for name in ("dog", "cat", "my-style")]
     folder = tmp_path_factory.mktemp("changed") / "package"
-    return export_text_encoder(trained, package, folder, embeddings=given, clip_skip=1)
+    return export_parts(trained, package, folder, ["text_encoder"], dialect="portable", embeddings=given, clip_skip=1)
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import export_text_encoder, with_trained_norm
+from tests.checkpoints import export_parts, with_trained_norm
 from tests.command_line import run
 from triptych.runtime import TextToImage
 from triptych.runtime.chunks import batched, chunked, weighted
@@ -40,7 +40,9 @@ def trained(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(trained: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_text_encoder(trained, package, tmp_path_factory.mktemp("exported") / "package")
+    return export_parts(
+        trained, package, tmp_path_factory.mktemp("exported") / "package", ["text_encoder"], dialect="portable"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,7 @@ PLAIN = st.text(st.characters(exclude_characters="()[]\\", exclude_categories=["
 @given(st.lists(st.one_of(PLAIN, st.sampled_from([":)", "(", ":(", ")", "[", LONG])), max_size=3))
 def test_plain_prompts_have_the_ids_they_always_had(tokenizer: ClipTokenizer, texts: list[str]) -> None:
     texts = [text for text in texts if "(" not in text or len(text) < 3]
+    assume(texts)
     chunks, before = batched(tokenizer, texts, most=1), tokenizer.encode(texts)
     assert chunks.ids.dtype == before.ids.dtype
     assert chunks.ids[:, 0].tolist() == before.ids.tolist()

@@ -9,13 +9,12 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image
 
-from triptych.export import export
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.image import read_settings
 from triptych.runtime.image_latents import encode_pixels, shrunk
 
-from ..checkpoints import make_checkpoint
+from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused, run
 from ..pictures import SEED, check, theirs
 
@@ -113,7 +112,7 @@ def test_inpainting_with_a_plain_model_gives_the_picture_of_diffusers(
 
 
 @pytest.fixture(scope="module")
-def inpainting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint whose U-Net takes mask and picture behind the latents, and its package."""
     folder = tmp_path_factory.mktemp("inpainting")
     checkpoint = make_checkpoint(folder / "checkpoint", unet={"in_channels": 9})
@@ -121,7 +120,7 @@ def inpainting(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (checkpoint / "model_index.json").write_text(
         index.replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
     )
-    return checkpoint, export(checkpoint, folder / "package", dialect="cpu")
+    return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])
