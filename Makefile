@@ -39,8 +39,9 @@ score-demo: $(VENV)/.ready
 	done
 	$(BIN)/python models/emoji/train/card.py
 
+# Two processes, each with whole files of tests and one thread.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # The slow extras too.
 test-all: $(VENV)/.ready
@@ -48,7 +49,7 @@ test-all: $(VENV)/.ready
 
 # Export and tokenizer tests with the oldest transformers and diffusers that are supported.
 test-compat: $(COMPAT)/.ready
-	$(COMPAT)/bin/python -m pytest -m "not slow" tests/export tests/runtime/test_text.py
+	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/runtime/test_text.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of, static_sizes
 from triptych.export.graph import to_onnx
+from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
 from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
 from triptych.runtime.errors import ArgumentError, PackageError
@@ -302,7 +303,8 @@ def test_float16_of_stable_diffusion_2_keeps_attention_in_float32(
         opened = open_checkpoint(folders[model][0])
         component = components_of(opened)["unet"]()
         component.module.half()
-        proto = ir.to_proto(to_onnx(component, torch.float16, static_sizes(opened, component, (1, 128, 128))))
+        with quiet():
+            proto = ir.to_proto(to_onnx(component, torch.float16, static_sizes(opened, component, (1, 128, 128))))
         inferred = onnx.shape_inference.infer_shapes(proto)
         types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
         kinds[model] = {types[node.input[0]] for node in inferred.graph.node if node.op_type == "Softmax"}
