@@ -29,6 +29,7 @@ PIPELINES = {
     "sdxl": "ORTStableDiffusionXLPipeline",
     "lcm": "ORTLatentConsistencyModelPipeline",
 }
+IMAGE_PIPELINES = {"sd15": "ORTStableDiffusionImg2ImgPipeline", "sdxl": "ORTStableDiffusionXLImg2ImgPipeline"}
 SEEDS = [5, 6]
 ASKED = {"prompt": "a red fox", "num_inference_steps": 4, "num_images_per_prompt": 2}
 
@@ -101,26 +102,26 @@ def test_optimum_runs_our_packages(optimum: Optimum, packages: dict[str, Path], 
 @pytest.mark.parametrize(
     ("model", "pipeline", "masked"),
     [
-        ("sd15", "ORTStableDiffusionImg2ImgPipeline", False),
+        ("sd15", IMAGE_PIPELINES["sd15"], False),
         ("sd15", "ORTStableDiffusionInpaintPipeline", True),
-        ("sdxl", "ORTStableDiffusionXLImg2ImgPipeline", False),
+        ("sdxl", IMAGE_PIPELINES["sdxl"], False),
         ("sdxl", "ORTStableDiffusionXLInpaintPipeline", True),
     ],
 )
 def test_optimum_begins_from_pictures_with_our_packages(
     optimum: Optimum, packages: dict[str, Path], tmp_path: Path, model: str, pipeline: str, masked: bool
 ) -> None:
-    given = {"image": picture(), "strength": 0.7} | ({"mask_image": mask()} if masked else {})
+    # said, because diffusers' pipeline for inpainting takes another guidance than the rest of SDXL
+    given = {"image": picture(), "strength": 0.7, "guidance_scale": 5.0} | ({"mask_image": mask()} if masked else {})
     compare(optimum, packages[model], pipeline, tmp_path, **given)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_packages_of_optimum_run_here_unchanged(
-    optimum: Optimum, checkpoints: dict[str, Path], packages: dict[str, Path], tmp_path: Path, model: str
+    optimum: Optimum, checkpoints: dict[str, Path], tmp_path: Path, model: str
 ) -> None:
     theirs = tmp_path / "theirs"
     optimum("export", checkpoint=checkpoints[model], package=theirs)
     compare(optimum, theirs, PIPELINES[model], tmp_path)
-    pipes = [TextToImage.load(folder, device="cpu") for folder in (packages[model], theirs)]
-    ours, others = (pipe(**ASKED, seed=1, image=picture(), strength=0.5).latents for pipe in pipes)
-    np.testing.assert_allclose(ours, others, atol=TOLERANCE * max(1, ours.std()), rtol=0)
+    if model in IMAGE_PIPELINES:
+        compare(optimum, theirs, IMAGE_PIPELINES[model], tmp_path, image=picture(), strength=0.7)
