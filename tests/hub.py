@@ -69,6 +69,9 @@ def serving(folder: Path, hub_id: str, cache: Path) -> Iterator[list[str]]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in constants.items():
                 patch.setattr(f"huggingface_hub.constants.{name}", value)
+            # before 1.0 the client looked up its own copy
+            template = "huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE"
+            patch.setattr(template, constants["HUGGINGFACE_CO_URL_TEMPLATE"], raising=False)
             yield asked
     finally:
         server.shutdown()

@@ -112,8 +112,8 @@ def by_peft(checkpoint: Path, folder: Path) -> Path:
 def fused_by_diffusers(checkpoint: Path, loras: list[tuple[Path, float]]) -> dict[str, Tensors]:
     pipe = StableDiffusionPipeline.from_pretrained(checkpoint)
     for source, weight in loras:
-        where = {"weight_name": source.name} if source.is_file() else {}
-        pipe.load_lora_weights(source.parent if source.is_file() else source, **where)
+        file = source if source.is_file() else source / "pytorch_lora_weights.safetensors"
+        pipe.load_lora_weights(file.parent, weight_name=file.name)
         pipe.fuse_lora(lora_scale=weight)
         pipe.unload_lora_weights()
     return {"unet": pipe.unet.state_dict(), "text_encoder": pipe.text_encoder.state_dict()}
