@@ -198,7 +198,7 @@ def test_an_encoder_that_gives_latents_is_taken_at_its_word() -> None:
         ({"image": picture(), "strength": 1.5}, "strength=1.5 is out of range"),
         ({"image": picture(), "height": 100}, "height=100 must be a positive multiple of 8"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_bad_pictures_are_one_clear_line(pipe: TextToImage, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ArgumentError, SamplerError), match=message) as caught:
