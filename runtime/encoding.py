@@ -48,7 +48,7 @@ class TextEncoders:
 
         It is `tokens` long at least.
 
-        None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Texts that come
+        None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Chunks that come
         several times run once. A package of fixed shapes takes so many tokens and no more; what is left out is quoted
         in a warning.
 
@@ -57,20 +57,18 @@ class TextEncoders:
             NumericalError: a text encoder gave NaN or infinity.
         """
         said = [("",) * len(self._family.encoders) if text is None else text for text in texts]
-        unique = list(dict.fromkeys(said))
         states: list[np.ndarray] = []
         conditioning: dict[str, np.ndarray] = {}
-        for encoder, chunks in zip(self._family.encoders, self._chunks(unique, tokens), strict=True):
+        for encoder, chunks in zip(self._family.encoders, self._chunks(said, tokens), strict=True):
             outputs = self._run(encoder.name, chunks.ids.reshape(-1, chunks.ids.shape[-1]))
             hidden = outputs[self._hidden[encoder.name]].astype(np.float32, copy=False)
             width = hidden.shape[-1]
             hidden = weighted(hidden.reshape(*chunks.ids.shape, width), chunks.weights)
-            states.append(hidden.reshape(len(unique), -1, width))
+            states.append(hidden.reshape(len(said), -1, width))
             if encoder.pooled:
                 conditioning[POOLED] = outputs[POOLED].reshape(*chunks.ids.shape[:2], -1)[:, 0]  # of the first chunk
         conditioning[TEXT] = np.concatenate(states, axis=-1)
-        places = [unique.index(text) for text in said]
-        rows = {name: array.astype(np.float32, copy=False)[places] for name, array in conditioning.items()}
+        rows = {name: array.astype(np.float32, copy=False) for name, array in conditioning.items()}
         if self._zeroes:
             silent = [row for row, text in enumerate(texts) if text is None]
             for array in rows.values():

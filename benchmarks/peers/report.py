@@ -89,22 +89,22 @@ def _likeness(compared: Any) -> list[str]:
     ]
     cells = []
     for name, facts in compared["peers"].items():
-        label = f"{name} ({PEERS[name].about})" if name in PEERS else f"**{name}**"
         psnr = facts.get("psnr_db")
         figures = (
             [f"{psnr[key]:.1f} dB" for key in ("median", "mean", "worst")] if psnr else [facts["failed"], "-", "-"]
         )
-        cells.append([label, *figures, str(facts.get("below_30_db", "-"))])
+        cells.append([_label(name), *figures, str(facts.get("below_30_db", "-"))])
     return [*lines, *_markdown(["runtime", "median PSNR", "mean", "worst", "below 30 dB"], cells), ""]
 
 
 def table(results: Results, case: Case) -> list[str]:
     """A case as a table in Markdown, peers with what they are."""
-    about = {name: peer.about for name, peer in PEERS.items()}
-    named = [
-        [f"{name} ({about[name]})" if name in about else f"**{name}**", *rest] for name, *rest in rows(results, case)
-    ]
-    return _markdown(list(HEAD), named)
+    return _markdown(list(HEAD), [[_label(name), *rest] for name, *rest in rows(results, case)])
+
+
+def _label(name: str) -> str:
+    """A peer with what it is; Triptych itself in bold."""
+    return f"{name} ({PEERS[name].about})" if name in PEERS else f"**{name}**"
 
 
 _SUMMARY = {"unet": "U-Net call", "vae_decoder": "VAE decoder", "picture": "picture of {} steps"}
