@@ -151,8 +151,9 @@ deis = st.fixed_dictionaries(
 
 @property_test(20, trained("DEISMultistepScheduler", deis, levels, ends), few_or_many, strengths)
 def test_deis_multistep(config: dict[str, Any], steps: int, strength: float) -> None:
-    # Beta levels are near each other: what diffusers integrates in float32 cancels; see the test in float64
-    assume(config["solver_order"] < 3 or not config.get("use_beta_sigmas"))
+    # Beta levels and those of many steps are near each other: what diffusers integrates for the third order in float32
+    # cancels; see the test in float64
+    assume(config["solver_order"] < 3 or (steps <= 20 and not config.get("use_beta_sigmas")))
     compare(config, steps, strength=strength)
 
 
@@ -367,9 +368,10 @@ IN_FLOAT64 = st.one_of(
 )
 
 
-@property_test(50, IN_FLOAT64, few)
+@property_test(50, IN_FLOAT64, few_or_many)
 def test_in_float64(config: dict[str, Any], steps: int) -> None:
     assume(not config.get("thresholding"))  # its thresholds are float32
+    assume(steps <= config.get("original_inference_steps", steps))
     # Beta levels are so near each other that diffusers' polynomials of SA-Solver cancel in float64 too
     assume(config["_class_name"] != "SASolverScheduler" or not config.get("use_beta_sigmas"))
     compare_in_float64(config, steps)
