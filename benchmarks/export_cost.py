@@ -5,11 +5,13 @@
 One entry per precision is added to the JSON file:
 
     {"machine": {"cpu", "cores", "memory_gb"}, "runs": {"fp32": {"date", "seconds", "cpu_seconds", "load_before",
-     "weights_gb", "peak_rss_gb", "peak_over_weights", "versions", "components": {NAME: {"parameters", "macs", "db",
-     "max_abs_error", "seconds"}}}}}
+     "weights_gb", "peak_rss_gb", "peak_anonymous_gb", "peak_over_weights", "versions", "components": {NAME:
+     {"parameters", "macs", "db", "max_abs_error", "seconds", "peak_anonymous_gb"}}}}}
 
-`weights_gb` counts every parameter once in fp32 (10^9 bytes). Wall time means little when `load_before` (processes that
-wanted the processor in the minute before) is not near zero; `cpu_seconds` is what the export itself took of all cores.
+`weights_gb` counts every parameter once in the precision (10^9 bytes). Peaks are of all that was resident and of what
+is no page of a file, which the system cannot take back; `peak_over_weights` compares the first of them. Wall time means
+little when `load_before` (processes that wanted the processor in the minute before) is not near zero; `cpu_seconds` is
+what the export itself took of all cores. Linux only.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import re
 import resource
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,10 @@ from typing import Any
 import psutil
 
 from triptych.benchmarks.machine import cpu_model
+from triptych.benchmarks.memory import anonymous_bytes
+from triptych.export.precision import precision_named
+
+_LOOK_SECONDS = 0.02
 
 _EXPORT = """
 import sys
@@ -39,12 +46,11 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
     """Export and return the entry described above."""
     load_before = os.getloadavg()[0]
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", _EXPORT, str(source), str(package), precision],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-c", _EXPORT, str(source), str(package), precision]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines, peaks = _watched(process)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     seconds = time.perf_counter() - start
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     manifest = json.loads((package / "triptych.json").read_text())
@@ -57,9 +63,11 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
         }
         for name, facts in manifest["components"].items()
     }
-    for name, took in re.findall(r"^(\w+): .* (\d+) s$", done.stdout, flags=re.MULTILINE):
-        components[name]["seconds"] = int(took)
-    weights = 4 * sum(facts["parameters"] for facts in components.values()) / 1e9
+    for line, most in zip(lines, peaks, strict=True):
+        if told := re.fullmatch(r"(\w+): .* (\d+) s", line):
+            components[told[1]] |= {"seconds": int(told[2]), "peak_anonymous_gb": round(most / 1e9, 2)}
+    size = precision_named(precision).dtype.itemsize
+    weights = size * sum(facts["parameters"] for facts in components.values()) / 1e9
     peak = used.ru_maxrss * 1024 / 1e9
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -68,10 +76,31 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
         "load_before": round(load_before, 2),
         "weights_gb": round(weights, 2),
         "peak_rss_gb": round(peak, 2),
+        "peak_anonymous_gb": round(max(peaks) / 1e9, 2),
         "peak_over_weights": round(peak / weights, 2),
         "versions": manifest["versions"],
         "components": components,
     }
+
+
+def _watched(process: subprocess.Popen[str]) -> tuple[list[str], list[int]]:
+    """The lines that a process prints, and the most anonymous memory that it had before each since the one before."""
+    most, lines, peaks = [0], [], []
+
+    def look() -> None:
+        while process.poll() is None:
+            most[0] = max(most[0], anonymous_bytes(process.pid) or 0)
+            time.sleep(_LOOK_SECONDS)
+
+    threading.Thread(target=look, daemon=True).start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        lines.append(line.rstrip())
+        peaks.append(most[0])
+        most[0] = 0
+    process.wait()
+    return lines, peaks
 
 
 def machine() -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Write a checkpoint of the Stable Diffusion family with random weights, as a diffusers folder.
 
-    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm] [--size full|small] [--seed 0]
+    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm] [--size full|small] [--half] [--seed 0]
 
 `full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
 are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
 mean nothing, but the numbers are those of a working network: the U-Net finds most of the noise and heeds prompt and
-time, the decoder fills [-1, 1], and nothing comes near float16's range.
+time, the decoder fills [-1, 1], and nothing comes near float16's range. With `--half` the weights are float16, as in
+the files that most people have.
 """
 
 import argparse
@@ -27,15 +28,20 @@ _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
 
 def write_checkpoint(
-    folder: Path, configs: Mapping[str, Config], *, pipeline: str = "StableDiffusionPipeline", seed: int = 0
+    folder: Path,
+    configs: Mapping[str, Config],
+    *,
+    pipeline: str = "StableDiffusionPipeline",
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
 ) -> Path:
-    """Write a whole diffusers folder for that pipeline; `configs` as in `architectures`."""
+    """Write a whole diffusers folder for that pipeline, weights in `dtype`; `configs` as in `architectures`."""
     folder.mkdir(parents=True, exist_ok=True)
     makers = {name: make for name, make in _MAKERS.items() if name in configs}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for position, (name, make) in enumerate(makers.items()):
             torch.manual_seed(seed * len(makers) + position)
-            make(configs[name]).save_pretrained(folder / name)
+            make(configs[name]).to(dtype).save_pretrained(folder / name)
     scheduler = getattr(diffusers, configs["scheduler"].get("_class_name", "PNDMScheduler"))
     scheduler.from_config(configs["scheduler"]).save_pretrained(folder / "scheduler")
     index = _MODEL_INDEX | {"_class_name": pipeline, "scheduler": ["diffusers", scheduler.__name__]}
@@ -187,10 +193,12 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--model", choices=ARCHITECTURES, default="sd15")
     parser.add_argument("--size", choices=("full", "small"), default="full")
+    parser.add_argument("--half", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pipeline, full, small = ARCHITECTURES[given.model]
-    write_checkpoint(given.out, full if given.size == "full" else small, pipeline=pipeline, seed=given.seed)
+    configs, dtype = full if given.size == "full" else small, torch.float16 if given.half else torch.float32
+    write_checkpoint(given.out, configs, pipeline=pipeline, seed=given.seed, dtype=dtype)
 
 
 if __name__ == "__main__":

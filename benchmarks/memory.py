@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 
 
@@ -37,14 +37,14 @@ def peak_bytes() -> int | None:
     return _status_bytes("VmHWM")
 
 
-def anonymous_bytes() -> int | None:
+def anonymous_bytes(process: int | str = "self") -> int | None:
     """Resident memory that is no page of a file: what the system cannot take back; None where it does not tell."""
-    return _status_bytes("RssAnon")
+    return _status_bytes("RssAnon", process)
 
 
-def _status_bytes(field: str) -> int | None:
+def _status_bytes(field: str, process: int | str = "self") -> int | None:
     try:
-        lines = _STATUS.read_text().splitlines()
+        lines = Path("/proc", str(process), "status").read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), None)

@@ -81,7 +81,9 @@ class Checkpoint:
         return sum(part.weights_bytes() for part in self.parts.values())
 
     def load(self, component: str, build: Callable[[], nn.Module]) -> nn.Module:
-        """Build a component's module and give it its weights and what LoRAs add to them, float32, for inference.
+        """Build a component's module and give it its weights and what LoRAs add to them, for inference.
+
+        They have the types of the files, or float32 where something was added.
 
         Raises:
             SourceError: weights are missing, broken, unknown to the module, or of other shapes; a LoRA does not fit.

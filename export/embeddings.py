@@ -105,7 +105,7 @@ def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> d
     if checkpoint.embeddings:
         ids = _new_ids(_tokenizer(checkpoint, name), checkpoint.embeddings)
         table, size = model.embeddings.token_embedding, max(ids) + 1
-        rows = table.weight.new_zeros((max(size, table.num_embeddings), table.embedding_dim))
+        rows = torch.zeros((max(size, table.num_embeddings), table.embedding_dim))
         rows[: table.num_embeddings] = table.weight
         rows[ids] = torch.cat([embedding.vectors[name] for embedding in checkpoint.embeddings])
         table.weight = nn.Parameter(rows, requires_grad=False)

@@ -17,19 +17,16 @@ _MADE_BY_THE_MODULE = ("position_ids",)
 
 
 def load_module(name: str, part: Part, build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a module without weights, then give it its own, in float32, for inference; `name` is for messages.
+    """Build a module without weights, then give it its own, for inference; `name` is for messages.
 
-    Weights in float32 are mapped from the file, not copied, so that the peak is one set of weights.
+    They are mapped from the file in the types that they have there, not copied.
 
     Raises:
         SourceError: weights are missing, broken, unknown to the module, or of other shapes.
     """
     with _parameters_on_meta():
         module = build()
-    weights = {
-        key: weight.float() if weight.is_floating_point() else weight  # a copy only where it is not float32
-        for key, weight in part.weights(module).items()
-    }
+    weights = dict(part.weights(module))
     if hasattr(module, "_fix_state_dict_keys_on_load"):  # attention blocks of VAEs from before 2023
         cast(Any, module)._fix_state_dict_keys_on_load(weights)
     weights = _as_this_transformers_has_it(weights, module)

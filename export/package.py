@@ -31,6 +31,7 @@ from .quantization.plan import Plan, quantize, speakable
 from .quantization.quality import measure_quality, record
 from .quiet import quiet
 from .verify import ask, verify
+from .widening import widened
 
 Report = Callable[[str], None]
 Facts = dict[str, Any]
@@ -160,17 +161,20 @@ def _export_component(
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
     component = load()
+    if precision.dtype == torch.float32:
+        component.module.float()
     sizes = None if static is None else static_sizes(checkpoint, component, static)
     write_json(folder / "config.json", component.config)
     facts: Facts = {
         "inputs": [],
         "outputs": [],
         "parameters": sum(parameter.numel() for parameter in component.module.parameters()),
-        "macs": count_macs(component),
         "default_shape": {name: list(shape) for name, shape in component.shapes(component.default).items()},
     }
-    with watched(component.module) as largest:
-        questions = ask(component, sizes, () if plan is None else plan.samples)
+    with widened(component.module):
+        facts["macs"] = count_macs(component)
+        with watched(component.module) as largest:
+            questions = ask(component, sizes, () if plan is None else plan.samples)
     name, dtype = component.name, precision.dtype
     if dtype == torch.float16 and largest.overflows:
         dtype = torch.float32
@@ -181,8 +185,8 @@ def _export_component(
         facts["kept_in_float"] = sorted(plan.kept)
     if precision.weights is not None:
         precision.weights.apply(component.module, dialect.name)
-    said = said_by(component)
     component.module.to(dtype)
+    said = said_by(component, dtype)
     model = to_onnx(component, dtype, sizes)
     files = save(model, folder)
     for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):

@@ -20,7 +20,8 @@ def _vae(checkpoint: Checkpoint, folder: str) -> Any:
 
     config = checkpoint.config(folder)
     kind = AutoencoderTiny if config.get("_class_name") == TINY else AutoencoderKL
-    return checkpoint.load(folder, lambda: kind.from_config(config))
+    # float32 at once: its decoder goes by the type of its weights, and there are not many of them
+    return checkpoint.load(folder, lambda: kind.from_config(config)).float()
 
 
 def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:

@@ -121,7 +121,7 @@ class GroupNorm(Speaker):
         self.holds = size % 2 == 0 and size <= GROUP_NORM_CHANNELS
         if self.holds:
             self.says = once(f"com.microsoft::{self.operator}")
-        self.gamma, self.beta = frozen(norm.weight), frozen(norm.bias)
+        self.gamma, self.beta = frozen(norm.weight.float()), frozen(norm.bias.float())
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
         """Nothing: casting the network leaves gamma and beta in float32."""

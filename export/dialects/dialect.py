@@ -77,8 +77,10 @@ class Dialect:
         return module
 
 
-def said_by(component: Component) -> dict[str, int]:
+def said_by(component: Component, dtype: torch.dtype = torch.float32) -> dict[str, int]:
     """How often one call of the component's module says each operator: "com.microsoft::MultiHeadAttention": 32.
+
+    `dtype` is that of the module.
 
     Modules may be called several times, so the calls are counted, on tensors without values. A call of the same module
     on the same tensors is one with the first: the exporter writes it once (the SiLU of the time embedding).
@@ -93,7 +95,7 @@ def said_by(component: Component) -> dict[str, int]:
     hooks = [module.register_forward_pre_hook(note) for module in speakers]
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            component.module(**component.zeros(component.default))
+            component.module(**component.zeros(component.default, dtype))
     finally:
         for hook in hooks:
             hook.remove()

@@ -103,7 +103,7 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
 
     def load(name: str) -> Component:
         component = components_of(checkpoint)[name]()
-        return replace(component, module=dialect.rewrite(component.module))
+        return replace(component, module=dialect.rewrite(component.module.float()))
 
     config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
     sampler = Sampler.from_config(checkpoint.family.scheduler_config(config, None), run.steps)

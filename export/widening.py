@@ -1,0 +1,38 @@
+"""Compute in float32 with weights that stay as they are stored: half of the memory for a checkpoint in float16."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def widened(module: nn.Module) -> Iterator[None]:
+    """While it is open, `module` computes in float32; each part's weights are float32 for as long as that part runs.
+
+    Parts must use their own weights alone, and ask no weight for its type.
+    """
+    narrow: dict[nn.Module, dict[str, nn.Parameter | None]] = {}
+
+    def widen(part: nn.Module, _: object) -> None:
+        narrow[part] = dict(part._parameters)
+        for name, weight in narrow[part].items():
+            if weight is not None:
+                part._parameters[name] = nn.Parameter(weight.float(), requires_grad=False)
+
+    def restore(part: nn.Module, *_: object) -> None:
+        part._parameters.update(narrow.pop(part))
+
+    parts = [part for part in module.modules() if any(_is_narrow(weight) for weight in part._parameters.values())]
+    hooks = [part.register_forward_pre_hook(widen) for part in parts]
+    hooks += [part.register_forward_hook(restore, always_call=True) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_narrow(weight: nn.Parameter | None) -> bool:
+    return weight is not None and weight.is_floating_point() and weight.dtype != torch.float32
