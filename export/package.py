@@ -175,6 +175,7 @@ def _export_component(
         facts["macs"] = count_macs(component)
         with watched(component.module) as largest:
             questions = ask(component, sizes, () if plan is None else plan.samples)
+    _free()
     name, dtype = component.name, precision.dtype
     if dtype == torch.float16 and largest.overflows:
         dtype = torch.float32
@@ -199,7 +200,8 @@ def _export_component(
     facts |= {"operators": count_operators(files[0]), "said": said, "optimised": dialect.optimised}
     check_said(name, said, facts["operators"])
     floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
-    parity = verify(name, files[0], questions, floor_db, optimised=dialect.optimised)
+    as_it_is = dialect.optimised or dtype == torch.float16
+    parity = verify(name, files[0], questions, floor_db, optimise=not as_it_is)
     _free()
     facts["parity"] = {
         "db": parity.db,

@@ -79,17 +79,23 @@ def _listed(name: str, value: Any) -> list[str | None]:
     return list(value)
 
 
-def seeds_from(seed: int | None, count: int) -> list[int]:
-    """Seeds of `count` pictures: seed, seed + 1, ...; None draws the first.
+def seeds_from(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    """Seeds of `count` pictures: seed, seed + 1, ..., or one for each; None draws the first.
 
     Raises:
-        ArgumentError: the seed is negative or has more than 64 bits.
+        ArgumentError: a seed is negative or has more than 64 bits, or there are as many as fit no `count` pictures.
     """
     if seed is None:
         seed = int.from_bytes(os.urandom(_DRAWN_SEED_BYTES))
-    if not 0 <= seed < SEED_LIMIT:
-        raise ArgumentError(f"seed={seed} is out of range; allowed: 0 to 2^64 - 1")
-    return [(seed + k) % SEED_LIMIT for k in range(count)]
+    seeds = list(seed) if isinstance(seed, Sequence) else [seed]
+    for each in seeds:
+        if not 0 <= each < SEED_LIMIT:
+            raise ArgumentError(f"seed={each} is out of range; allowed: 0 to 2^64 - 1")
+    if not isinstance(seed, Sequence):
+        return [(seed + k) % SEED_LIMIT for k in range(count)]
+    if len(seeds) != count:
+        raise ArgumentError(f"seed has {len(seeds)} seeds for {count} pictures; allowed: one for each, or the first")
+    return seeds
 
 
 def check_size(name: str, pixels: int | None, own: int, factor: int, *, static: bool) -> int:

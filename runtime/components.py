@@ -28,6 +28,9 @@ _EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 # of SD 1.x 2.5 GB. Left as they are, they are pages of the package's files that the system can take back any time.
 _PACKING = {"session.disable_prepacking": 1}
 _LAYOUT = {"graph_optimization_level": _EXTENDED}
+# The CPU computes float16 in float32, for which an optimised graph has all weights widened, once. One that is left as
+# it is widens each when its turn comes, if the order is that of priorities.
+_HALVES = {"graph_optimization_level": 0, "execution_order": 1}
 
 
 class Components:
@@ -92,6 +95,8 @@ def _mapping(package: Package, device: Device, name: str) -> Device:
     if not device.on_cpu:
         return device
     layout = {} if package.is_optimised(name) else _LAYOUT  # what was optimised before is left as it is
+    if (package.manifest or {}).get("precision") == "fp16":
+        layout = _HALVES
     return replace(device, session_options={**_PACKING, **layout, **device.session_options})
 
 

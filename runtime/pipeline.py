@@ -61,7 +61,7 @@ class TextToImage(Phases):
         eta: float = 0.0,
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         height: int | None = None,
         width: int | None = None,
         original_size: Sequence[int] | None = None,
@@ -98,7 +98,8 @@ class TextToImage(Phases):
             guidance_projection: `Projection` or (eta, norm_threshold, momentum): adaptive projected guidance (Sadat et
                 al. 2024).
             eta, timesteps, sigmas: see `Sampler.from_config`; a grid takes the place of num_inference_steps.
-            seed: picture k of the call uses seed + k, alone or in a batch; None draws one, see `Output.seeds`.
+            seed: picture k of the call uses seed + k, alone or in a batch; or a list has one for each. None draws one,
+                see `Output.seeds`.
             height: pixels; None is the package's own size. `width` likewise.
             width: pixels.
             original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Sizes`;

@@ -14,6 +14,8 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
 )
@@ -160,17 +162,44 @@ def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
     check(pipe("a red fox", num_inference_steps=STEPS, seed=123456789012), *expected)
 
 
-@pytest.mark.parametrize("with_mask", [False, True])
-def test_sdxl_begins_from_a_picture(pipes: dict[str, TextToImage], references: dict[str, Any], with_mask: bool) -> None:
-    own = references["sdxl"].components
-    kind = StableDiffusionXLInpaintPipeline if with_mask else StableDiffusionXLImg2ImgPipeline
-    reference = kind(**own, add_watermarker=False)
+FROM_PICTURES: list[tuple[int, dict[str, Any]]] = [
+    (1, {"prompt": "a red fox", "strength": 0.7}),
+    (1, {"prompt": "a red fox", "guidance_scale": 1.0, "image": picture(104, 136)}),
+    (2, {"prompt": "two, wide!", "num_images_per_prompt": 2, "image": picture(192, 128), "strength": 0.5}),
+    (2, {"prompt": ["a cat", "a dog"], "image": [picture(seed=1), picture(seed=2)], "strength": 0.6}),
+]
+TASKS = {
+    ("sd21", "image to image"): StableDiffusionImg2ImgPipeline,
+    ("sd21", "inpainting"): StableDiffusionInpaintPipeline,
+    ("sdxl", "image to image"): StableDiffusionXLImg2ImgPipeline,
+    ("sdxl", "inpainting"): StableDiffusionXLInpaintPipeline,
+}
+
+
+@pytest.mark.parametrize(("count", "arguments"), FROM_PICTURES, ids=["plain", "unguided", "wide", "batch"])
+@pytest.mark.parametrize(("model", "task"), TASKS)
+def test_every_family_begins_from_pictures(
+    pipes: dict[str, TextToImage],
+    references: dict[str, Any],
+    model: str,
+    task: str,
+    count: int,
+    arguments: dict[str, Any],
+) -> None:
+    plain = {"add_watermarker": False} if model == "sdxl" else {"requires_safety_checker": False}
+    reference = TASKS[model, task](**references[model].components, **plain)
     reference.set_progress_bar_config(disable=True)
-    asked: dict[str, Any] = {"prompt": "a fox", "image": picture(128, 128), "num_inference_steps": 6, "strength": 0.7}
-    asked["guidance_scale"] = 5.0  # for inpainting alone, diffusers would take 7.5
-    if with_mask:
-        asked["mask_image"] = mask(128, 128)
-    check(pipes["sdxl"](**asked, seed=123456789012), *theirs(reference, 1, **asked))
+    # said, since for inpainting with SDXL diffusers would take another guidance than for all else
+    asked = {"image": picture(), "num_inference_steps": 6, "guidance_scale": pipes[model].family.guidance_scale}
+    asked |= arguments
+    expected = dict(asked)
+    if task == "inpainting":
+        pictures = asked["image"] if isinstance(asked["image"], list) else [asked["image"]] * count
+        asked |= {"mask_image": mask(*pictures[0].size)}
+        expected = asked | {"image": pictures, "mask_image": [asked["mask_image"]] * count}  # see `one_each`
+        height, width = pictures[0].height, pictures[0].width
+        expected |= {"height": height, "width": width}  # which are the model's own where they are left out
+    check(pipes[model](**asked, seed=123456789012), *theirs(reference, count, **expected))
 
 
 def test_sdxl_takes_long_prompts_of_two_lengths(pipes: dict[str, TextToImage], references: dict[str, Any]) -> None:

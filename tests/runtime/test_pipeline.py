@@ -151,6 +151,14 @@ def test_settings_repeat_the_picture(pipe: TextToImage, tmp_path: Path) -> None:
     assert np.abs(np.asarray(again).astype(int) - np.asarray(out.images[1])).max() <= PIXEL_TOLERANCE
 
 
+def test_a_seed_for_each_picture(pipe: TextToImage) -> None:
+    """Also where noise is drawn on the way."""
+    batch = pipe(["a cat", "a dog"], num_inference_steps=3, seed=[SEED, 7], scheduler="euler_a")
+    assert batch.seeds == [SEED, 7]
+    alone = pipe("a dog", num_inference_steps=3, seed=7, scheduler="euler_a")
+    np.testing.assert_array_equal(batch.latents[1:], alone.latents)
+
+
 def test_drawn_seeds_differ_and_are_told(pipe: TextToImage) -> None:
     first, second = (pipe("x", num_inference_steps=1) for _ in range(2))
     assert first.seeds != second.seeds  # fails by chance once in 2^32 runs
@@ -184,6 +192,8 @@ def test_timings_add_up(pipe: TextToImage) -> None:
         ({"width": 0}, ArgumentError, "width=0 must be a positive multiple of 8"),
         ({"seed": -1}, ArgumentError, "seed=-1 is out of range"),
         ({"seed": 2**64}, ArgumentError, "is out of range"),
+        ({"seed": [-1]}, ArgumentError, "seed=-1 is out of range"),
+        ({"seed": [1, 2]}, ArgumentError, "seed has 2 seeds for 1 pictures"),
         ({"scheduler": "dpmp_2m"}, SamplerError, "dpmpp_2m"),
         ({"noise": "trch"}, ArgumentError, "torch"),
         ({"latents": np.zeros((1, 4, 8, 8))}, ArgumentError, r"latents have shape \[1, 4, 8, 8\].*\[1, 4, 16, 16\]"),
