@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from torch.fx.experimental import _config as config  # what torch.onnx.export itself sets
 
 from .components import Component, Shape, Sizes
 from .dialects.operators import TRANSLATIONS
@@ -45,13 +46,16 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
         name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(given.shape) if isinstance(size, str)}
         for name, given in component.inputs.items()
     }
-    with torch.no_grad():
+    # Captured here, because torch.onnx.export would have asserts put into the capture, at which that of a U-Net fails;
+    # it then tries another way, which takes several times as long and a copy of all weights
+    with torch.no_grad(), config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+        captured = torch.export.export(
+            component.module, (), example, dynamic_shapes=None if static is not None else open_axes, strict=False
+        )
         program = torch.onnx.export(
-            component.module,
-            kwargs=example,
+            captured,
             input_names=list(component.inputs),
             output_names=list(component.outputs),
-            dynamic_shapes=None if static is not None else open_axes,
             opset_version=OPSET,
             custom_translation_table=TRANSLATIONS | INTEGER_TRANSLATIONS | WEIGHT_TRANSLATIONS,
             dynamo=True,
