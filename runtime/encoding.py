@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .chunks import Chunks, batched, filled, weighted
+from .chunks import Chunks, batched, chunked, filled, weighted
 from .components import Components, check_finite
 from .conditioning import POOLED, TEXT
 from .families import Family
@@ -74,6 +74,10 @@ class TextEncoders:
             for array in rows.values():
                 array[silent] = 0
         return rows
+
+    def chunks_of(self, text: str) -> int:
+        """In how many chunks a text is read, see `chunks`: the texts of one call are all in as many as the longest."""
+        return max(len(chunked(tokenizer, text).ids) for tokenizer in self.tokenizers.values())
 
     def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
         """Those of each encoder, as many of one as of another; warns with what did not fit."""
