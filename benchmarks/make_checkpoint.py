@@ -122,17 +122,17 @@ def _other_conditioning(config: Config, rows: int) -> dict[str, Any]:
     return given
 
 
-def _ldm_bert(config: Config) -> nn.Module:
+def _ldm_bert(config: Config) -> Any:
     bert: Any = LDMBertModel(LDMBertConfig(**config)).eval()
     for layer in bert.modules():
         if isinstance(layer, nn.Linear | nn.Embedding):  # those that come with it leave the words as good as alike
             layer.weight.normal_(std=layer.weight.shape[-1] ** -0.5)
     # as training leaves it: in a new one, the values of a token sum up to nothing
     bert.model.layer_norm.bias.normal_(mean=0.3, std=0.1)
-    return bert  # type: ignore[no-any-return]
+    return bert
 
 
-def _vae(config: Config) -> nn.Module:
+def _vae(config: Config) -> Any:
     kind = getattr(diffusers, config.get("_class_name", "AutoencoderKL"))
     vae = kind(**{name: value for name, value in config.items() if name != "_class_name"}).eval()
     latents = torch.randn(2, config["latent_channels"], 16, 16) / config["scaling_factor"]
@@ -142,7 +142,7 @@ def _vae(config: Config) -> nn.Module:
     picture = vae.decode(latents).sample.clamp(-1, 1)
     encoded = vae.encode(picture)
     _to_unit_variance(vae.encoder.conv_out, encoded.latents if hasattr(vae, "quantize") else encoded.latent_dist.mean)
-    return vae  # type: ignore[no-any-return]
+    return vae
 
 
 def _to_unit_variance(last: nn.Conv2d, answers: torch.Tensor, deviation: float = 1.0) -> None:

@@ -224,7 +224,9 @@ def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:
     """The components that an export reads, and their folders."""
     family = PIPELINES[model_index["_class_name"]]
     places = {component: place for place, component in _NAMES.get(family, {}).items()}
-    return {component: places.get(component, component) for component in (*family.text_encoders, family.generator, "vae")}
+    return {
+        component: places.get(component, component) for component in (*family.text_encoders, family.generator, "vae")
+    }
 
 
 def _check_whole(folder: Path, components: Mapping[str, Folder], source: object) -> None:

@@ -86,8 +86,8 @@ def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
     UI, which counts from 1.
 
     Raises:
-        ArgumentError: the text encoder has no such layers, or is not CLIP, or there are two, of which one sums up the whole text, for
-            which all layers are needed.
+        ArgumentError: the text encoder has no such layers, or is not CLIP, or there are two, of which one sums up the
+            whole text, for which all layers are needed.
     """
     _check_clip(checkpoint, f"clip_skip={layers}")
     if layers and len(checkpoint.family.encoders) > 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -177,8 +177,8 @@ class QuantizingDecoder(nn.Module):
         """See the class."""
         latents = latent_sample.permute(0, 2, 3, 1)
         nearest = ((self.codes**2).sum(1) - 2 * latents @ self.codes.T).argmin(-1)
-        decoded: tuple[torch.Tensor, ...] = self.decoder(nn.functional.embedding(nearest, self.codes).permute(0, 3, 1, 2))
-        return decoded
+        taken = nn.functional.embedding(nearest, self.codes).permute(0, 3, 1, 2)
+        return cast("tuple[torch.Tensor, ...]", self.decoder(taken))
 
 
 class Encoder(nn.Module):

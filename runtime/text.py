@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .added_tokens import content
 from .errors import PackageError
 from .package import read_json
-from .tokenizer import LENGTH, PromptTokenizer, content
+from .tokenizer import LENGTH, PromptTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -4,7 +4,6 @@ The special tokens that a folder names are matched before anything else, with th
 Diffusion 2 pads with "!", so every "!" of a prompt is its padding token, not a word.
 """
 
-import itertools
 import json
 import shutil
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from .added_tokens import add_new, as_token, content, following
 from .errors import ArgumentError, PackageError
 from .package import read_json
 
@@ -69,7 +69,7 @@ class PromptTokenizer(ABC):
         self._tokenizer = tokenizer
         self.bos, self.eos, self.pad = bos, eos, pad
         self.length = length
-        self._following = _following(tokenizer)
+        self._following = following(tokenizer)
 
     @classmethod
     @abstractmethod
@@ -119,9 +119,9 @@ class PromptTokenizer(ABC):
             tokenizer = Tokenizer.from_file(str(fast)) if fast.exists() else cls.from_vocabulary(folder, config)
             tokenizer.no_truncation()
             tokenizer.no_padding()
-            _add_new(tokenizer, cls._added_tokens(folder, config))
+            add_new(tokenizer, cls._added_tokens(folder, config))
             cls._named_ids(tokenizer, config, folder)  # the library would make up an id for one that is missing
-            _add_new(tokenizer, cls._special_tokens(config))
+            add_new(tokenizer, cls._special_tokens(config))
         except PackageError:
             raise
         except Exception as error:  # the tokenizers library raises nothing narrower
@@ -186,7 +186,7 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def _configuration(cls, folder: Path) -> dict[str, Any]:
-        """tokenizer_config.json over the defaults, and special_tokens_map.json over both where transformers reads it."""
+        """tokenizer_config.json over its own, and special_tokens_map.json over both where transformers reads it."""
         if not folder.is_dir():
             raise PackageError(f"{folder} is missing: it should hold tokenizer.json, or {' and '.join(cls.vocabulary)}")
         config = read_json(folder / "tokenizer_config.json", optional=True)
@@ -208,59 +208,23 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def _added_tokens(cls, folder: Path, config: Mapping[str, Any]) -> list["AddedToken"]:
-        """Tokens beside the vocabulary, in the order of their ids: today's added_tokens_decoder, yesterday's own file."""
+        """Tokens beside the vocabulary, by their ids: today's added_tokens_decoder, or yesterday's own file."""
         if "added_tokens_decoder" in config:
             decoder: dict[str, dict[str, Any]] = config["added_tokens_decoder"]
-            return [_as_token(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
+            return [as_token(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
         ids = read_json(folder / "added_tokens.json", optional=True)
         special = {token.content for token in cls._special_tokens(config)}
-        return [_as_token(token, special=token in special) for token in sorted(ids, key=lambda token: ids[token])]
+        return [as_token(token, special=token in special) for token in sorted(ids, key=lambda token: ids[token])]
 
     @classmethod
     def _special_tokens(cls, config: Mapping[str, Any]) -> list["AddedToken"]:
         """The tokens with a name, and those listed as special."""
         extra = config.get("extra_special_tokens", [])
         listed = [*config.get("additional_special_tokens", []), *(extra.values() if isinstance(extra, dict) else extra)]
-        return [_as_token(token, special=True) for token in (*(config[name] for name in cls.named), *listed)]
+        return [as_token(token, special=True) for token in (*(config[name] for name in cls.named), *listed)]
 
     @classmethod
     def _check_vocabulary(cls, folder: Path) -> None:
         for name in cls.vocabulary:
             if not (folder / name).is_file():
                 raise PackageError(f"{folder} holds no tokenizer.json, and {name} is missing too")
-
-
-def _add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
-    """Have the tokens matched before any others, unless `tokenizer` does so already.
-
-    Of a token described twice the last description counts, as in today's transformers: in Stable Diffusion 1.5 the
-    padding's plain "<|endoftext|>" replaces the EOS that would have been matched in capitals too. Left to the library,
-    it would depend on its version: the first one counts up to tokenizers 0.22, the last one from 0.23 on.
-    """
-    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    tokenizer.add_tokens(list({token.content: token for token in tokens if token.content not in known}.values()))
-
-
-def _following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
-    """The ids of token_1, token_2, ... by the id of each added token that has such."""
-    ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
-    following = {}
-    for token, number in ids.items():
-        names = (f"{token}_{i}" for i in itertools.count(1))
-        others = [ids[name] for name in itertools.takewhile(ids.__contains__, names)]
-        if others:
-            following[number] = others
-    return following
-
-
-def _as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "AddedToken":
-    """A token as the files write it: its text and flags, or its text alone (a special one is then matched as it is)."""
-    from tokenizers import AddedToken
-
-    flags = {"content": token} if isinstance(token, str) else {k: v for k, v in token.items() if k != "__type"}
-    return AddedToken(**flags if special is None else flags | {"special": special})
-
-
-def content(token: str | Mapping[str, Any]) -> str:
-    """The text of a token as the files write it."""
-    return token if isinstance(token, str) else token["content"]

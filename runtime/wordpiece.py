@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .added_tokens import content
 from .errors import PackageError
-from .tokenizer import PromptTokenizer, content
+from .tokenizer import PromptTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

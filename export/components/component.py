@@ -33,8 +33,8 @@ class Component:
 
     `module` takes the inputs by name and returns the outputs in their order. `reference` is what it must equal: the
     checkpoint's own module, called the way diffusers calls it. `default` gives the size of every axis for one picture
-    of the checkpoint's own size; `cases` are the sizes to verify at. `keeps_fp32` says why it is in float32 in packages of
-    float16, too, if it is.
+    of the checkpoint's own size; `cases` are the sizes to verify at. `keeps_fp32` says why it is in float32 even in
+    packages of float16, if it is.
     """
 
     name: str

@@ -1,5 +1,7 @@
 """Text encoders: CLIP, with or without the projection that gives the meaning of a text as a whole, and LDMBert."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -71,7 +73,7 @@ def ldm_bert(checkpoint: Checkpoint, taken: Taken) -> Component:
         kind = file.get("model_type")
         raise SourceError(f"{checkpoint.name}: a text encoder of type {kind} is not supported; allowed: ldmbert")
     config = LDMBertConfig(**file)
-    bert = checkpoint.load(taken.name, lambda: LDMBertModel(config))
+    bert: Any = checkpoint.load(taken.name, lambda: LDMBertModel(config))
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     return Component(
         name=taken.name,

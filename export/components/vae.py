@@ -26,8 +26,7 @@ def _near_codes(codes: torch.Tensor) -> Draw:
 
     def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
         book = codes.numpy()
-        count, channels, height, width = shape
-        drawn = book[generator.integers(0, len(book), (count, height, width))]
+        drawn = book[generator.integers(0, len(book), (shape[0], *shape[2:]))]
         apart = np.sort(np.linalg.norm(drawn[..., None, :] - book, axis=-1), axis=-1)[..., 1:2]
         ways = generator.standard_normal(drawn.shape)
         moved = drawn + apart / 4 * ways / np.linalg.norm(ways, axis=-1, keepdims=True)
@@ -52,6 +51,7 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
     vae = _vae(checkpoint, folder)
     config, factor = vae.config, vae_factor(checkpoint, folder)
     quantized = config["_class_name"] == QUANTIZED
+    draw = _near_codes(vae.quantize.embedding.weight) if quantized else gaussian(1 / config["scaling_factor"])
     latents = ("batch_size", latent_channels(config), "latent_height", "latent_width")
     pictures = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
     height, width = own_latents(checkpoint)
@@ -60,12 +60,7 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
         config=checkpoint.config(folder),
         module=QuantizingDecoder(vae) if quantized else Decoder(vae),
         reference=lambda latent_sample: vae.decode(latent_sample, return_dict=False)[:1],
-        inputs={
-            "latent_sample": Input(
-                latents,
-                _near_codes(vae.quantize.embedding.weight) if quantized else gaussian(1 / config["scaling_factor"]),
-            )
-        },
+        inputs={"latent_sample": Input(latents, draw)},
         outputs={"sample": pictures},
         default={"batch_size": 1, "latent_height": height, "latent_width": width},
         cases=(
