@@ -19,7 +19,7 @@ def add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
     tokenizer.add_tokens(list({token.content: token for token in tokens if token.content not in known}.values()))
 
 
-def _following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
+def following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
     """The ids of token_1, token_2, ... by the id of each added token that has such."""
     ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
     found = {}
