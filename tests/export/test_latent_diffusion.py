@@ -24,6 +24,7 @@ from triptych.runtime.inspection import as_text, describe
 from triptych.runtime.package import open_package
 
 from ..checkpoints import export_parts, make_checkpoint
+from ..hub import serving
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,16 @@ def test_what_is_of_another_kind_is_refused(
     with pytest.raises(SourceError, match=message) as caught:
         components_of(opened)[component]()
     assert "\n" not in str(caught.value)
+
+
+def test_of_a_hub_id_its_own_folders_are_downloaded(source: Path, tmp_path: Path) -> None:
+    with serving(source, "somebody/ldm", tmp_path / "cache") as asked:
+        opened = open_checkpoint("somebody/ldm")
+    weights = {"bert/model.safetensors", "unet/diffusion_pytorch_model.safetensors"}
+    weights |= {"vqvae/diffusion_pytorch_model.safetensors"}
+    assert {name for name in asked if name.endswith(".safetensors")} == weights
+    assert opened.parts.keys() == {"text_encoder", "unet", "vae"}
+    assert opened.weights_bytes() == open_checkpoint(source).weights_bytes()
 
 
 @pytest.mark.parametrize("folder", ["bert", "vqvae"])
