@@ -50,7 +50,7 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
     """The decoder of the autoencoder in a folder of the checkpoint."""
     vae = _vae(checkpoint, folder)
     config, factor = vae.config, vae_factor(checkpoint, folder)
-    quantized = config["_class_name"] == QUANTIZED
+    quantized = config.get("_class_name") == QUANTIZED
     draw = _near_codes(vae.quantize.embedding.weight) if quantized else gaussian(1 / config["scaling_factor"])
     latents = ("batch_size", latent_channels(config), "latent_height", "latent_width")
     pictures = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
