@@ -171,10 +171,54 @@ _CONSISTENCY = SCHEDULER | {"_class_name": "LCMScheduler", "original_inference_s
 FULL_LCM = FULL | {"unet": FULL["unet"] | {"time_cond_proj_dim": 256}, "scheduler": _CONSISTENCY}
 SMALL_LCM = SMALL | {"unet": SMALL["unet"] | {"time_cond_proj_dim": 32}, "scheduler": _CONSISTENCY}
 
+FULL_LDM: dict[str, Config] = {
+    "bert": {
+        "vocab_size": 30522,
+        "max_position_embeddings": 77,
+        "encoder_layers": 32,
+        "encoder_ffn_dim": 5120,
+        "encoder_attention_heads": 8,
+        "head_dim": 64,
+        "d_model": 1280,
+    },
+    "unet": FULL["unet"] | {"sample_size": 32, "cross_attention_dim": 1280},
+    "vqvae": FULL["vae"] | {"sample_size": 256},
+    "scheduler": {
+        "_class_name": "DDIMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "clip_sample": False,
+    },
+}
+"""The original latent diffusion model (Rombach et al. 2022), CompVis/ldm-text2im-large-256."""
+
+SMALL_LDM: dict[str, Config] = {
+    "bert": FULL_LDM["bert"]
+    | {
+        "vocab_size": 650,
+        "encoder_layers": 3,
+        "encoder_ffn_dim": 92,
+        "encoder_attention_heads": 3,
+        "head_dim": 14,
+        "d_model": 44,
+    },
+    "unet": SMALL["unet"],
+    "vqvae": SMALL["vae"],
+    "scheduler": FULL_LDM["scheduler"],
+}
+
+_CODES = {"_class_name": "VQModel", "num_vq_embeddings": 96}
+SMALL_LDM_VQ = SMALL_LDM | {"vqvae": SMALL_LDM["vqvae"] | _CODES}
+FULL_LDM_VQ = FULL_LDM | {"vqvae": FULL_LDM["vqvae"] | _CODES | {"num_vq_embeddings": 16384}}
+
 ARCHITECTURES = {
     "sd15": ("StableDiffusionPipeline", FULL, SMALL),
     "sd21": ("StableDiffusionPipeline", FULL_2, SMALL_2),
     "sdxl": ("StableDiffusionXLPipeline", FULL_XL, SMALL_XL),
     "lcm": ("LatentConsistencyModelPipeline", FULL_LCM, SMALL_LCM),
+    "ldm": ("LDMTextToImagePipeline", FULL_LDM, SMALL_LDM),
+    "ldm-vq": ("LDMTextToImagePipeline", FULL_LDM_VQ, SMALL_LDM_VQ),
 }
 """Name -> pipeline, and the configurations at full size and small."""

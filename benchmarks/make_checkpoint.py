@@ -1,6 +1,6 @@
-"""Write a checkpoint of the Stable Diffusion family with random weights, as a diffusers folder.
+"""Write a checkpoint of a supported family with random weights, as a diffusers folder.
 
-    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm] [--size full|small] [--half] [--seed 0]
+    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm|ldm|ldm-vq] [--size full|small] [--half]
 
 `full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
 are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
@@ -18,11 +18,13 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from triptych.benchmarks.architectures import ARCHITECTURES, Config
+from triptych.benchmarks.make_wordpiece import write_wordpiece
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
@@ -51,6 +53,11 @@ def write_checkpoint(
             write_tokenizer(folder / tokenizer, text["vocab_size"], text["max_position_embeddings"], pad=pad)
     if "text_encoder_2" in configs:
         index |= _SECOND_ENCODER
+    if "bert" in configs:
+        write_wordpiece(folder / "tokenizer", configs["bert"]["vocab_size"])
+        kind = configs["vqvae"].get("_class_name", "AutoencoderKL")
+        kept = {name: index[name] for name in ("_class_name", "_diffusers_version", "scheduler", "unet")}
+        index = kept | _LATENT_DIFFUSION | {"vqvae": ["diffusers", kind]}
     _write_json(folder / "model_index.json", index)
     return folder
 
@@ -115,13 +122,26 @@ def _other_conditioning(config: Config, rows: int) -> dict[str, Any]:
     return given
 
 
-def _vae(config: Config) -> nn.Module:
-    vae = AutoencoderKL(**config).eval()
+def _ldm_bert(config: Config) -> Any:
+    bert: Any = LDMBertModel(LDMBertConfig(**config)).eval()
+    for layer in bert.modules():
+        if isinstance(layer, nn.Linear | nn.Embedding):  # those that come with it leave the words as good as alike
+            layer.weight.normal_(std=layer.weight.shape[-1] ** -0.5)
+    # as training leaves it: in a new one, the values of a token sum up to nothing
+    bert.model.layer_norm.bias.normal_(mean=0.3, std=0.1)
+    return bert
+
+
+def _vae(config: Config) -> Any:
+    kind = getattr(diffusers, config.get("_class_name", "AutoencoderKL"))
+    vae = kind(**{name: value for name, value in config.items() if name != "_class_name"}).eval()
     latents = torch.randn(2, config["latent_channels"], 16, 16) / config["scaling_factor"]
+    if hasattr(vae, "quantize"):
+        vae.quantize.embedding.weight.normal_(std=1 / config["scaling_factor"])
     _to_unit_variance(vae.decoder.conv_out, vae.decode(latents).sample, deviation=0.5)
     picture = vae.decode(latents).sample.clamp(-1, 1)
-    moments = vae.encode(picture).latent_dist.mean
-    _to_unit_variance(vae.encoder.conv_out, moments)
+    encoded = vae.encode(picture)
+    _to_unit_variance(vae.encoder.conv_out, encoded.latents if hasattr(vae, "quantize") else encoded.latent_dist.mean)
     return vae
 
 
@@ -152,8 +172,10 @@ def _lean_towards(last: nn.Conv2d, features: torch.Tensor, noise: torch.Tensor) 
 _MAKERS: dict[str, Callable[[Config], Any]] = {
     "text_encoder": _text_encoder,
     "text_encoder_2": _projecting_text_encoder,
+    "bert": _ldm_bert,
     "unet": _unet,
     "vae": _vae,
+    "vqvae": _vae,
 }
 
 _MODEL_INDEX: Config = {
@@ -173,6 +195,11 @@ _SECOND_ENCODER: Config = {
     "force_zeros_for_empty_prompt": True,
     "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
     "tokenizer_2": ["transformers", "CLIPTokenizer"],
+}
+
+_LATENT_DIFFUSION: Config = {
+    "bert": ["latent_diffusion", "LDMBertModel"],
+    "tokenizer": ["transformers", "BertTokenizer"],
 }
 
 

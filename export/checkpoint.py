@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
-from triptych.runtime.families import FAMILIES, Family
+from triptych.runtime.families import FAMILIES, LATENT_DIFFUSION, Family
+from triptych.runtime.shapes import latent_channels
 
 from .files import sha256_of
 from .loading import load_module
@@ -29,8 +30,12 @@ PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipe
 TINY = "AutoencoderTiny"
 """The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
 
+FULL, QUANTIZED = "AutoencoderKL", "VQModel"
+"""The class of those that most models have, and of those whose latents are taken from a book of codes."""
+
 _PREVIEW = "preview_decoder"
-_FULL = "AutoencoderKL"
+_NAMES = {LATENT_DIFFUSION: {"bert": "text_encoder", "vqvae": "vae"}}
+"""Components with other names in the checkpoints of a family than here and in packages."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +139,12 @@ def open_checkpoint(
     if hub:
         folder = fetch(str(source), revision, ["model_index.json"])
         model_index = _model_index(folder, source)
-        folder = fetch_components(str(source), folder.name, _folders(model_index), variant)
+        folder = fetch_components(str(source), folder.name, list(_folders(model_index).values()), variant)
         name, commit = str(source), folder.name  # the hub's cache has a folder for each commit
     else:
         folder, name, commit = path, path.resolve().name, None
         model_index = _model_index(folder, source)
-    parts = {component: Folder(folder / component, name, variant) for component in _folders(model_index)}
+    parts = {component: Folder(folder / place, name, variant) for component, place in _folders(model_index).items()}
     _check_whole(folder, parts, source)
     if variant is not None and not any(part.has(variant) for part in parts.values()):
         raise no_variant(name, variant, [str(file) for part in parts.values() for file in part.path.iterdir()])
@@ -172,7 +177,7 @@ def with_vae(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
         part: Part = FilePart(tensors, "vae", checkpoint.parts["vae"])
         origin = {"name": path.name, "sha256": sha256_of(path)}
     else:
-        part, origin = _autoencoder(source, checkpoint, (_FULL, TINY), f"as VAE, give an {_FULL} or {TINY}")
+        part, origin = _autoencoder(source, checkpoint, (FULL, TINY), f"as VAE, give an {FULL} or {TINY}")
     index = {**checkpoint.model_index, "vae": ["diffusers", part.config()["_class_name"]]}
     parts, details = {**checkpoint.parts, "vae": part}, {**checkpoint.details, "vae": origin}
     return replace(checkpoint, model_index=index, parts=parts, details=details)
@@ -202,7 +207,7 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
 
 
 def _model_index(folder: Path, source: object) -> dict[str, Any]:
-    """The model_index.json of a family that is supported."""
+    """The model_index.json of a family that is supported, with components named as in packages."""
     if not (folder / "model_index.json").is_file():
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
@@ -211,19 +216,23 @@ def _model_index(folder: Path, source: object) -> dict[str, Any]:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
     if model_index.get("requires_aesthetics_score"):
         raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
-    return model_index
+    names = _NAMES.get(PIPELINES[pipeline], {})
+    return {names.get(key, key): value for key, value in model_index.items()}
 
 
-def _folders(model_index: Mapping[str, Any]) -> tuple[str, ...]:
-    """The components that an export reads."""
+def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:
+    """The components that an export reads, and their folders."""
     family = PIPELINES[model_index["_class_name"]]
-    return (*family.text_encoders, family.generator, "vae")
+    places = {component: place for place, component in _NAMES.get(family, {}).items()}
+    return {
+        component: places.get(component, component) for component in (*family.text_encoders, family.generator, "vae")
+    }
 
 
 def _check_whole(folder: Path, components: Mapping[str, Folder], source: object) -> None:
-    for component in components:
-        if not (folder / component / "config.json").is_file():
-            raise SourceError(f"{source} is not whole: it has no {component}/config.json")
+    for part in components.values():
+        if not (part.path / "config.json").is_file():
+            raise SourceError(f"{source} is not whole: it has no {part.path.name}/config.json")
 
 
 def _autoencoder(
@@ -243,7 +252,7 @@ def _autoencoder(
     config = part.config()
     if config.get("_class_name") not in kinds:
         raise SourceError(f"{source} is a {config.get('_class_name')}; {wanted}")
-    given, own = config["latent_channels"], checkpoint.config("vae")["latent_channels"]
+    given, own = config["latent_channels"], latent_channels(checkpoint.config("vae"))
     if given != own:
         raise SourceError(f"{source} decodes latents of {given} channels; those of {checkpoint.name} have {own}")
     return part, {"name": name, "revision": revision}

@@ -1,7 +1,7 @@
 """What is changed about text encoders on the way: learned words are added to them, and last layers are left out.
 
 A learned word (textual inversion, Gal et al. 2022) is one or more rows of the token table and as many tokens, named as
-diffusers names them: `token`, `token_1`, ... `triptych.runtime.text` finds them again by these names.
+diffusers names them: `token`, `token_1`, ... `triptych.runtime.tokenizer` finds them again by these names.
 """
 
 import re
@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
+from triptych.runtime.families import TextEncoder
 from triptych.runtime.package import read_json
-from triptych.runtime.text import ClipTokenizer, load_tokenizer, write_fast_tokenizer
+from triptych.runtime.text import ClipTokenizer
+from triptych.runtime.tokenizer import PromptTokenizer
 
 from .checkpoint import Checkpoint
 from .files import write_json
@@ -53,9 +55,11 @@ def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Chec
     token being the file's name), or one for each of two text encoders, `clip_l` and `clip_g` (the token likewise).
 
     Raises:
+        ArgumentError: the checkpoint's text encoder is not CLIP.
         SourceError: a file that is missing or of another kind, vectors of another width than the text encoder's, or a
             token that the vocabulary has already.
     """
+    _check_clip(checkpoint, "an embedding")
     encoders = checkpoint.family.text_encoders
     embeddings = [_read(str(each), encoders) for each in given]
     taken = set().union(*(_tokenizer(checkpoint, name).get_vocab() for name in encoders))
@@ -82,9 +86,10 @@ def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
     UI, which counts from 1.
 
     Raises:
-        ArgumentError: the text encoder has no such layers, or there are two, of which one sums up the whole text, for
-            which all layers are needed.
+        ArgumentError: the text encoder has no such layers, or is not CLIP, or there are two, of which one sums up the
+            whole text, for which all layers are needed.
     """
+    _check_clip(checkpoint, f"clip_skip={layers}")
     if layers and len(checkpoint.family.encoders) > 1:
         raise ArgumentError(f"clip_skip={layers}: {checkpoint.name} has two text encoders; allowed: 0")
     own = checkpoint.config("text_encoder").get("num_hidden_layers", _LAYERS)
@@ -119,15 +124,16 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
     Raises:
         SourceError: it cannot be read.
     """
+    taken = _taken(checkpoint, encoder)
     try:
-        with checkpoint.tokenizer(_folder(encoder)) as source:
-            write_fast_tokenizer(source, target)
+        with checkpoint.tokenizer(taken.tokenizer) as source:
+            taken.reads.write(source, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
     if not checkpoint.embeddings:
         return
     tokens = _tokens(checkpoint.embeddings)
-    tokenizer = load_tokenizer(target)
+    tokenizer = taken.reads.read(target)
     tokenizer.add_tokens(tokens)
     tokenizer.save(str(target / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
@@ -141,7 +147,7 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
         write_json(added, read_json(added, optional=True) | ids)
 
 
-def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> ClipTokenizer:
+def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     """The tokenizer that a package of this checkpoint will have.
 
     Raises:
@@ -149,7 +155,7 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> ClipTokenizer:
     """
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(checkpoint, encoder, Path(folder))
-        return ClipTokenizer.load(Path(folder))
+        return _taken(checkpoint, encoder).reads.load(Path(folder))
 
 
 def _read(given: str, encoders: Sequence[str]) -> Embedding:
@@ -202,9 +208,15 @@ def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[in
 
 
 def _tokenizer(checkpoint: Checkpoint, encoder: str) -> "Tokenizer":
-    with checkpoint.tokenizer(_folder(encoder)) as folder:
-        return load_tokenizer(folder)
+    taken = _taken(checkpoint, encoder)
+    with checkpoint.tokenizer(taken.tokenizer) as folder:
+        return taken.reads.read(folder)
 
 
-def _folder(encoder: str) -> str:
-    return encoder.replace("text_encoder", "tokenizer")
+def _taken(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
+    return next(each for each in checkpoint.family.encoders if each.name == encoder)
+
+
+def _check_clip(checkpoint: Checkpoint, asked: str) -> None:
+    if any(each.reads is not ClipTokenizer for each in checkpoint.family.encoders):
+        raise ArgumentError(f"{asked} is for models that read with CLIP; {checkpoint.name} has another text encoder")

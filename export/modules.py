@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -30,6 +30,27 @@ class TextEncoder(nn.Module):
     def _layers(self) -> list[nn.Module]:
         lists = (getattr(part, "layers", None) for part in self.clip.modules())
         return list(next(layers for layers in lists if isinstance(layers, nn.ModuleList)))
+
+
+class LdmBert(nn.Module):
+    """The text encoder of the first latent diffusion model: input_ids int64 [n, tokens] -> [n, tokens, width].
+
+    This is `LDMBertModel.forward`, less what its layers do to infinities in float16, which hangs on their values.
+    """
+
+    def __init__(self, bert: Any) -> None:
+        super().__init__()
+        encoder = bert.model
+        self.words, self.positions = encoder.embed_tokens, encoder.embed_positions
+        self.layers, self.norm = encoder.layers, encoder.layer_norm
+
+    def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        x = self.words(input_ids) + self.positions(torch.arange(input_ids.shape[1]))
+        for layer in self.layers:
+            x = x + layer.self_attn(layer.self_attn_layer_norm(x))[0]
+            x = x + layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(x))))
+        return (self.norm(x),)
 
 
 @contextmanager
@@ -142,10 +163,28 @@ class Decoder(nn.Module):
         return (self.decoder(latent_sample if self.quant is None else self.quant(latent_sample)),)
 
 
+class QuantizingDecoder(nn.Module):
+    """`Decoder` of a `VQModel`: each latent is replaced by the nearest code before it is decoded.
+
+    Of the squared distance |z - e|^2 what all codes have in common is left out, |z|^2.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.codes, self.decoder = vae.quantize.embedding.weight, Decoder(vae)
+
+    def forward(self, latent_sample: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        latents = latent_sample.permute(0, 2, 3, 1)
+        nearest = ((self.codes**2).sum(1) - 2 * latents @ self.codes.T).argmin(-1)
+        taken = nn.functional.embedding(nearest, self.codes).permute(0, 3, 1, 2)
+        return cast("tuple[torch.Tensor, ...]", self.decoder(taken))
+
+
 class Encoder(nn.Module):
     """sample [n, 3, H, W] in [-1, 1] -> latent_parameters [n, 2 C, h, w]: means, then log variances.
 
-    Of an `AutoencoderTiny`: -> latent_sample [n, C, h, w].
+    Of an `AutoencoderTiny` or a `VQModel`, which have no distribution: -> latent_sample [n, C, h, w].
     """
 
     def __init__(self, vae: Any) -> None:

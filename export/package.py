@@ -176,10 +176,11 @@ def _export_component(
         with watched(component.module) as largest:
             questions = ask(component, sizes, () if plan is None else plan.samples)
     _free()
-    name, dtype = component.name, precision.dtype
-    if dtype == torch.float16 and largest.overflows:
-        dtype = torch.float32
-        facts["kept_in_fp32"] = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
+    name, dtype, kept = component.name, precision.dtype, component.keeps_fp32
+    if largest.overflows:
+        kept = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
+    if dtype == torch.float16 and kept is not None:
+        dtype, facts["kept_in_fp32"] = torch.float32, kept
     component = replace(component, module=dialect.rewrite(component.module))
     if plan is not None:
         quantize(component.module, plan, dialect.name)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import ArgumentError
 from .prompts import parse
-from .text import ClipTokenizer, Word
+from .tokenizer import PromptTokenizer, Word
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Chunks:
     cut: tuple[str, ...]
 
 
-def chunked(tokenizer: ClipTokenizer, prompt: str, most: int | None = None) -> Chunks:
+def chunked(tokenizer: PromptTokenizer, prompt: str, most: int | None = None) -> Chunks:
     """A prompt in as many chunks as it needs, `most` of them at most.
 
     Raises:
@@ -54,7 +54,7 @@ def chunked(tokenizer: ClipTokenizer, prompt: str, most: int | None = None) -> C
     return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end] if left_out else "",))
 
 
-def batched(tokenizer: ClipTokenizer, prompts: Sequence[str], most: int | None = None) -> Chunks:
+def batched(tokenizer: PromptTokenizer, prompts: Sequence[str], most: int | None = None) -> Chunks:
     """Several prompts in as many chunks as the longest needs, `most` of them at most.
 
     Raises:
@@ -67,7 +67,7 @@ def batched(tokenizer: ClipTokenizer, prompts: Sequence[str], most: int | None =
     return Chunks(ids, weights, tuple(cut for row in rows for cut in row.cut))
 
 
-def filled(tokenizer: ClipTokenizer, chunks: Chunks, count: int) -> Chunks:
+def filled(tokenizer: PromptTokenizer, chunks: Chunks, count: int) -> Chunks:
     """The chunks [n, chunks, length] of n prompts with chunks of the empty prompt behind, to `count` of them."""
     empty = chunked(tokenizer, "")
     missing = (len(chunks.ids), count - chunks.ids.shape[1], 1)

@@ -11,7 +11,6 @@ from .conditioning import POOLED, TEXT
 from .families import Family
 from .package import Package
 from .shapes import check_widths
-from .text import ClipTokenizer
 
 
 class TextEncoders:
@@ -30,13 +29,13 @@ class TextEncoders:
     """
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
-        self.tokenizers = {each.name: ClipTokenizer.load(package.path / each.tokenizer) for each in family.encoders}
+        self.tokenizers = {each.name: each.reads.load(package.path / each.tokenizer) for each in family.encoders}
         network = graphs.signature(family.generator)  # first: what is loaded for it last is what will be used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
         check_widths(signatures, network, family.encoders)
         self._graphs, self._family = graphs, family
-        taken = network.inputs[TEXT].shape[1]
-        self._taken = taken if isinstance(taken, int) else None
+        taken, length = network.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
+        self._most = taken // length if isinstance(taken, int) else family.chunks
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
             each.name: each.hidden(signature.outputs)
@@ -49,8 +48,8 @@ class TextEncoders:
         It is `tokens` long at least.
 
         None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Chunks that come
-        several times run once. A package of fixed shapes takes so many tokens and no more; what is left out is quoted
-        in a warning.
+        several times run once. A package of fixed shapes, and one of a family that makes no chunks, takes so many
+        tokens and no more; what is left out is quoted in a warning.
 
         Raises:
             ArgumentError: text that is not valid Unicode, or weights that cannot be applied.
@@ -83,10 +82,10 @@ class TextEncoders:
         """Those of each encoder, as many of one as of another; warns with what did not fit."""
         columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
         length = columns[0][0].length
-        most = None if self._taken is None else self._taken // length
-        each = [batched(tokenizer, column, most) for tokenizer, column in columns]
+        each = [batched(tokenizer, column, self._most) for tokenizer, column in columns]
         for cut in dict.fromkeys(cut for chunks in each for cut in chunks.cut if cut):
-            warnings.warn(f"the prompt is longer than {self._taken} tokens; left out: {cut!r}", stacklevel=4)
+            most = len(each[0].ids[0]) * length
+            warnings.warn(f"the prompt is longer than {most} tokens; left out: {cut!r}", stacklevel=4)
         count = max(tokens // length, *(chunks.ids.shape[1] for chunks in each))
         return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
 

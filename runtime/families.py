@@ -8,6 +8,9 @@ from typing import Any
 from .errors import PackageError, nearest
 from .package import Package
 from .sampling import defaults, with_scheduler
+from .text import ClipTokenizer
+from .tokenizer import PromptTokenizer
+from .wordpiece import BertTokenizer
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,15 @@ class TextEncoder:
     """A text encoder, its tokenizer, and the layer whose output the latent generator attends to.
 
     `layer` counts hidden states from the end, as they are before the final normalisation; None is the last one, after
-    it. `pooled` says that the generator is given the encoder's projected summary of the text, too.
+    it. `pooled` says that the generator is given the encoder's projected summary of the text, too, `reads` what kind of
+    tokenizer it is.
     """
 
     name: str
     tokenizer: str
     layer: int | None = None
     pooled: bool = False
+    reads: type[PromptTokenizer] = ClipTokenizer
 
     def hidden(self, outputs: Iterable[str]) -> str:
         """The name of the output that holds that layer's, or should."""
@@ -39,7 +44,8 @@ class Family:
     diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
     take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
-    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints.
+    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints. `chunks` is how many are made
+    of a prompt at most, None as many as it needs: see `runtime.chunks`.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Family:
     mask_strength: float = 1.0
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
+    chunks: int | None = None
     generator: str = "unet"
 
     @property
@@ -126,7 +133,19 @@ LATENT_CONSISTENCY = Family(
     num_inference_steps=4,
 )
 
-FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
+LATENT_DIFFUSION = Family(
+    name="latent-diffusion",
+    models=("LDM text2im-large",),
+    pipelines=("LDMTextToImagePipeline",),
+    exported=(),
+    encoders=(TextEncoder("text_encoder", "tokenizer", reads=BertTokenizer),),
+    guidance_scale=1.0,
+    num_inference_steps=50,
+    chunks=1,
+)
+"""Of Rombach et al. 2022 (arXiv:2112.10752), section 4.3.1: a text encoder that was trained together with the U-Net."""
+
+FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY, LATENT_DIFFUSION)
 
 PIPELINES = {pipeline: family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)}
 """`_class_name` in model_index.json -> family."""

@@ -46,8 +46,8 @@ def _tensors(listed: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
 
 
 def latent_channels(vae: Mapping[str, Any]) -> int:
-    """Channels of the latents, from the decoder's config."""
-    return int(vae.get("latent_channels", _LATENT_CHANNELS))
+    """Channels of the latents, from the decoder's config: those of a code, where it has a book of them."""
+    return int(vae.get("vq_embed_dim") or vae.get("latent_channels", _LATENT_CHANNELS))
 
 
 def latent_size(network: Signature, config: Mapping[str, Any]) -> tuple[int, int]:

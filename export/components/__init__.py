@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
+from triptych.runtime.families import LATENT_DIFFUSION
+
 from ..checkpoint import Checkpoint
 from .component import Component, Input, Shape, Sizes
 from .sizes import own_size, static_sizes, vae_factor
-from .text import text_encoder
+from .text import ldm_bert, text_encoder
 from .unet import unet
 from .vae import decoder, encoder
 
@@ -15,8 +17,9 @@ __all__ = ["Component", "Input", "Shape", "Sizes", "components_of", "own_size", 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
     """The components of a checkpoint in the order of the pipeline, each loaded when it is called for."""
+    encode = ldm_bert if checkpoint.family is LATENT_DIFFUSION else text_encoder
     components: dict[str, Callable[[], Component]] = {
-        taken.name: partial(text_encoder, checkpoint, taken) for taken in checkpoint.family.encoders
+        taken.name: partial(encode, checkpoint, taken) for taken in checkpoint.family.encoders
     }
     components["unet"] = partial(unet, checkpoint)
     components["vae_decoder"] = partial(decoder, checkpoint, "vae_decoder", "vae")

@@ -33,7 +33,8 @@ class Component:
 
     `module` takes the inputs by name and returns the outputs in their order. `reference` is what it must equal: the
     checkpoint's own module, called the way diffusers calls it. `default` gives the size of every axis for one picture
-    of the checkpoint's own size; `cases` are the sizes to verify at.
+    of the checkpoint's own size; `cases` are the sizes to verify at. `keeps_fp32` says why it is in float32 even in
+    packages of float16, if it is.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Component:
     outputs: Mapping[str, Shape]
     default: Sizes
     cases: tuple[Sizes, ...]
+    keeps_fp32: str | None = None
 
     def shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
         """The shape of every input when the axes have these sizes."""

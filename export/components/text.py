@@ -1,14 +1,17 @@
-"""Text encoders: CLIP, and CLIP with the projection that gives the meaning of a text as a whole."""
+"""Text encoders: CLIP, with or without the projection that gives the meaning of a text as a whole, and LDMBert."""
+
+from typing import Any
 
 import numpy as np
 import torch
 
+from triptych.runtime.errors import SourceError
 from triptych.runtime.families import TextEncoder as Taken
 
 from ..checkpoint import Checkpoint
 from ..embeddings import change_text_encoder
-from ..modules import TextEncoder
-from .component import Array, Component, Draw, Input
+from ..modules import LdmBert, TextEncoder
+from .component import Array, Component, Draw, Input, Sizes
 
 
 def _tokens(start: int, end: int) -> Draw:
@@ -57,9 +60,36 @@ def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
             **{f"hidden_states.{layer}": tokens for layer in range(layers)},
         },
         default={"batch_size": 1, "sequence_length": longest},
-        cases=(
-            {"batch_size": 1, "sequence_length": longest},
-            {"batch_size": 2, "sequence_length": longest},
-            {"batch_size": 3, "sequence_length": longest // 3},
-        ),
+        cases=_cases(longest),
+    )
+
+
+def ldm_bert(checkpoint: Checkpoint, taken: Taken) -> Component:
+    """The text encoder of the first latent diffusion model, which was trained together with its U-Net."""
+    from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
+
+    file = checkpoint.config(taken.name)
+    if file.get("model_type") != LDMBertConfig.model_type:
+        kind = file.get("model_type")
+        raise SourceError(f"{checkpoint.name}: a text encoder of type {kind} is not supported; allowed: ldmbert")
+    config = LDMBertConfig(**file)
+    bert: Any = checkpoint.load(taken.name, lambda: LDMBertModel(config))
+    longest, end = config.max_position_embeddings, config.vocab_size - 1
+    return Component(
+        name=taken.name,
+        config=file,
+        module=LdmBert(bert),
+        reference=lambda input_ids: (bert.model(input_ids, return_dict=True).last_hidden_state,),
+        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
+        outputs={"last_hidden_state": ("batch_size", "sequence_length", config.d_model)},
+        default={"batch_size": 1, "sequence_length": longest},
+        cases=_cases(longest),
+    )
+
+
+def _cases(longest: int) -> tuple[Sizes, ...]:
+    return (
+        {"batch_size": 1, "sequence_length": longest},
+        {"batch_size": 2, "sequence_length": longest},
+        {"batch_size": 3, "sequence_length": longest // 3},
     )

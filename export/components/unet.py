@@ -40,6 +40,8 @@ def unet(checkpoint: Checkpoint) -> Component:
     from diffusers import UNet2DConditionModel
 
     file = checkpoint.config("unet")
+    if file.get("_class_name") == "UNet2DModel":
+        raise SourceError(f"{checkpoint.name}: a UNet2DModel is not supported: it takes no text")
     for option in _OTHER_FAMILIES:
         if file.get(option) not in (None, False):
             raise SourceError(f"{checkpoint.name}: a U-Net with {option}={file[option]!r} is not supported")

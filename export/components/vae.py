@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import TINY, Checkpoint
-from ..modules import Decoder, Encoder
-from .component import Array, Component, Input, gaussian
+from triptych.runtime.errors import SourceError
+from triptych.runtime.shapes import latent_channels
+
+from ..checkpoint import FULL, QUANTIZED, TINY, Checkpoint
+from ..modules import Decoder, Encoder, QuantizingDecoder
+from .component import Array, Component, Draw, Input, gaussian
 from .sizes import own_latents, vae_factor
 
 
@@ -15,11 +18,30 @@ def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return generator.uniform(-1, 1, shape).astype(np.float32)
 
 
+def _near_codes(codes: torch.Tensor) -> Draw:
+    """Codes of a book [codes, channels], each moved by a quarter of the way to its neighbour: it stays the nearest.
+
+    Of latents that lie between two codes, rounding would decide which of them is compared.
+    """
+
+    def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        book = codes.numpy()
+        drawn = book[generator.integers(0, len(book), (shape[0], *shape[2:]))]
+        apart = np.sort(np.linalg.norm(drawn[..., None, :] - book, axis=-1), axis=-1)[..., 1:2]
+        ways = generator.standard_normal(drawn.shape)
+        moved = drawn + apart / 4 * ways / np.linalg.norm(ways, axis=-1, keepdims=True)
+        return np.ascontiguousarray(moved.transpose(0, 3, 1, 2), np.float32)
+
+    return draw
+
+
 def _vae(checkpoint: Checkpoint, folder: str) -> Any:
-    from diffusers import AutoencoderKL, AutoencoderTiny
+    from diffusers import AutoencoderKL, AutoencoderTiny, VQModel
 
     config = checkpoint.config(folder)
-    kind = AutoencoderTiny if config.get("_class_name") == TINY else AutoencoderKL
+    kind: Any = {TINY: AutoencoderTiny, QUANTIZED: VQModel}.get(config.get("_class_name", FULL), AutoencoderKL)
+    if config.get("norm_type", "group") != "group":
+        raise SourceError(f"{checkpoint.name}: a VQModel with norm_type={config['norm_type']!r} is not supported")
     # float32 at once: its decoder goes by the type of its weights, and there are not many of them
     return checkpoint.load(folder, lambda: kind.from_config(config)).float()
 
@@ -28,15 +50,17 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
     """The decoder of the autoencoder in a folder of the checkpoint."""
     vae = _vae(checkpoint, folder)
     config, factor = vae.config, vae_factor(checkpoint, folder)
-    latents = ("batch_size", config["latent_channels"], "latent_height", "latent_width")
+    quantized = config.get("_class_name") == QUANTIZED
+    draw = _near_codes(vae.quantize.embedding.weight) if quantized else gaussian(1 / config["scaling_factor"])
+    latents = ("batch_size", latent_channels(config), "latent_height", "latent_width")
     pictures = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
     height, width = own_latents(checkpoint)
     return Component(
         name=name,
         config=checkpoint.config(folder),
-        module=Decoder(vae),
-        reference=lambda latent_sample: vae.decode(latent_sample, return_dict=False),
-        inputs={"latent_sample": Input(latents, gaussian(1 / config["scaling_factor"]))},
+        module=QuantizingDecoder(vae) if quantized else Decoder(vae),
+        reference=lambda latent_sample: vae.decode(latent_sample, return_dict=False)[:1],
+        inputs={"latent_sample": Input(latents, draw)},
         outputs={"sample": pictures},
         default={"batch_size": 1, "latent_height": height, "latent_width": width},
         cases=(
@@ -44,23 +68,24 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
             {"batch_size": 2, "latent_height": 16, "latent_width": 24},
             {"batch_size": 1, "latent_height": 21, "latent_width": 10},
         ),
+        keeps_fp32="float16 would take other codes than the nearest" if quantized else None,
     )
 
 
 def encoder(checkpoint: Checkpoint) -> Component:
-    """The encoder, which gives means and log variances; that of a tiny autoencoder the latents themselves."""
+    """The encoder, which gives means and log variances; that of a tiny or quantizing one the latents themselves."""
     vae = _vae(checkpoint, "vae")
     config, factor = vae.config, vae_factor(checkpoint)
     pictures = ("batch_size", config["in_channels"], "sample_height", "sample_width")
-    # A tiny encoder gives the latents themselves; the other means and log variances, to draw them from
-    tiny = config["_class_name"] == TINY
-    output, channels = ("latent_sample", 1) if tiny else ("latent_parameters", 2)
+    # These give the latents themselves; the other means and log variances, to draw them from
+    plain = config["_class_name"] in (TINY, QUANTIZED)
+    output, channels = ("latent_sample", 1) if plain else ("latent_parameters", 2)
     sides = (f"sample_height // {factor}", f"sample_width // {factor}")
     height, width = own_latents(checkpoint)
 
     def encode(sample: torch.Tensor) -> tuple[torch.Tensor, ...]:
         encoded = vae.encode(sample)
-        return (encoded.latents if tiny else encoded.latent_dist.parameters,)
+        return (encoded.latents if plain else encoded.latent_dist.parameters,)
 
     return Component(
         name="vae_encoder",
@@ -68,7 +93,7 @@ def encoder(checkpoint: Checkpoint) -> Component:
         module=Encoder(vae),
         reference=encode,
         inputs={"sample": Input(pictures, _pixels)},
-        outputs={output: ("batch_size", channels * config["latent_channels"], *sides)},
+        outputs={output: ("batch_size", channels * latent_channels(config), *sides)},
         default={"batch_size": 1, "sample_height": height * factor, "sample_width": width * factor},
         cases=(
             {"batch_size": 1, "sample_height": 16 * factor, "sample_width": 16 * factor},

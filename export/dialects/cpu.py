@@ -1,11 +1,13 @@
 """What ONNX Runtime's CPU provider has fused kernels for: attention without its scores, and activations."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from diffusers.models.upsampling import Upsample2D
+from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertAttention
 from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
@@ -64,21 +66,21 @@ def fuse_attention(attention: Attention) -> nn.Module:
     return FusedAttention(attention) if plain else attention
 
 
-class FusedClipAttention(Speaker):
-    """CLIP's attention on tokens [n, tokens, width]: each sees those before it."""
+class FusedTextAttention(Speaker):
+    """A text encoder's attention on tokens [n, tokens, width]; `causal` is CLIP's: each sees those before it."""
 
     says = once(MULTI_HEAD_ATTENTION)
 
-    def __init__(self, attention: CLIPAttention) -> None:
+    def __init__(self, attention: CLIPAttention | LDMBertAttention, *, causal: bool) -> None:
         super().__init__()
-        self.heads = attention.num_heads
+        self.heads, self.causal = attention.num_heads, causal
         self.q_proj, self.k_proj, self.v_proj = attention.q_proj, attention.k_proj, attention.v_proj
         self.out_proj = attention.out_proj
 
     def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
         """See the class."""
         query, key, value = (project(hidden_states) for project in (self.q_proj, self.k_proj, self.v_proj))
-        return self.out_proj(multi_head_attention(query, key, value, self.heads, True)), None
+        return self.out_proj(multi_head_attention(query, key, value, self.heads, self.causal)), None
 
 
 class FusedSwish(Speaker):
@@ -125,7 +127,8 @@ CPU_DIALECT = Dialect(
     "cpu",
     {
         Attention: fuse_attention,
-        CLIPAttention: FusedClipAttention,
+        CLIPAttention: partial(FusedTextAttention, causal=True),
+        LDMBertAttention: partial(FusedTextAttention, causal=False),
         GEGLU: SplitGeglu,
         Upsample2D: phase_upsample,
         nn.SiLU: lambda silu: _SILU,

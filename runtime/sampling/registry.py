@@ -78,12 +78,15 @@ UNSUPPORTED: Mapping[str, str] = {
     "VQDiffusionScheduler": _TOKENS,
 }
 
-# Options of diffusers' other schedulers: one configuration may serve several, and diffusers lets them pass
+# Options of diffusers' other schedulers: one configuration may serve several, and diffusers lets them pass. Two are of
+# its first versions, where they changed nothing, and stand in checkpoints of that time
 _OTHERS = {
     "noise_sampler_seed",
     "rho",
     "sigma_data",
     "sigma_schedule",
+    "tensor_format",
+    "timestep_values",
 }
 FOREIGN_OPTIONS = frozenset(_OTHERS.union(*(scheduler.options for scheduler in SCHEDULERS)))
 

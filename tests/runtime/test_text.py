@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.text import BOS, EOS, ClipTokenizer, build_clip_tokenizer, write_fast_tokenizer
+from triptych.runtime.text import BOS, EOS, ClipTokenizer, build_clip_tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -147,7 +147,7 @@ def folders(vocabulary: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         folder = copy(vocabulary, root / flavour)
         for name, content in files.items():
             write(folder / name, content)
-        write_fast_tokenizer(folder, root / f"{flavour} exported")
+        ClipTokenizer.write(folder, root / f"{flavour} exported")
     return {folder.name: folder for folder in root.iterdir()}
 
 
@@ -249,7 +249,7 @@ def test_export_adds_what_is_missing(folders: dict[str, Path], tmp_path: Path) -
     source.mkdir()
     (source / "tokenizer.json").write_bytes((folders["bare exported"] / "tokenizer.json").read_bytes())
     for folder in (folders["bare"], source):
-        write_fast_tokenizer(folder, tmp_path / f"{folder.name} again")
+        ClipTokenizer.write(folder, tmp_path / f"{folder.name} again")
         assert {file.name for file in (tmp_path / f"{folder.name} again").iterdir()} == complete
     again = transformers.CLIPTokenizer.from_pretrained(tmp_path / "fast only again")
     assert again.model_max_length == 77
