@@ -76,7 +76,7 @@ class TextEncoders:
 
     def chunks_of(self, text: str) -> int:
         """In how many chunks a text is read, see `chunks`: the texts of one call are all in as many as the longest."""
-        return max(len(chunked(tokenizer, text).ids) for tokenizer in self.tokenizers.values())
+        return max(len(chunked(tokenizer, text, self._most).ids) for tokenizer in self.tokenizers.values())
 
     def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
         """Those of each encoder, as many of one as of another; warns with what did not fit."""

@@ -92,7 +92,7 @@ def test_rewritten_modules_compute_the_same(checkpoint: Path, name: str) -> None
 def test_a_count_that_differs_publishes_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packaging, "said_by", lambda component: {MULTI_HEAD_ATTENTION: 99})
+    monkeypatch.setattr(packaging, "said_by", lambda component, dtype: {MULTI_HEAD_ATTENTION: 99})
     with pytest.raises(VerificationError, match=r"MultiHeadAttention was said 99 times, the graph has \d+"):
         export(checkpoint, tmp_path / "package", dialect="cpu")
     assert not any(tmp_path.iterdir())
