@@ -18,9 +18,9 @@ SIZES = "time_ids"
 """[n, 6]: see `Sizes`."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
-MASKED = "masked_image"
-"""[n, 1 + C, h, w]: a mask and the latents of the picture without what it covers. No input of its own: the generator
-of an inpainting model takes it behind the latents, as channels of `sample`."""
+BEHIND = "behind"
+"""[n, K, h, w]: no input of its own, but channels that the generator takes behind the latents; of an inpainting model,
+a mask and the latents of the picture without what that covers."""
 
 
 class Sizes(NamedTuple):
@@ -76,6 +76,13 @@ def embedded(scale: float, width: int) -> np.ndarray:
     frequencies = np.exp(np.arange(half) * -(np.log(10_000) / (half - 1))).astype(np.float32)
     angles = np.float32((scale - 1) * 1000) * frequencies
     return np.pad(np.concatenate([np.sin(angles), np.cos(angles)]), (0, width % 2))
+
+
+def fed(latents: np.ndarray, conditioning: Conditioning) -> dict[str, np.ndarray]:
+    """The generator's inputs, for latents [n, C, h, w] and their conditioning; all but the timestep."""
+    others = dict(conditioning)
+    behind = others.pop(BEHIND, None)
+    return {"sample": latents if behind is None else np.concatenate([latents, behind], axis=1), **others}
 
 
 def stacked(first: Conditioning, second: Conditioning) -> dict[str, np.ndarray]:

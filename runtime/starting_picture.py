@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .conditioning import MASKED
+from .conditioning import BEHIND
 from .errors import ArgumentError
 from .families import Family
 from .image_input import masks_of, pictures_of, pixels_of, size_for
@@ -99,4 +99,4 @@ class StartingPicture:
             return {}
         masks = masks_of(self.masks, height, width)
         uncovered = encode(pixels_of(self.images, height, width) * (masks < 0.5), draws)
-        return {MASKED: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}
+        return {BEHIND: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}

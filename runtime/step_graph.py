@@ -9,13 +9,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .conditioning import BEHIND
 from .guidance import Guidance, Projection, to_x0
+from .image_latents import Kept
 from .onnx_writer import DATA_TYPES, GraphWriter
 from .sampling import Sampler
 from .sampling.matrices import Layout
 from .sampling.parametrisation import Clip, Limit
 
-SCALARS = ("x0_of_latents", "x0_of_output", "scale", "guide_of_latents", "guide_of_output", "update_scale")
+KEPT = ("mask", "kept_picture", "kept_noise")
+"""What is put back of a picture: see `image_latents.Kept`."""
+
+SCALARS = (
+    "x0_of_latents",
+    "x0_of_output",
+    "scale",
+    "guide_of_latents",
+    "guide_of_output",
+    "update_scale",
+    "level_of_picture",
+    "level_of_noise",
+)
 _FLOAT = np.dtype(np.float32)
 _PICTURE = [1, 2, 3]  # the axes of one picture
 
@@ -30,9 +44,10 @@ class StepGraph:
         limit: of x0.
         guided: the call was at batch 2n, negative and then positive.
         rescale, projection: see `Guidance`.
-        feeds_both: the next call is at batch 2n.
+        keeps: what a mask leaves of a picture is put back.
         output, sample, timestep: types of the network's output, and of what it is fed.
-        timestep_shape: as it is fed.
+        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or [2n, C, H, W] where the next call has
+            guidance, with more channels than latents have where something is fed behind them.
     """
 
     shape: tuple[int, ...]
@@ -41,17 +56,18 @@ class StepGraph:
     guided: bool
     rescale: float
     projection: Projection | None
-    feeds_both: bool
+    keeps: bool
     output: np.dtype
     sample: np.dtype
+    sample_shape: tuple[int, ...]
     timestep: np.dtype
     timestep_shape: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
         """The model.
 
-        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [6], see `scalars`;
-        next_timestep; fault, and average for projected guidance.
+        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [8], see `scalars`;
+        next_timestep; fault; average for projected guidance; `KEPT` for what is put back; behind, what is fed there.
         Outputs: the lines that the layout makes; sample and timestep, what the network is fed next; next_fault, NaN
         once an output was not finite; next_average.
         """
@@ -143,7 +159,14 @@ class StepGraph:
         lines = graph.node("Reshape", lines, graph.constant(np.array([len(given), -1])))
         product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)
         shape = np.array([len(made) * self.shape[0], *self.shape[1:]])
-        graph.nodes("Split", [graph.node("Reshape", product, graph.constant(shape))], made, axis=0)
+        lines = graph.node("Reshape", product, graph.constant(shape))
+        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.keeps else made, axis=0)
+        if self.keeps:
+            mask, *outside = KEPT
+            graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
+            picture, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
+            put_back = _weighted(graph, picture, "level_of_picture", noise, "level_of_noise")
+            graph.node("Add", graph.node("Mul", "advanced", mask), put_back, name="next_latents")
         for name in made:
             graph.output(name, _FLOAT, self.shape)
 
@@ -151,18 +174,23 @@ class StepGraph:
         """What the network takes next, where it takes it from."""
         timestep = graph.input("next_timestep", self.timestep, self.timestep_shape)
         graph.output(graph.node("Identity", timestep, name="timestep"), self.timestep, self.timestep_shape)
-        fed = ["next_latents"] * (1 + self.feeds_both)
-        if self.sample == _FLOAT:
-            graph.node("Concat", *fed, name="sample", axis=0)
+        latents = "next_latents"
+        if self.sample != _FLOAT:
+            latents = graph.node("Cast", latents, to=DATA_TYPES[self.sample.name])
+        count, channels, *size = self.sample_shape
+        rows, behind = [latents] * (count // self.shape[0]), channels - self.shape[1]
+        if behind:
+            given = graph.input(BEHIND, self.sample, (count, behind, *size))
+            graph.node("Concat", graph.node("Concat", *rows, axis=0), given, name="sample", axis=1)
         else:
-            both = graph.node("Concat", *fed, axis=0)
-            graph.node("Cast", both, name="sample", to=DATA_TYPES[self.sample.name])
-        graph.output("sample", self.sample, (self.shape[0] * len(fed), *self.shape[1:]))
+            graph.node("Concat", *rows, name="sample", axis=0)
+        graph.output("sample", self.sample, self.sample_shape)
 
 
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
-    """What guidance and limits multiply by at each call, float64 [calls, 6]; zeros where nothing asks for it."""
+    """What a step multiplies by besides the matrix, float64 [calls, 8]; zeros where nothing asks for it."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
+    found["level_of_picture"], found["level_of_noise"] = Kept.levels(sampler).T
     found["scale"] = guidance.scales(sampler)
     if sampler.limit is not None:
         found["x0_of_latents"], found["x0_of_output"] = sampler.to_basis.T
