@@ -39,7 +39,8 @@ class Family:
     diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
     take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
-    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints.
+    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
+    `Sampler.from_config`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Family:
     mask_strength: float = 1.0
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
+    shortens: bool = False
     generator: str = "unet"
 
     @property
@@ -119,11 +121,12 @@ STABLE_DIFFUSION_XL = Family(
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
     models=("LCM Dreamshaper",),
-    pipelines=("LatentConsistencyModelPipeline",),
-    exported=("ORTLatentConsistencyModelPipeline",),
+    pipelines=("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
+    exported=("ORTLatentConsistencyModelPipeline", "ORTLatentConsistencyModelImg2ImgPipeline"),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=8.5,
     num_inference_steps=4,
+    shortens=True,
 )
 
 FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)

@@ -82,8 +82,9 @@ class TextToImage(Phases):
             image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
                 own where they are left out.
             mask_image: likewise, light where that picture is to be drawn anew.
-            strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. None is
-                what diffusers' pipelines take, see `Family`.
+            strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. Of
+                latent consistency models all steps are run, on that share of noise. None is what diffusers' pipelines
+                take, see `Family`.
             negative_prompt: what to avoid; one for all prompts, or one for each. None is the empty text, or for SDXL
                 zeros in place of its conditioning, where the checkpoint says so.
             prompt_2, negative_prompt_2: likewise for the second text encoder; None is what the first one reads.
@@ -138,7 +139,9 @@ class TextToImage(Phases):
         told = told_sizes(sizes, self._network_inputs, count, height, width)
         config = family.scheduler_config(self.package.scheduler_config(), scheduler)
         run = 1.0 if starting is None else starting.strength
-        sampler = Sampler.from_config(config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run)
+        sampler = Sampler.from_config(
+            config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run, shortens=family.shortens
+        )
         guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection)
         needs_negative = GUIDANCE not in self._network_inputs and bool((guidance.scales(sampler) > 1).any())
         seeds: list[int | None] = [None] * count

@@ -13,6 +13,7 @@ from diffusers import (
     DiffusionPipeline,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LatentConsistencyModelImg2ImgPipeline,
     LatentConsistencyModelPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -200,6 +201,33 @@ def test_every_family_begins_from_pictures(
         height, width = pictures[0].height, pictures[0].width
         expected |= {"height": height, "width": width}  # which are the model's own where they are left out
     check(pipes[model](**asked, seed=123456789012), *theirs(reference, count, **expected))
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [
+        (1, {}),
+        (2, {"strength": 0.3, "num_images_per_prompt": 2, "image": picture(136, 104)}),
+        (1, {"strength": 1.0, "num_inference_steps": 2, "guidance_scale": 1.0}),
+    ],
+    ids=["plain", "two", "all of it"],
+)
+def test_latent_consistency_models_begin_from_a_picture(
+    folders: dict[str, tuple[Path, Path]],
+    references: dict[str, Any],
+    tmp_path: Path,
+    count: int,
+    arguments: dict[str, Any],
+) -> None:
+    reference = LatentConsistencyModelImg2ImgPipeline(**references["lcm"].components, requires_safety_checker=False)
+    reference.set_progress_bar_config(disable=True)
+    name = type(reference).__name__
+    pipe = TextToImage.load(linked(folders["lcm"][1], tmp_path / "lcm", _class_name=name), device="cpu")
+    asked = {"prompt": "a fox", "image": picture(), **arguments}
+    expected = theirs(reference, count, **asked)
+    check(pipe(**asked, seed=123456789012), *expected)
+    pipe._bound = True
+    check(pipe(**asked, seed=123456789012), *expected)
 
 
 def test_sdxl_takes_long_prompts_of_two_lengths(pipes: dict[str, TextToImage], references: dict[str, Any]) -> None:

@@ -95,6 +95,22 @@ def test_image_to_image_gives_the_picture_of_diffusers(
     check(pipe(**asked, seed=SEED, scheduler=scheduler), *expected)
 
 
+def test_the_scheduler_of_a_consistency_model_leaves_out_steps_as_any_other(pipe: TextToImage, reference: Any) -> None:
+    """With LCM-LoRA, say; models that are consistency models themselves count strength in another way."""
+    from diffusers import LCMScheduler
+
+    asked = {"prompt": "a red fox", "image": picture(), "num_inference_steps": STEPS, "strength": 0.6}
+    own, reference.scheduler = reference.scheduler, LCMScheduler.from_config(reference.scheduler.config)
+    try:
+        expected = theirs(reference, 1, **asked)
+    finally:
+        reference.scheduler = own
+    steps: list[float] = []
+    out = pipe(**asked, seed=SEED, scheduler="lcm", callback=lambda step: steps.append(step.timestep))
+    check(out, *expected)
+    assert len(steps) == 3
+
+
 def one_each(asked: dict[str, Any], count: int) -> dict[str, Any]:
     """A picture for each generator: diffusers draws one of the encoder's distribution for all that share a picture,
     by the first generator, so that the others differ from those of their own seeds."""
