@@ -34,6 +34,7 @@ class BoundNetwork:
         self._session, self._name, self._rows = graph.session, graph.name, latents[0]
         self.memory, self.key = graph.device.memory, key_of(latents, conditioning)
         inputs = graph.inputs
+        self._names = {name: tensor.name for name, tensor in inputs.items()}
         fixed = inputs["sample"].shape[0]
         self._call_rows = fixed if isinstance(fixed, int) else self._rows
         self._padded_rows = -(-self._rows // self._call_rows) * self._call_rows
@@ -114,7 +115,7 @@ class BoundNetwork:
         bind_input(binding, "sample", self._sample.rows(start, self._call_rows))
         bind_input(binding, "timestep", self._timestep.whole())
         for name in self._conditioning.keys() - {BEHIND}:
-            bind_input(binding, name, self._conditioning[name].rows(start, self._call_rows))
+            bind_input(binding, self._names[name], self._conditioning[name].rows(start, self._call_rows))
         bind_output(binding, self._output_name, self._output.rows(start, self._call_rows))
         return binding
 

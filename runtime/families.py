@@ -86,7 +86,10 @@ STABLE_DIFFUSION = Family(
     models=("Stable Diffusion 1.x", "2.x", "SD-Turbo"),
     pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
     exported=(
+        "StableDiffusionOnnxPipeline",
         "OnnxStableDiffusionPipeline",
+        "OnnxStableDiffusionImg2ImgPipeline",
+        "OnnxStableDiffusionInpaintPipeline",
         "ORTStableDiffusionPipeline",
         "ORTStableDiffusionImg2ImgPipeline",
         "ORTStableDiffusionInpaintPipeline",

@@ -22,7 +22,7 @@ from .image_latents import ENCODER, Kept, encode_pixels, outside_kept
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
-from .shapes import latent_channels, latent_size, scaling_factor, vae_factor
+from .shapes import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor
 
 
 class Phases:
@@ -45,8 +45,7 @@ class Phases:
         self.latent_channels = latent_channels(vae)
         self.latent_size = latent_size(network, generator)
         # what an inpainting model's generator takes behind the latents
-        channels = network.inputs["sample"].shape[1]
-        self._masked = isinstance(channels, int) and channels > self.latent_channels
+        self._masked = sample_channels(network, generator, self.latent_channels) > self.latent_channels
         self._static = isinstance(network.inputs["sample"].shape[2], int)
 
     @classmethod

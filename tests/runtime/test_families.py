@@ -37,6 +37,7 @@ from triptych.runtime.package import open_package
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused
+from ..dialects import OLIVE_XL, in_dialect
 from ..pictures import check, linked, theirs
 from .test_tasks import mask, picture
 
@@ -257,6 +258,20 @@ def test_the_loop_on_the_device_is_told_the_same(
     asked: dict[str, Any] = {"num_inference_steps": 3, "seed": 3, "num_images_per_prompt": 2}
     expected, given = (pipe("a red fox", **asked) for pipe in (pipes[model], bound))
     np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_sdxl_of_olive_runs_unchanged(
+    folders: dict[str, tuple[Path, Path]], references: dict[str, Any], tmp_path: Path, bound: bool
+) -> None:
+    """Its U-Net calls two inputs what the exporter called the nodes that read them."""
+    package = in_dialect(folders["sdxl"][1], tmp_path / "olive", OLIVE_XL)
+    pipe = TextToImage.load(package, device="cpu")
+    pipe._bound = bound
+    named = {tensor.name for tensor in pipe._graphs["unet"].inputs.values()}
+    assert named == {"sample", "timestep", TEXT, "onnx::Concat_4", "onnx::Shape_5"}
+    asked = {"prompt": "a red fox", "num_images_per_prompt": 2, "num_inference_steps": STEPS, "height": 136}
+    check(pipe(**asked, seed=123456789012), *theirs(references["sdxl"], 2, **asked))
 
 
 def test_phases_complete_the_conditioning(pipes: dict[str, TextToImage]) -> None:

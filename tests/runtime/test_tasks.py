@@ -16,6 +16,7 @@ from triptych.runtime.image_latents import encode_pixels, shrunk
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused, run
+from ..dialects import FLOAT, Dialect, Edges, in_dialect
 from ..pictures import SEED, check, theirs
 
 STEPS = 6
@@ -170,6 +171,18 @@ def test_an_inpainting_model_gives_the_picture_of_diffusers(inpainting: tuple[Pa
         check(each(**asked, seed=SEED), *expected)
     with pytest.raises(ArgumentError, match="of an inpainting model; give image and mask_image"):
         pipe("an owl", image=picture())
+
+
+def test_an_inpainting_model_is_known_by_its_configuration_where_channels_are_left_open(
+    inpainting: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As optimum wrote them before May 2024."""
+    axes = ["batch_size", "num_channels", "height", "width"]
+    unet = Edges({"sample": ("sample", FLOAT, axes)}, {"out_sample": ("out_sample", FLOAT, axes)})
+    older = in_dialect(inpainting[1], tmp_path / "older", Dialect("ORTStableDiffusionInpaintPipeline", {"unet": unet}))
+    asked = {"image": picture(), "mask_image": mask(), "num_inference_steps": 2, "seed": SEED}
+    outs = [TextToImage.load(each, device="cpu")("an owl", **asked) for each in (inpainting[1], older)]
+    np.testing.assert_allclose(outs[0].latents, outs[1].latents, atol=1e-4)
 
 
 def test_one_set_of_graphs_serves_all_tasks(pipe: TextToImage) -> None:
