@@ -3,7 +3,8 @@
 Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
 weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
 file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where the metadata does not. A family is added by adding a folder.
+is assumed where the metadata does not. A family is added by adding a folder. An inpainting model is described by that
+of the model which it was made from, but for the channels that its U-Net takes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,15 @@ _PREFIXES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "vae": (("first_stage_model.",), ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")),  # or alone
 }
 _OPEN_CLIP = ".model."
+_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
+_INPAINTING = {
+    "inpainting": "stable-diffusion-1",
+    "inpainting_v2": "stable-diffusion-2-base",
+    "xl_inpaint": "stable-diffusion-xl",
+}
+"""diffusers' types of inpainting models, and what each was made from."""
+_CHANNELS = 4  # that a U-Net takes: of the latents
+_INPAINTING_CHANNELS = 9  # latents, a mask, and the latents of the picture without what it covers
 _DESCRIPTIONS = {
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
@@ -52,7 +62,10 @@ class FilePart:
 
     def config(self) -> dict[str, Any]:
         """See `Part`."""
-        return self.described.config()
+        config = self.described.config()
+        if self.component == "unet" and is_inpainting(self.tensors):
+            config["in_channels"] = _INPAINTING_CHANNELS
+        return config
 
     def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
         """See `Part`."""
@@ -89,6 +102,11 @@ def holds_a_vae(tensors: Tensors) -> bool:
     return any(name.removeprefix("first_stage_model.") == "decoder.conv_in.weight" for name in tensors)
 
 
+def is_inpainting(tensors: Tensors) -> bool:
+    """Whether the U-Net in the file is that of an inpainting model."""
+    return _FIRST in tensors and tensors[_FIRST].shape[1] == _INPAINTING_CHANNELS
+
+
 def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
     """The folder that describes the file: the one given, or that of the name given, or the one its tensors speak of.
 
@@ -101,6 +119,14 @@ def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
 
     name, kind = tensors.file.name, infer_diffusers_model_type(tensors)
+    channels = tensors[_FIRST].shape[1]
+    if channels not in (_CHANNELS, _INPAINTING_CHANNELS):
+        raise SourceError(
+            f"{name} has a U-Net of {channels} channels, which is not supported; known: {_CHANNELS}, and "
+            f"{_INPAINTING_CHANNELS} of inpainting models"
+        )
+    if kind in _INPAINTING:
+        return CONFIGURATIONS / _INPAINTING[kind]
     abouts = {folder: read_json(folder / _ABOUT) for folder in _shipped()}
     fitting = {folder: about for folder, about in abouts.items() if about["type"] == kind}
     if not fitting:
@@ -132,7 +158,7 @@ def _shipped() -> Iterable[Path]:
 def _check_checkpoint(tensors: Tensors) -> None:
     """Refuse what people have as single files beside checkpoints, by its name."""
     file, names = tensors.file.name, list(tensors)
-    if "model.diffusion_model.input_blocks.0.0.weight" in tensors:
+    if _FIRST in tensors:
         return
     if any("lora" in name for name in names):
         raise SourceError(f"{file} is a LoRA, not a checkpoint: export a checkpoint with --lora {file}")
