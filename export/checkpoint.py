@@ -17,7 +17,7 @@ from .sources.clip import with_vocabulary
 from .sources.folder import Folder, Part, no_variant, weights_patterns
 from .sources.hub import fetch, fetch_components, is_hub_id
 from .sources.lora import Lora, open_lora
-from .sources.single_file import FilePart, configuration_of, holds_a_vae, is_inpainting
+from .sources.single_file import FilePart, configuration_of, holds_a_vae, pipeline_of
 from .sources.tensors import Tensors, read_json
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
     tensors = Tensors(file)
     folder = configuration_of(tensors, config)
     model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
-    if is_inpainting(tensors):
-        model_index["_class_name"] = _for_inpainting(model_index["_class_name"])
+    model_index["_class_name"] = _supported(pipeline_of(tensors, model_index["_class_name"]), file.name)
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
@@ -208,17 +207,16 @@ def _model_index(folder: Path, source: object) -> dict[str, Any]:
     if not (folder / "model_index.json").is_file():
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
-    pipeline = str(model_index.get("_class_name"))
-    if pipeline not in PIPELINES:
-        raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+    _supported(str(model_index.get("_class_name")), source)
     if model_index.get("requires_aesthetics_score"):
         raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
     return model_index
 
 
-def _for_inpainting(pipeline: str) -> str:
-    """The pipeline of the same family that is for inpainting, if it has one."""
-    return next((each for each in PIPELINES[pipeline].pipelines if each.endswith("InpaintPipeline")), pipeline)
+def _supported(pipeline: str, source: object) -> str:
+    if pipeline not in PIPELINES:
+        raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+    return pipeline
 
 
 def _folders(model_index: Mapping[str, Any]) -> tuple[str, ...]:

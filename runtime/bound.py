@@ -17,10 +17,10 @@ import onnxruntime as ort
 
 from .bound_network import BoundNetwork, key_of
 from .components import check_finite
-from .conditioning import TEXT, Conditioning, fed, stacked
+from .conditioning import TEXT, Conditioning, fed
 from .device import Device
 from .device_memory import Buffer, View, bind_input, bind_output, outputs_by_name
-from .guidance import Guidance, Projection
+from .guidance import Guidance, Projection, rows_of
 from .image_latents import Kept
 from .sampling import Sampler, Step
 from .sampling.denoise import Draw, first_latents
@@ -77,7 +77,7 @@ class BoundLoop:
         guided = [negative is not None and scale > 1 for scale in guidance.scales(sampler).tolist()]
         conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:
-            conditioning[True] = stacked(negative, positive)
+            conditioning[True] = rows_of(positive, negative, guidance)
         return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings, kept)
 
     def _steps(
@@ -96,7 +96,8 @@ class BoundLoop:
         networks = {both: self._take(graph, latents, conditioning[both]) for both in set(guided)}
         try:
             run = _Run(self._session, networks, latents, guidance, sampler, draw, kept)
-            first = fed(np.concatenate([latents] * (1 + guided[0])), conditioning[guided[0]])
+            groups = guidance.groups if guided[0] else 1
+            first = fed(np.concatenate([latents] * groups), conditioning[guided[0]])
             networks[guided[0]].feed(first["sample"], sampler.timesteps[0])
             for i, timestep in enumerate(sampler.timesteps.tolist()):
                 before = run.values["latents"]
@@ -226,7 +227,7 @@ class _Run:
             shape=self._shape,
             layout=self._layout,
             limit=self._sampler.limit,
-            guided=guided,
+            groups=self._guidance.groups if guided else 1,
             rescale=self._guidance.rescale if guided else 0.0,
             projection=Projection(*projection) if guided and projection is not None else None,
             keeps=self._keeps,

@@ -20,7 +20,7 @@ GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
 BEHIND = "behind"
 """[n, K, h, w]: no input of its own, but channels that the generator takes behind the latents; of an inpainting model,
-a mask and the latents of the picture without what that covers."""
+a mask and the latents of the picture without what that covers; of one that edits, the picture's, not scaled."""
 
 
 class Sizes(NamedTuple):
@@ -85,9 +85,9 @@ def fed(latents: np.ndarray, conditioning: Conditioning) -> dict[str, np.ndarray
     return {"sample": latents if behind is None else np.concatenate([latents, behind], axis=1), **others}
 
 
-def stacked(first: Conditioning, second: Conditioning) -> dict[str, np.ndarray]:
-    """The rows of both, under each other."""
-    return {name: np.concatenate([array, second[name]]) for name, array in first.items()}
+def stacked(*each: Conditioning) -> dict[str, np.ndarray]:
+    """The rows of all, under each other."""
+    return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
 def _is_pair(value: Any) -> bool:

@@ -40,7 +40,7 @@ class Family:
     take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
     `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
-    `Sampler.from_config`.
+    `Sampler.from_config`. Where they edit a picture, `image_guidance_scale` is what they take for that.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Family:
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
     shortens: bool = False
+    image_guidance_scale: float | None = None
     generator: str = "unet"
 
     @property
@@ -132,7 +133,19 @@ LATENT_CONSISTENCY = Family(
     shortens=True,
 )
 
-FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY)
+INSTRUCT_PIX2PIX = Family(
+    name="instruct-pix2pix",
+    models=("InstructPix2Pix",),
+    pipelines=("StableDiffusionInstructPix2PixPipeline",),
+    exported=(),
+    encoders=(TextEncoder("text_encoder", "tokenizer"),),
+    guidance_scale=7.5,
+    num_inference_steps=100,
+    image_guidance_scale=1.5,
+)
+"""Of prompts that say what is to become of a picture."""
+
+FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY, INSTRUCT_PIX2PIX)
 
 PIPELINES = {pipeline: family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)}
 """`_class_name` in model_index.json -> family."""

@@ -45,7 +45,8 @@ class Phases:
         self.latent_channels = latent_channels(vae)
         self.latent_size = latent_size(network, generator)
         # what an inpainting model's generator takes behind the latents
-        self._masked = sample_channels(network, generator, self.latent_channels) > self.latent_channels
+        wider = sample_channels(network, generator, self.latent_channels) > self.latent_channels
+        self._masked = wider and self.family.image_guidance_scale is None
         self._static = isinstance(network.inputs["sample"].shape[2], int)
 
     @classmethod

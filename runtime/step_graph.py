@@ -27,6 +27,7 @@ SCALARS = (
     "guide_of_latents",
     "guide_of_output",
     "update_scale",
+    "picture_scale",
     "level_of_picture",
     "level_of_noise",
 )
@@ -42,18 +43,19 @@ class StepGraph:
         shape: latents [n, C, H, W].
         layout: of the sampler's matrices.
         limit: of x0.
-        guided: the call was at batch 2n, negative and then positive.
+        groups: of n rows each that the call was at: 1 without guidance, 2 of negative and then positive, 3 with those
+            of no picture before them.
         rescale, projection: see `Guidance`.
         keeps: what a mask leaves of a picture is put back.
         output, sample, timestep: types of the network's output, and of what it is fed.
-        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or [2n, C, H, W] where the next call has
+        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or 2n or 3n rows where the next call has
             guidance, with more channels than latents have where something is fed behind them.
     """
 
     shape: tuple[int, ...]
     layout: Layout
     limit: Limit | None
-    guided: bool
+    groups: int
     rescale: float
     projection: Projection | None
     keeps: bool
@@ -66,13 +68,13 @@ class StepGraph:
     def to_bytes(self) -> bytes:
         """The model.
 
-        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [8], see `scalars`;
+        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [9], see `scalars`;
         next_timestep; fault; average for projected guidance; `KEPT` for what is put back; behind, what is fed there.
         Outputs: the lines that the layout makes; sample and timestep, what the network is fed next; next_fault, NaN
         once an output was not finite; next_average.
         """
         graph = GraphWriter("step")
-        output = graph.input("output", self.output, (self.shape[0] * (1 + self.guided), *self.shape[1:]))
+        output = graph.input("output", self.output, (self.shape[0] * self.groups, *self.shape[1:]))
         for name in self.layout.given:
             if name not in ("output", "limited"):
                 graph.input(name, _FLOAT, self.shape)
@@ -80,7 +82,7 @@ class StepGraph:
         if self.output != _FLOAT:
             output = graph.node("Cast", output, to=DATA_TYPES["float32"])
         self._watch(graph, output)
-        values = {"output": self._guide(graph, output) if self.guided else output}
+        values = {"output": self._guide(graph, output) if self.groups > 1 else output}
         if self.limit is not None:
             values |= self._limit(graph, values["output"])
         self._advance(graph, values)
@@ -97,12 +99,15 @@ class StepGraph:
 
     def _guide(self, graph: GraphWriter, output: str) -> str:
         """See `guidance.guided`."""
-        graph.nodes("Split", [output], ["negative", "positive"], axis=0)
+        graph.nodes("Split", [output], ["nothing", "negative", "positive"][-self.groups :], axis=0)
         update = graph.node("Sub", "positive", "negative")
         if self.projection is None:
             result = graph.node("Add", graph.node("Mul", update, "scale"), "negative")
         else:
             result = self._project(graph, update, self.projection)
+        if self.groups > 2:
+            seen = graph.node("Mul", graph.node("Sub", "negative", "nothing"), "picture_scale")
+            result = graph.node("Add", result, seen)
         if not self.rescale:
             return result
         ratio = graph.node("Sqrt", graph.node("Div", _variance(graph, "positive"), _variance(graph, result)))
@@ -188,7 +193,7 @@ class StepGraph:
 
 
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
-    """What a step multiplies by besides the matrix, float64 [calls, 8]; zeros where nothing asks for it."""
+    """What a step multiplies by besides the matrix, float64 [calls, 9]; zeros where nothing asks for it."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
     found["level_of_picture"], found["level_of_noise"] = Kept.levels(sampler).T
     found["scale"] = guidance.scales(sampler)
@@ -197,6 +202,8 @@ def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
     if guidance.projection is not None:
         found["guide_of_latents"], found["guide_of_output"] = to_x0(sampler).T
         found["update_scale"] = (found["scale"] - 1) / found["guide_of_output"]
+    if guidance.image_scale is not None:
+        found["picture_scale"] = np.full(len(sampler), guidance.image_scale - 1)
     return np.stack([found[name] for name in SCALARS], axis=1)
 
 

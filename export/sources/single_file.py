@@ -3,8 +3,9 @@
 Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
 weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
 file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where the metadata does not. A family is added by adding a folder. An inpainting model is described by that
-of the model which it was made from, but for the channels that its U-Net takes.
+is assumed where the metadata does not. A family is added by adding a folder. Models for
+inpainting and editing are described by that of the model which they were made from, but for the channels that the U-Net
+takes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,8 +43,8 @@ _INPAINTING = {
     "xl_inpaint": "stable-diffusion-xl",
 }
 """diffusers' types of inpainting models, and what each was made from."""
-_CHANNELS = 4  # that a U-Net takes: of the latents
-_INPAINTING_CHANNELS = 9  # latents, a mask, and the latents of the picture without what it covers
+_TASKS = {4: "", 8: "InstructPix2Pix", 9: "Inpaint"}
+"""Channels that U-Nets take, and what diffusers calls pipelines of such: latents, and what is given behind them."""
 _DESCRIPTIONS = {
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
@@ -63,8 +64,8 @@ class FilePart:
     def config(self) -> dict[str, Any]:
         """See `Part`."""
         config = self.described.config()
-        if self.component == "unet" and is_inpainting(self.tensors):
-            config["in_channels"] = _INPAINTING_CHANNELS
+        if self.component == "unet" and _channels(self.tensors) in _TASKS:
+            config["in_channels"] = _channels(self.tensors)
         return config
 
     def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
@@ -102,9 +103,15 @@ def holds_a_vae(tensors: Tensors) -> bool:
     return any(name.removeprefix("first_stage_model.") == "decoder.conv_in.weight" for name in tensors)
 
 
-def is_inpainting(tensors: Tensors) -> bool:
-    """Whether the U-Net in the file is that of an inpainting model."""
-    return _FIRST in tensors and tensors[_FIRST].shape[1] == _INPAINTING_CHANNELS
+def pipeline_of(tensors: Tensors, described: str) -> str:
+    """diffusers' pipeline for the file, where that for the configuration which describes it is `described`."""
+    task = _TASKS.get(_channels(tensors), "")
+    return described if task in described else f"{described.removesuffix('Pipeline')}{task}Pipeline"
+
+
+def _channels(tensors: Tensors) -> int:
+    """That the U-Net takes."""
+    return int(tensors[_FIRST].shape[1])
 
 
 def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
@@ -119,11 +126,10 @@ def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
 
     name, kind = tensors.file.name, infer_diffusers_model_type(tensors)
-    channels = tensors[_FIRST].shape[1]
-    if channels not in (_CHANNELS, _INPAINTING_CHANNELS):
+    if _channels(tensors) not in _TASKS:
+        known = ", ".join(map(str, _TASKS))
         raise SourceError(
-            f"{name} has a U-Net of {channels} channels, which is not supported; known: {_CHANNELS}, and "
-            f"{_INPAINTING_CHANNELS} of inpainting models"
+            f"{name} has a U-Net of {_channels(tensors)} channels, which is not supported; known: {known}"
         )
     if kind in _INPAINTING:
         return CONFIGURATIONS / _INPAINTING[kind]

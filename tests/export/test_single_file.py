@@ -278,6 +278,7 @@ def test_families_are_told_apart(
 @pytest.mark.parametrize(
     ("shapes", "expected", "pipeline", "parameters"),
     [
+        ({IN: (320, 8, 3, 3)}, "stable-diffusion-1", "StableDiffusionInstructPix2PixPipeline", 859_532_484),
         ({IN: (320, 9, 3, 3)}, "stable-diffusion-1", "StableDiffusionInpaintPipeline", 859_535_364),
         (
             {IN: (320, 9, 3, 3), V2: (1, 1024)},
@@ -292,9 +293,9 @@ def test_families_are_told_apart(
             2_567_478_084,
         ),
     ],
-    ids=["1", "2", "xl"],
+    ids=["pix2pix", "1", "2", "xl"],
 )
-def test_inpainting_models_are_told_by_the_channels_of_their_u_net(
+def test_what_a_model_is_for_is_told_by_the_channels_of_their_u_net(
     tmp_path: Path, shapes: dict[str, tuple[int, ...]], expected: str, pipeline: str, parameters: int
 ) -> None:
     opened = open_checkpoint(write(tmp_path / "file.safetensors", shapes))
@@ -321,7 +322,7 @@ def test_an_inpainting_model_in_one_file_is_that_of_the_folder(checkpoint: Path,
     [
         ({IN: (1, 4, 3, 3), V2: (1, 1024)}, "give --config sd-turbo or --config stable-diffusion-2 or --config"),
         ({IN: (1, 4, 3, 3), REFINER: (1280,)}, "diffusers' type xl_refiner, which is not supported; known: sd-turbo,"),
-        ({IN: (1, 5, 3, 3)}, "has a U-Net of 5 channels, which is not supported; known: 4, and 9 of inpainting models"),
+        ({IN: (1, 5, 3, 3)}, "has a U-Net of 5 channels, which is not supported; known: 4, 8, 9$"),
         (
             {"lora_unet_mid_block_x.lora_up.weight": (1, 1)},
             "is a LoRA, not a checkpoint: export a checkpoint with --lora",
@@ -330,6 +331,7 @@ def test_an_inpainting_model_in_one_file_is_that_of_the_folder(checkpoint: Path,
         ({"first_stage_model.decoder.conv_in.weight": (1,)}, "is a VAE alone"),
         ({"emb_params": (2, 768)}, "is a textual-inversion embedding, not a checkpoint"),
         ({"<cat-toy>": (768,)}, "is a textual-inversion embedding, not a checkpoint"),
+        ({IN: (1, 8, 3, 3), XL: (1280,)}, "is a StableDiffusionXLInstructPix2PixPipeline, which is not supported"),
         ({"conv.weight": (2, 2)}, "of no family that can be told: .* among its 1 tensors, the first .* conv.weight"),
         ({}, "of no family that can be told: .* among its 0 tensors$"),
     ],

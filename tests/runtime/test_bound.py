@@ -1,5 +1,6 @@
 """The bound loop against the numpy loop, with the same network, on the CPU provider."""
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,10 @@ GUIDANCE = {
     "list": Guidance([3.0, 1.0] * 50),
     "projected": Guidance(4.0, projection=(0.1, 2.0, -0.5)),
     "everything": Guidance(4.0, rescale=0.3, interval=(0.1, 5.0), projection=(0.5, 0.0, -0.2)),
+}
+EDITING = {
+    "edited": Guidance(4.0, image_scale=1.5),
+    "edited, and everything": dataclasses.replace(GUIDANCE["everything"], image_scale=2.5),
 }
 
 CPU = open_device("cpu")
@@ -257,16 +262,16 @@ def test_what_a_mask_leaves_is_put_back(loop: BoundLoop, graph: Graph, name: str
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
 @pytest.mark.parametrize("batch", ["batch", 2])
-@pytest.mark.parametrize("guidance", ["none", "interval"])
+@pytest.mark.parametrize("guidance", ["none", "interval", *EDITING])
 def test_channels_behind_the_latents(tmp_path: Path, kind: int, batch: int | str, guidance: str) -> None:
     graph = Graph(write_network(tmp_path / "m.onnx", behind=5, kind=kind, batch=batch), CPU, "unet")
     equal = EQUAL if kind == TensorProto.FLOAT else EQUAL_FP16
     loop = BoundLoop(CPU)
     for seed in range(2):  # the second run finds the buffers of the first
         values = given(3, seed, behind=5)
-        compare(loop, graph, GUIDANCE[guidance], sampler("dpmpp_2m"), 3, equal, values)
+        compare(loop, graph, (GUIDANCE | EDITING)[guidance], sampler("dpmpp_2m"), 3, equal, values)
     with pytest.raises(ArgumentError, match=r"unet takes sample of shape \[\w+, 9, 5, 7\], not \[\d, 4, 5, 7\]"):
-        next(bound(loop, graph, given(3), GUIDANCE[guidance], sampler()))
+        next(bound(loop, graph, given(3), Guidance(4.0), sampler()))
 
 
 def test_a_network_in_half_precision_has_latents_in_single(tmp_path: Path) -> None:

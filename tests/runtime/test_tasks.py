@@ -145,11 +145,7 @@ def test_inpainting_with_a_plain_model_gives_the_picture_of_diffusers(
 def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint whose U-Net takes mask and picture behind the latents, and its package."""
     folder = tmp_path_factory.mktemp("inpainting")
-    checkpoint = make_checkpoint(folder / "checkpoint", unet={"in_channels": 9})
-    index = (checkpoint / "model_index.json").read_text()
-    (checkpoint / "model_index.json").write_text(
-        index.replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
-    )
+    checkpoint = make_checkpoint(folder / "checkpoint", kind="StableDiffusionInpaintPipeline", unet={"in_channels": 9})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
 
 
