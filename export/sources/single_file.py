@@ -37,12 +37,13 @@ _PREFIXES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 _OPEN_CLIP = ".model."
 _FIRST = "model.diffusion_model.input_blocks.0.0.weight"
-_INPAINTING = {
+_MADE_FROM = {
+    "instruct-pix2pix": "stable-diffusion-1",
     "inpainting": "stable-diffusion-1",
     "inpainting_v2": "stable-diffusion-2-base",
     "xl_inpaint": "stable-diffusion-xl",
 }
-"""diffusers' types of inpainting models, and what each was made from."""
+"""diffusers' types of models for inpainting and editing, and what each was made from."""
 _TASKS = {4: "", 8: "InstructPix2Pix", 9: "Inpaint"}
 """Channels that U-Nets take, and what diffusers calls pipelines of such: latents, and what is given behind them."""
 _DESCRIPTIONS = {
@@ -131,8 +132,8 @@ def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
         raise SourceError(
             f"{name} has a U-Net of {_channels(tensors)} channels, which is not supported; known: {known}"
         )
-    if kind in _INPAINTING:
-        return CONFIGURATIONS / _INPAINTING[kind]
+    if kind in _MADE_FROM:
+        return CONFIGURATIONS / _MADE_FROM[kind]
     abouts = {folder: read_json(folder / _ABOUT) for folder in _shipped()}
     fitting = {folder: about for folder, about in abouts.items() if about["type"] == kind}
     if not fitting:
