@@ -101,11 +101,15 @@ class StartingPicture:
         self, encode: Encode, draws: Draws, height: int, width: int, factor: int, scaling_factor: float
     ) -> dict[str, np.ndarray]:
         """What an inpainting model's generator is given besides, or one's that edits: nothing for another."""
-        if self.edited:  # the likeliest latents, and as the encoder gives them
-            likeliest = encode(pixels_of(self.images, height, width), [np.zeros] * len(draws))
+        if self.edited:  # the likeliest latents, as the encoder gives them
+            likeliest = encode(pixels_of(self.images, height, width), [_zeros] * len(draws))
             return {BEHIND: likeliest / np.float32(scaling_factor)}
         if not self.masked or self.masks is None:
             return {}
         masks = masks_of(self.masks, height, width)
         uncovered = encode(pixels_of(self.images, height, width) * (masks < 0.5), draws)
         return {BEHIND: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}
+
+
+def _zeros(shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, np.float32)

@@ -3,9 +3,8 @@
 Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
 weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
 file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where the metadata does not. A family is added by adding a folder. Models for
-inpainting and editing are described by that of the model which they were made from, but for the channels that the U-Net
-takes.
+is assumed where the metadata does not. A family is added by adding a folder. Models for inpainting and editing are
+described by that of the model which they were made from, but for the channels that the U-Net takes.
 """
 
 from collections.abc import Iterable, Mapping
