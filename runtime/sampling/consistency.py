@@ -65,14 +65,14 @@ def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:
         return whole_timesteps(run.timesteps, count)[run.skipped :]
     left = int(distilled * run.strength) if run.shortens else distilled
     if run.steps > left:
-        of_them = f", of which strength={run.strength:g} leaves {left}" if run.shortens else ""
+        of_them = f", of which strength={run.strength:g} leaves {left}" if left < distilled else ""
         raise SamplerError(
             f"num_inference_steps={run.steps} is too many; the network was distilled on {distilled} "
             f"(original_inference_steps){of_them}"
         )
     every = (np.arange(1, left + 1) * (count // distilled) - 1.0)[::-1]
     timesteps = every[np.linspace(0, left, run.steps, endpoint=False).astype(int)]
-    return timesteps if run.shortens else timesteps[run.skipped :]
+    return timesteps if left < distilled else timesteps[run.skipped :]
 
 
 _OPTIONS = (
