@@ -195,7 +195,8 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
     tensors = Tensors(file)
     folder = configuration_of(tensors, config)
     model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
-    model_index["_class_name"] = _supported(pipeline_of(tensors, model_index["_class_name"]), file.name)
+    model_index["_class_name"] = pipeline_of(tensors, model_index["_class_name"])
+    _check_supported(model_index, file.name)
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
@@ -207,16 +208,16 @@ def _model_index(folder: Path, source: object) -> dict[str, Any]:
     if not (folder / "model_index.json").is_file():
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
-    _supported(str(model_index.get("_class_name")), source)
+    _check_supported(model_index, source)
     if model_index.get("requires_aesthetics_score"):
         raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
     return model_index
 
 
-def _supported(pipeline: str, source: object) -> str:
+def _check_supported(model_index: Mapping[str, Any], source: object) -> None:
+    pipeline = str(model_index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
-    return pipeline
 
 
 def _folders(model_index: Mapping[str, Any]) -> tuple[str, ...]:
