@@ -18,7 +18,7 @@ from .sources.clip import with_vocabulary
 from .sources.folder import Folder, Part, no_variant, weights_patterns
 from .sources.hub import fetch, fetch_components, is_hub_id
 from .sources.lora import Lora, open_lora
-from .sources.single_file import FilePart, configuration_of, holds_a_vae
+from .sources.single_file import FilePart, configuration_of, holds_a_vae, pipeline_of
 from .sources.tensors import Tensors, read_json
 
 if TYPE_CHECKING:
@@ -200,6 +200,8 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
     tensors = Tensors(file)
     folder = configuration_of(tensors, config)
     model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
+    model_index["_class_name"] = pipeline_of(tensors, model_index["_class_name"])
+    _check_supported(model_index, file.name)
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}
@@ -211,13 +213,17 @@ def _model_index(folder: Path, source: object) -> dict[str, Any]:
     if not (folder / "model_index.json").is_file():
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
+    _check_supported(model_index, source)
+    if model_index.get("requires_aesthetics_score"):
+        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
+    names = _NAMES.get(PIPELINES[model_index["_class_name"]], {})
+    return {names.get(key, key): value for key, value in model_index.items()}
+
+
+def _check_supported(model_index: Mapping[str, Any], source: object) -> None:
     pipeline = str(model_index.get("_class_name"))
     if pipeline not in PIPELINES:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
-    if model_index.get("requires_aesthetics_score"):
-        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
-    names = _NAMES.get(PIPELINES[pipeline], {})
-    return {names.get(key, key): value for key, value in model_index.items()}
 
 
 def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:

@@ -17,15 +17,16 @@ import onnxruntime as ort
 
 from .bound_network import BoundNetwork, key_of
 from .components import check_finite
-from .conditioning import TEXT, Conditioning, stacked
+from .conditioning import TEXT, Conditioning, fed
 from .device import Device
 from .device_memory import Buffer, View, bind_input, bind_output, outputs_by_name
-from .guidance import Guidance, Projection
+from .guidance import Guidance, Projection, rows_of
+from .image_latents import Kept
 from .sampling import Sampler, Step
 from .sampling.denoise import Draw, first_latents
 from .sampling.matrices import Layout, matrices
 from .session import Graph
-from .step_graph import StepGraph, scalars
+from .step_graph import KEPT, StepGraph, scalars
 
 _STEP_GRAPHS = 16  # sessions that are kept; a run has four at most, from and to calls with guidance and without
 
@@ -52,6 +53,7 @@ class BoundLoop:
         draw: Draw | None = None,
         timings: dict[str, float] | None = None,
         image_latents: np.ndarray | None = None,
+        kept: Kept | None = None,
     ) -> Iterator[Step]:
         """Turn noise into latents, step by step; nothing runs until the first step is asked for.
 
@@ -62,6 +64,7 @@ class BoundLoop:
                 before the first step, and arithmetic is in float32.
             timings: if given, the seconds spent in the loop are added under the network's name: the network's share
                 cannot be told without waiting for it at every step.
+            kept: what is put back of a picture after every step.
 
         Yields:
             A `Step` for every network call. Reading its latents or x0 waits for them and copies them.
@@ -74,8 +77,8 @@ class BoundLoop:
         guided = [negative is not None and scale > 1 for scale in guidance.scales(sampler).tolist()]
         conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:
-            conditioning[True] = stacked(negative, positive)
-        return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings)
+            conditioning[True] = rows_of(positive, negative, guidance)
+        return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings, kept)
 
     def _steps(
         self,
@@ -87,13 +90,15 @@ class BoundLoop:
         sampler: Sampler,
         draw: Draw | None,
         timings: dict[str, float] | None,
+        kept: Kept | None,
     ) -> Iterator[Step]:
         name, total, start = graph.name, len(sampler), time.perf_counter()
         networks = {both: self._take(graph, latents, conditioning[both]) for both in set(guided)}
         try:
-            run = _Run(self._session, networks, latents, guidance, sampler, draw)
-            fed = latents if not guided[0] else np.concatenate([latents, latents])
-            networks[guided[0]].feed(fed, sampler.timesteps[0])
+            run = _Run(self._session, networks, latents, guidance, sampler, draw, kept)
+            groups = guidance.groups if guided[0] else 1
+            first = fed(np.concatenate([latents] * groups), conditioning[guided[0]])
+            networks[guided[0]].feed(first["sample"], sampler.timesteps[0])
             for i, timestep in enumerate(sampler.timesteps.tolist()):
                 before = run.values["latents"]
                 networks[guided[i]].run()
@@ -113,11 +118,11 @@ class BoundLoop:
     def _take(self, graph: Graph, latents: np.ndarray, conditioning: Conditioning) -> BoundNetwork:
         """Buffers that no other run is using."""
         shapes = {name: array.shape for name, array in conditioning.items()}
-        fed = (len(conditioning[TEXT]), *latents.shape[1:])
+        rows = (len(conditioning[TEXT]), *latents.shape[1:])
         try:
-            network = self._free[key_of(fed, shapes)].pop()
+            network = self._free[key_of(rows, shapes)].pop()
         except IndexError:
-            network = BoundNetwork(graph, fed, shapes)
+            network = BoundNetwork(graph, rows, shapes)
         network.condition(conditioning)
         return network
 
@@ -147,6 +152,7 @@ class _Run:
         guidance: Guidance,
         sampler: Sampler,
         draw: Draw | None,
+        kept: Kept | None,
     ) -> None:
         self._session, self._networks, self._guidance, self._sampler = session, networks, guidance, sampler
         self._memory = memory = next(iter(networks.values())).memory
@@ -168,6 +174,10 @@ class _Run:
             "fault": memory.put(np.zeros((), np.float32)),
             **dict.fromkeys(("state", "average", *self._layout.past_names), nothing),
         }
+        self._keeps = kept is not None
+        if kept is not None:
+            parts = (kept.mask, *kept.outside())
+            self.values |= zip(KEPT, [memory.put(part.astype(np.float32)) for part in parts], strict=True)
         self._faults: list[ort.OrtValue] = []
 
     def advance(self, i: int, guided: bool, follows_guided: bool) -> None:
@@ -177,6 +187,7 @@ class _Run:
         given = {
             **self.values,
             **{name: rows.row(i) for name, rows in self._rows.items()},
+            **following.behind,
             "output": now.output,
             "next_timestep": self._timesteps[follows_guided].row(i),
         }
@@ -209,19 +220,20 @@ class _Run:
         self.values |= zip(names, recent, strict=False)  # the oldest is forgotten
         self._faults.append(made["next_fault"])
 
-    def _step_graph(self, guided: bool, feeds_both: bool) -> StepGraph:
+    def _step_graph(self, guided: bool, follows_guided: bool) -> StepGraph:
         projection = self._guidance.projection
-        now, following = self._networks[guided], self._networks[feeds_both]
+        now, following = self._networks[guided], self._networks[follows_guided]
         return StepGraph(
             shape=self._shape,
             layout=self._layout,
             limit=self._sampler.limit,
-            guided=guided,
+            groups=self._guidance.groups if guided else 1,
             rescale=self._guidance.rescale if guided else 0.0,
             projection=Projection(*projection) if guided and projection is not None else None,
-            feeds_both=feeds_both,
+            keeps=self._keeps,
             output=now.output.dtype,
             sample=following.sample.dtype,
+            sample_shape=following.sample.shape,
             timestep=following.timestep.dtype,
             timestep_shape=following.timestep.shape,
         )

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import onnxruntime as ort
 
-from .conditioning import Conditioning
+from .conditioning import BEHIND, Conditioning
 from .device_memory import Buffer, View, bind_input, bind_output
 from .errors import ArgumentError
 from .session import Graph, Tensor, fit
@@ -19,8 +19,8 @@ class BoundNetwork:
 
     Args:
         graph: of the network.
-        latents: shape of what it is fed, [rows, C, H, W].
-        conditioning: the shape [rows, ...] of each of its other inputs.
+        latents: their shape, [rows, C, H, W].
+        conditioning: the shape [rows, ...] of everything else that it is given.
 
     Attributes:
         memory: where the buffers are.
@@ -34,6 +34,7 @@ class BoundNetwork:
         self._session, self._name, self._rows = graph.session, graph.name, latents[0]
         self.memory, self.key = graph.device.memory, key_of(latents, conditioning)
         inputs = graph.inputs
+        self._names = {name: tensor.name for name, tensor in inputs.items()}
         fixed = inputs["sample"].shape[0]
         self._call_rows = fixed if isinstance(fixed, int) else self._rows
         self._padded_rows = -(-self._rows // self._call_rows) * self._call_rows
@@ -43,8 +44,13 @@ class BoundNetwork:
             return Buffer(np.zeros((self._padded_rows, *shape[1:]), tensor.dtype), self.memory)
 
         ((self._output_name, output),) = graph.outputs.items()
-        self._sample = buffer(inputs["sample"], latents)
-        self._conditioning = {name: buffer(inputs[name], shape) for name, shape in conditioning.items()}
+        others = dict(conditioning)
+        behind = others.pop(BEHIND, (self._rows, 0))[1]
+        self._sample = buffer(inputs["sample"], (self._rows, latents[1] + behind, *latents[2:]))
+        self._conditioning = {name: buffer(inputs[name], shape) for name, shape in others.items()}
+        if behind:
+            channels = np.zeros((self._padded_rows, behind, *latents[2:]), self._sample.dtype)
+            self._conditioning[BEHIND] = Buffer(channels, self.memory)
         self._output = Buffer(np.zeros((self._padded_rows, *latents[1:]), output.dtype), self.memory)
         self._timestep_input = inputs["timestep"]
         self._timestep = Buffer(self.timesteps([0])[0], self.memory)
@@ -53,8 +59,13 @@ class BoundNetwork:
 
     @property
     def sample(self) -> View:
-        """Latents that are fed, [rows, C, H, W]."""
+        """What is fed, [rows, C, H, W]: latents, and the channels behind them."""
         return self._sample.rows(0, self._rows)
+
+    @property
+    def behind(self) -> dict[str, View]:
+        """Those channels [rows, K, H, W], by their name; nothing where latents are all that is fed."""
+        return {BEHIND: self._conditioning[BEHIND].rows(0, self._rows)} if BEHIND in self._conditioning else {}
 
     @property
     def timestep(self) -> View:
@@ -75,9 +86,9 @@ class BoundNetwork:
         for name, array in conditioning.items():
             self._conditioning[name].write(self._padded(array))
 
-    def feed(self, latents: np.ndarray, timestep: float) -> None:
-        """Write what the next run is fed: latents float [rows, C, H, W]."""
-        self._sample.write(self._padded(latents))
+    def feed(self, sample: np.ndarray, timestep: float) -> None:
+        """Write what the next run is fed: float [rows, C, H, W], and the timestep."""
+        self._sample.write(self._padded(sample))
         self._timestep.write(self.timesteps([timestep])[0])
 
     def run(self) -> None:
@@ -103,8 +114,8 @@ class BoundNetwork:
         binding = self._session.io_binding()
         bind_input(binding, "sample", self._sample.rows(start, self._call_rows))
         bind_input(binding, "timestep", self._timestep.whole())
-        for name, given in self._conditioning.items():
-            bind_input(binding, name, given.rows(start, self._call_rows))
+        for name in self._conditioning.keys() - {BEHIND}:
+            bind_input(binding, self._names[name], self._conditioning[name].rows(start, self._call_rows))
         bind_output(binding, self._output_name, self._output.rows(start, self._call_rows))
         return binding
 

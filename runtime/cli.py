@@ -79,7 +79,7 @@ def export(
 
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...")
-@click.option("--steps", type=int, help="Steps of the scheduler; 50 (LCM 4) if left out.")
+@click.option("--steps", type=int, help="Steps of the scheduler; 50 (LCM 4, InstructPix2Pix 100) if left out.")
 @click.option(
     "--guidance",
     type=Numbers(single=True),

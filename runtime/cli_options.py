@@ -193,15 +193,25 @@ def beginning(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @functools.wraps(command)
-    def with_beginning(image: Path | None, mask: Path | None, strength: float | None, **others: Any) -> None:
+    def with_beginning(
+        image: Path | None,
+        mask: Path | None,
+        strength: float | None,
+        image_guidance: float | None,
+        **others: Any,
+    ) -> None:
         given = {
             "image": image and read_picture(image),
             "mask_image": mask and read_picture(mask),
             "strength": strength,
+            "image_guidance_scale": image_guidance,
         }
         command(beginning={name: value for name, value in given.items() if value is not None}, **others)
 
     for option in (
+        click.option(
+            "--image-guidance", type=float, help="Of models that edit it, how much it counts; 1.5 if left out."
+        ),
         click.option("--strength", type=float, help="How much of it may change, above 0 to 1."),
         click.option("--mask", type=_PATH, metavar="FILE", help="Light where it is to be drawn anew."),
         click.option("--image", type=_PATH, metavar="FILE", help="A picture to begin from."),

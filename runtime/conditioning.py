@@ -18,9 +18,9 @@ SIZES = "time_ids"
 """[n, 6]: see `Sizes`."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
-MASKED = "masked_image"
-"""[n, 1 + C, h, w]: a mask and the latents of the picture without what it covers. No input of its own: the generator
-of an inpainting model takes it behind the latents, as channels of `sample`."""
+BEHIND = "behind"
+"""[n, K, h, w]: no input of its own, but channels that the generator takes behind the latents; of an inpainting model,
+a mask and the latents of the picture without what that covers; of one that edits, the picture's, not scaled."""
 
 
 class Sizes(NamedTuple):
@@ -78,9 +78,16 @@ def embedded(scale: float, width: int) -> np.ndarray:
     return np.pad(np.concatenate([np.sin(angles), np.cos(angles)]), (0, width % 2))
 
 
-def stacked(first: Conditioning, second: Conditioning) -> dict[str, np.ndarray]:
-    """The rows of both, under each other."""
-    return {name: np.concatenate([array, second[name]]) for name, array in first.items()}
+def fed(latents: np.ndarray, conditioning: Conditioning) -> dict[str, np.ndarray]:
+    """The generator's inputs, for latents [n, C, h, w] and their conditioning; all but the timestep."""
+    others = dict(conditioning)
+    behind = others.pop(BEHIND, None)
+    return {"sample": latents if behind is None else np.concatenate([latents, behind], axis=1), **others}
+
+
+def stacked(*each: Conditioning) -> dict[str, np.ndarray]:
+    """The rows of all, under each other."""
+    return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
 def _is_pair(value: Any) -> bool:

@@ -44,8 +44,9 @@ class Family:
     diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
     take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
-    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints. `chunks` is how many are made
-    of a prompt at most, None as many as it needs: see `runtime.chunks`.
+    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
+    `Sampler.from_config`. Where they edit a picture, `image_guidance_scale` is what they take for that. `chunks` is how
+    many are made of a prompt at most, None as many as it needs: see `runtime.chunks`.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Family:
     mask_strength: float = 1.0
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
+    shortens: bool = False
+    image_guidance_scale: float | None = None
     chunks: int | None = None
     generator: str = "unet"
 
@@ -91,7 +94,10 @@ STABLE_DIFFUSION = Family(
     models=("Stable Diffusion 1.x", "2.x", "SD-Turbo"),
     pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"),
     exported=(
+        "StableDiffusionOnnxPipeline",
         "OnnxStableDiffusionPipeline",
+        "OnnxStableDiffusionImg2ImgPipeline",
+        "OnnxStableDiffusionInpaintPipeline",
         "ORTStableDiffusionPipeline",
         "ORTStableDiffusionImg2ImgPipeline",
         "ORTStableDiffusionInpaintPipeline",
@@ -126,11 +132,12 @@ STABLE_DIFFUSION_XL = Family(
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
     models=("LCM Dreamshaper",),
-    pipelines=("LatentConsistencyModelPipeline",),
-    exported=("ORTLatentConsistencyModelPipeline",),
+    pipelines=("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
+    exported=("ORTLatentConsistencyModelPipeline", "ORTLatentConsistencyModelImg2ImgPipeline"),
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=8.5,
     num_inference_steps=4,
+    shortens=True,
 )
 
 LATENT_DIFFUSION = Family(
@@ -145,7 +152,19 @@ LATENT_DIFFUSION = Family(
 )
 """Of Rombach et al. 2022 (arXiv:2112.10752), section 4.3.1: a text encoder that was trained together with the U-Net."""
 
-FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY, LATENT_DIFFUSION)
+INSTRUCT_PIX2PIX = Family(
+    name="instruct-pix2pix",
+    models=("InstructPix2Pix",),
+    pipelines=("StableDiffusionInstructPix2PixPipeline",),
+    exported=(),
+    encoders=(TextEncoder("text_encoder", "tokenizer"),),
+    guidance_scale=7.5,
+    num_inference_steps=100,
+    image_guidance_scale=1.5,
+)
+"""Of prompts that say what is to become of a picture."""
+
+FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY, LATENT_DIFFUSION, INSTRUCT_PIX2PIX)
 
 PIPELINES = {pipeline: family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)}
 """`_class_name` in model_index.json -> family."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .conditioning import Conditioning, stacked
+from .conditioning import BEHIND, Conditioning, stacked
 from .errors import ArgumentError
 from .sampling import Sampler
 from .sampling.parametrisation import convert
@@ -41,6 +41,8 @@ class Guidance:
         interval: noise levels sigma / alpha, (low, high]: calls outside have no guidance (Kynkäänniemi et al. 2024,
             eq. 6). None is everywhere.
         projection: see `projected`; None leaves the update as it is.
+        image_scale: how far to go, besides, from no picture to the one that is edited (Brooks et al. 2023, eq. 3), at
+            half as much work again; None for networks that are given none.
 
     Raises:
         ArgumentError: a value that is not allowed.
@@ -50,6 +52,7 @@ class Guidance:
     rescale: float = 0.0
     interval: Sequence[float] | None = None
     projection: Sequence[float] | None = None
+    image_scale: float | None = None
 
     def __post_init__(self) -> None:
         scales: Any = self.scale if _listed(self.scale) else [self.scale]
@@ -66,6 +69,13 @@ class Guidance:
                 f"guidance_projection={self.projection!r}; allowed: (eta, norm_threshold, momentum), "
                 "the norm not below 0, the momentum above -1 and below 1"
             )
+        if self.image_scale is not None and not (_finite(self.image_scale) and self.image_scale >= 1):
+            raise ArgumentError(f"image_guidance_scale={self.image_scale!r}; allowed: a number, 1 or more")
+
+    @property
+    def groups(self) -> int:
+        """Rows for each picture of a call with guidance, see `rows_of`."""
+        return 2 if self.image_scale is None else 3
 
     def only_scale(self) -> float:
         """The scale, where a network takes that and nothing else.
@@ -116,29 +126,46 @@ def guided(
 
     Returns:
         (latents, timestep) -> guided raw output, to be called once for each call of the sampler, in order. It runs the
-        network once: at batch 2n, or at batch n where there is no guidance.
+        network once: at batch 2n, or 3n with `image_scale`, or at batch n where there is no guidance.
 
     Raises:
-        ArgumentError: see `Guidance.scales`.
+        ArgumentError: see `Guidance.scales` and `rows_of`.
     """
     scales = guidance.scales(sampler)
     project = None if guidance.projection is None else projected(Projection(*guidance.projection), sampler)
-    both = None if negative is None else stacked(negative, positive)
+    all_rows = None if negative is None else rows_of(positive, negative, guidance)
     calls = iter(range(len(sampler)))
 
     def predict(latents: np.ndarray, timestep: float) -> np.ndarray:
         call = next(calls)
-        if both is None or scales[call] <= 1:
+        if all_rows is None or scales[call] <= 1:
             return network(latents, timestep, positive)
-        count, output = len(latents), network(np.concatenate([latents, latents]), timestep, both)
-        avoided, wanted = output[:count], output[count:]
+        output = network(np.concatenate([latents] * guidance.groups), timestep, all_rows)
+        *nothing, avoided, wanted = np.split(output, guidance.groups)
         if project is None:
             result = classifier_free(wanted, avoided, scales[call])
         else:
             result = wanted + np.float32(scales[call] - 1) * project(call, latents, wanted, wanted - avoided)
+        if guidance.image_scale is not None:
+            result += np.float32(guidance.image_scale - 1) * (avoided - nothing[0])
         return rescaled(result, wanted, guidance.rescale) if guidance.rescale else result
 
     return predict
+
+
+def rows_of(positive: Conditioning, negative: Conditioning, guidance: Guidance) -> dict[str, np.ndarray]:
+    """What a call with guidance is given: rows of the negative and of the positive conditioning.
+
+    With `image_scale` those of no picture come first: the negative one's with nothing behind the latents.
+
+    Raises:
+        ArgumentError: there is nothing behind the latents anyway.
+    """
+    if guidance.image_scale is None:
+        return stacked(negative, positive)
+    if BEHIND not in negative:
+        raise ArgumentError(f"image_guidance_scale={guidance.image_scale:g}: the network is given no picture")
+    return stacked({**negative, BEHIND: np.zeros_like(negative[BEHIND])}, negative, positive)
 
 
 def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from .components import Components, check_finite
-from .conditioning import MASKED, Conditioning
+from .conditioning import Conditioning, fed
 
 
 class HostNetwork:
@@ -29,10 +29,7 @@ class HostNetwork:
             NumericalError: it holds NaN or infinity; names the step.
         """
         self._call += 1
-        others = dict(conditioning)
-        behind = others.pop(MASKED, None)
-        sample = latents if behind is None else np.concatenate([latents, behind], axis=1)
-        inputs = {"sample": sample, "timestep": np.asarray(timestep), **others}
+        inputs = {**fed(latents, conditioning), "timestep": np.asarray(timestep)}
         start = time.perf_counter()
         outputs = self._graphs[self._name](inputs, release=self._call == self._calls)
         output = next(iter(outputs.values())).astype(np.float32, copy=False)

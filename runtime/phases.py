@@ -10,7 +10,7 @@ import numpy as np
 from .arguments import check_size
 from .bound import BoundLoop
 from .components import DECODER, PREVIEW_DECODER, Components
-from .conditioning import GUIDANCE, MASKED, TEXT, Conditioning, Sizes, embedded, told_sizes
+from .conditioning import GUIDANCE, TEXT, Conditioning, Sizes, embedded, told_sizes
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
 from .encoding import TextEncoders
@@ -18,11 +18,11 @@ from .errors import ArgumentError
 from .families import family_of
 from .guidance import Guidance, guided
 from .host_network import HostNetwork
-from .image_latents import ENCODER, encode_pixels, outside_kept
+from .image_latents import ENCODER, Kept, encode_pixels, outside_kept
 from .package import Package, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
-from .shapes import latent_channels, latent_size, scaling_factor, vae_factor
+from .shapes import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor
 
 
 class Phases:
@@ -45,8 +45,8 @@ class Phases:
         self.latent_channels = latent_channels(vae)
         self.latent_size = latent_size(network, generator)
         # what an inpainting model's generator takes behind the latents
-        channels = network.inputs["sample"].shape[1]
-        self._masked = isinstance(channels, int) and channels > self.latent_channels
+        wider = sample_channels(network, generator, self.latent_channels) > self.latent_channels
+        self._masked = wider and self.family.image_guidance_scale is None
         self._static = isinstance(network.inputs["sample"].shape[2], int)
 
     @classmethod
@@ -114,7 +114,7 @@ class Phases:
             mask: float32 [n, 1, h, w], 1 where that picture is drawn anew; elsewhere it stays.
 
         On the CPU the network runs picture by picture, and the loop is numpy's. On CUDA nothing leaves the device but
-        what is read of a step, see `BoundLoop`; inpainting runs as on the CPU.
+        what is read of a step, see `BoundLoop`.
 
         Raises:
             ArgumentError: a guidance that cannot be used with this sampler, or conditionings that differ in length.
@@ -132,16 +132,15 @@ class Phases:
         name = self.family.generator
         # with all of it drawn anew, a picture with a mask begins from noise alone
         begin = image_latents if mask is None or sampler.strength < 1 else None
-        if self._bound and mask is None and MASKED not in positive:
+        kept = None if mask is None or image_latents is None else Kept(mask, image_latents, noise)
+        if self._bound:
             graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
-            return loop.denoise(graph, positive, negative, guidance, noise, sampler, draw, timings, begin)
+            return loop.denoise(graph, positive, negative, guidance, noise, sampler, draw, timings, begin, kept)
         network = HostNetwork(self._graphs, name, len(sampler), timings)
         predict = guided(network, positive, negative, guidance, sampler)
         steps = denoise(predict, noise, sampler, draw, image_latents=begin)
-        if mask is None or image_latents is None:
-            return steps
-        return outside_kept(steps, mask, image_latents, noise, sampler)
+        return steps if kept is None else outside_kept(steps, kept, sampler)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory.

@@ -58,6 +58,7 @@ class TextToImage(Phases):
         guidance_rescale: float = 0.0,
         guidance_interval: Sequence[float] | None = None,
         guidance_projection: Sequence[float] | None = None,
+        image_guidance_scale: float | None = None,
         eta: float = 0.0,
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
@@ -82,8 +83,9 @@ class TextToImage(Phases):
             image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
                 own where they are left out.
             mask_image: likewise, light where that picture is to be drawn anew.
-            strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. None is
-                what diffusers' pipelines take, see `Family`.
+            strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. Of
+                latent consistency models all steps are run, on that share of noise. None is what diffusers' pipelines
+                take, see `Family`.
             negative_prompt: what to avoid; one for all prompts, or one for each. None is the empty text, or for SDXL
                 zeros in place of its conditioning, where the checkpoint says so.
             prompt_2, negative_prompt_2: likewise for the second text encoder; None is what the first one reads.
@@ -97,6 +99,8 @@ class TextToImage(Phases):
                 the work but for graphs of a fixed batch (Kynkäänniemi et al. 2024).
             guidance_projection: `Projection` or (eta, norm_threshold, momentum): adaptive projected guidance (Sadat et
                 al. 2024).
+            image_guidance_scale: of models that edit a picture, how much it counts, 1 or more; None is what diffusers'
+                pipeline takes.
             eta, timesteps, sigmas: see `Sampler.from_config`; a grid takes the place of num_inference_steps.
             seed: picture k of the call uses seed + k, alone or in a batch; or a list has one for each. None draws one,
                 see `Output.seeds`.
@@ -120,6 +124,9 @@ class TextToImage(Phases):
         family, encoders = self.family, len(self.family.encoders)
         steps = family.num_inference_steps if num_inference_steps is None else num_inference_steps
         scale = family.guidance_scale if guidance_scale is None else guidance_scale
+        image_scale = family.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
+        if family.image_guidance_scale is None and image_scale is not None:
+            raise ArgumentError(f"image_guidance_scale={image_scale!r}: this model edits no picture; leave it out")
         given = {
             "prompt": prompt,
             "prompt_2": prompt_2,
@@ -138,8 +145,10 @@ class TextToImage(Phases):
         told = told_sizes(sizes, self._network_inputs, count, height, width)
         config = family.scheduler_config(self.package.scheduler_config(), scheduler)
         run = 1.0 if starting is None else starting.strength
-        sampler = Sampler.from_config(config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run)
-        guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection)
+        sampler = Sampler.from_config(
+            config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run, shortens=family.shortens
+        )
+        guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection, image_scale)
         needs_negative = GUIDANCE not in self._network_inputs and bool((guidance.scales(sampler) > 1).any())
         seeds: list[int | None] = [None] * count
         if latents is None:
@@ -158,7 +167,7 @@ class TextToImage(Phases):
         unit_noise = draw(shape) if latents is None else check_latents(latents, (count, *shape[1:]))
         if starting is not None:
             mask = starting.mask(height, width, factor) if starting.kept else None
-            behind = starting.behind(self.encode_image, draws, height, width, factor)
+            behind = starting.behind(self.encode_image, draws, height, width, factor, self.scaling_factor)
         reading = time.perf_counter()
         positive, negative = self._encode_both(texts, prompt_embeds, needs_negative=needs_negative)
         positive |= told | behind
@@ -193,6 +202,7 @@ class TextToImage(Phases):
                 guidance_rescale=float(guidance_rescale),
                 guidance_interval=plain(guidance_interval),
                 guidance_projection=plain(guidance_projection),
+                image_guidance_scale=None if image_scale is None else float(image_scale),
                 eta=float(eta),
                 timesteps=plain(timesteps),
                 sigmas=plain(sigmas),

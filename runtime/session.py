@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from .conditioning import POOLED, SIZES
 from .device import Device
 from .errors import ArgumentError, PackageError, ProviderError
 
@@ -20,6 +21,8 @@ _DTYPES = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
+_UNNAMED = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}
+"""What inputs of an SDXL U-Net are called that its exporter (Olive) gave no name, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Graph:
         capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
 
     Attributes:
-        inputs, outputs: name -> Tensor.
+        inputs, outputs: name -> Tensor; the name is the one used here, whatever the graph's own is.
         session: of ONNX Runtime, for runs that are bound.
         providers: in use, the first one running the graph.
         load_seconds: the time that the session took to create.
@@ -84,7 +87,7 @@ class Graph:
                 f"{name} was to run on {device.provider} but ONNX Runtime gave it to {self.providers[0]}; "
                 "run `triptych doctor` for the reason"
             )
-        self.inputs = {spec.name: _tensor(spec) for spec in self.session.get_inputs()}
+        self.inputs = {_UNNAMED.get(spec.name, spec.name): _tensor(spec) for spec in self.session.get_inputs()}
         self.outputs = {spec.name: _tensor(spec) for spec in self.session.get_outputs()}
 
     def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
@@ -109,7 +112,7 @@ class Graph:
         return {name: np.concatenate([piece[name] for piece in pieces])[:batch] for name in self.outputs}
 
     def _run(self, arrays: Mapping[str, np.ndarray], batch: int, *, release: bool) -> dict[str, np.ndarray]:
-        feeds = {name: fit(self.name, tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
+        feeds = {tensor.name: fit(self.name, tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
         options = self.device.run_options()
         if release and self._keeps_memory:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -32,6 +32,7 @@ class Settings:
     guidance_rescale: float = 0.0
     guidance_interval: list[float] | None = None
     guidance_projection: list[float] | None = None
+    image_guidance_scale: float | None = None
     eta: float = 0.0
     timesteps: list[float] | str | None = None
     sigmas: list[float] | str | None = None

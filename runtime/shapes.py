@@ -50,6 +50,12 @@ def latent_channels(vae: Mapping[str, Any]) -> int:
     return int(vae.get("vq_embed_dim") or vae.get("latent_channels", _LATENT_CHANNELS))
 
 
+def sample_channels(network: Signature, config: Mapping[str, Any], default: int) -> int:
+    """Channels that the network is fed, from the graph where they are fixed (older exporters left them open)."""
+    axis = network.inputs["sample"].shape[1]
+    return axis if isinstance(axis, int) else int(config.get("in_channels", default))
+
+
 def latent_size(network: Signature, config: Mapping[str, Any]) -> tuple[int, int]:
     """Own (height, width) of the latents, from the graph where it is fixed, else from its config."""
     axes = network.inputs["sample"].shape[2:]

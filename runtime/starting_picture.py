@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .conditioning import MASKED
+from .conditioning import BEHIND
 from .errors import ArgumentError
 from .families import Family
 from .image_input import masks_of, pictures_of, pixels_of, size_for
@@ -27,13 +27,14 @@ class StartingPicture:
     """A picture, and perhaps a mask, for each that is to be made.
 
     `strength` is the share of the steps that is run on it; `masked` says that the generator takes mask and picture as
-    channels behind the latents.
+    channels behind the latents, `edited` that it takes the picture alone.
     """
 
     images: "Sequence[Picture]"
     masks: "Sequence[Picture] | None"
     strength: float
     masked: bool
+    edited: bool
 
     @classmethod
     def read(
@@ -54,6 +55,9 @@ class StartingPicture:
         """
         if masked and (image is None or mask_image is None):
             raise ArgumentError("this package is of an inpainting model; give image and mask_image")
+        edited = family.image_guidance_scale is not None
+        if edited and (image is None or mask_image is not None or strength is not None):
+            raise ArgumentError("this package edits pictures by instruction; give image, and no mask_image or strength")
         if image is None:
             for name, value in (("mask_image", mask_image), ("strength", strength)):
                 if value is not None:
@@ -67,8 +71,8 @@ class StartingPicture:
                     f"mask_image is {mask.width}x{mask.height} pixels; allowed: the size of image, "
                     f"{picture.width}x{picture.height}"
                 )
-        default = family.strength if masks is None else family.mask_strength
-        return cls(images, masks, default if strength is None else strength, masked)
+        default = 1.0 if edited else family.strength if masks is None else family.mask_strength
+        return cls(images, masks, default if strength is None else strength, masked, edited)
 
     def size(self, height: int | None, width: int | None, factor: int) -> tuple[int, int]:
         """Height and width in pixels of what is to be made; None is the first picture's own."""
@@ -85,7 +89,7 @@ class StartingPicture:
 
         As in diffusers, it is drawn before the noise, and what `behind` draws after that.
         """
-        if self.masked and self.strength == 1:
+        if self.edited or (self.masked and self.strength == 1):
             return None
         return encode(pixels_of(self.images, height, width), draws)
 
@@ -93,10 +97,19 @@ class StartingPicture:
         """float32 [n, 1, h, w] at the size of the latents; None where there is none."""
         return None if self.masks is None else shrunk(masks_of(self.masks, height, width), factor)
 
-    def behind(self, encode: Encode, draws: Draws, height: int, width: int, factor: int) -> dict[str, np.ndarray]:
-        """What an inpainting model's generator is given besides: nothing for another."""
+    def behind(
+        self, encode: Encode, draws: Draws, height: int, width: int, factor: int, scaling_factor: float
+    ) -> dict[str, np.ndarray]:
+        """What an inpainting model's generator is given besides, or one's that edits: nothing for another."""
+        if self.edited:  # the likeliest latents, as the encoder gives them
+            likeliest = encode(pixels_of(self.images, height, width), [_zeros] * len(draws))
+            return {BEHIND: likeliest / np.float32(scaling_factor)}
         if not self.masked or self.masks is None:
             return {}
         masks = masks_of(self.masks, height, width)
         uncovered = encode(pixels_of(self.images, height, width) * (masks < 0.5), draws)
-        return {MASKED: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}
+        return {BEHIND: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}
+
+
+def _zeros(shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, np.float32)

@@ -9,13 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .conditioning import BEHIND
 from .guidance import Guidance, Projection, to_x0
+from .image_latents import Kept
 from .onnx_writer import DATA_TYPES, GraphWriter
 from .sampling import Sampler
 from .sampling.matrices import Layout
 from .sampling.parametrisation import Clip, Limit
 
-SCALARS = ("x0_of_latents", "x0_of_output", "scale", "guide_of_latents", "guide_of_output", "update_scale")
+KEPT = ("mask", "kept_picture", "kept_noise")
+"""What is put back of a picture: see `image_latents.Kept`."""
+
+SCALARS = (
+    "x0_of_latents",
+    "x0_of_output",
+    "scale",
+    "guide_of_latents",
+    "guide_of_output",
+    "update_scale",
+    "picture_scale",
+    "level_of_picture",
+    "level_of_noise",
+)
 _FLOAT = np.dtype(np.float32)
 _PICTURE = [1, 2, 3]  # the axes of one picture
 
@@ -28,35 +43,38 @@ class StepGraph:
         shape: latents [n, C, H, W].
         layout: of the sampler's matrices.
         limit: of x0.
-        guided: the call was at batch 2n, negative and then positive.
+        groups: of n rows each that the call was at: 1 without guidance, 2 of negative and then positive, 3 with those
+            of no picture before them.
         rescale, projection: see `Guidance`.
-        feeds_both: the next call is at batch 2n.
+        keeps: what a mask leaves of a picture is put back.
         output, sample, timestep: types of the network's output, and of what it is fed.
-        timestep_shape: as it is fed.
+        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or 2n or 3n rows where the next call has
+            guidance, with more channels than latents have where something is fed behind them.
     """
 
     shape: tuple[int, ...]
     layout: Layout
     limit: Limit | None
-    guided: bool
+    groups: int
     rescale: float
     projection: Projection | None
-    feeds_both: bool
+    keeps: bool
     output: np.dtype
     sample: np.dtype
+    sample_shape: tuple[int, ...]
     timestep: np.dtype
     timestep_shape: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
         """The model.
 
-        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [6], see `scalars`;
-        next_timestep; fault, and average for projected guidance.
+        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [9], see `scalars`;
+        next_timestep; fault; average for projected guidance; `KEPT` for what is put back; behind, what is fed there.
         Outputs: the lines that the layout makes; sample and timestep, what the network is fed next; next_fault, NaN
         once an output was not finite; next_average.
         """
         graph = GraphWriter("step")
-        output = graph.input("output", self.output, (self.shape[0] * (1 + self.guided), *self.shape[1:]))
+        output = graph.input("output", self.output, (self.shape[0] * self.groups, *self.shape[1:]))
         for name in self.layout.given:
             if name not in ("output", "limited"):
                 graph.input(name, _FLOAT, self.shape)
@@ -64,7 +82,7 @@ class StepGraph:
         if self.output != _FLOAT:
             output = graph.node("Cast", output, to=DATA_TYPES["float32"])
         self._watch(graph, output)
-        values = {"output": self._guide(graph, output) if self.guided else output}
+        values = {"output": self._guide(graph, output) if self.groups > 1 else output}
         if self.limit is not None:
             values |= self._limit(graph, values["output"])
         self._advance(graph, values)
@@ -81,12 +99,15 @@ class StepGraph:
 
     def _guide(self, graph: GraphWriter, output: str) -> str:
         """See `guidance.guided`."""
-        graph.nodes("Split", [output], ["negative", "positive"], axis=0)
+        graph.nodes("Split", [output], ["nothing", "negative", "positive"][-self.groups :], axis=0)
         update = graph.node("Sub", "positive", "negative")
         if self.projection is None:
             result = graph.node("Add", graph.node("Mul", update, "scale"), "negative")
         else:
             result = self._project(graph, update, self.projection)
+        if self.groups > 2:
+            seen = graph.node("Mul", graph.node("Sub", "negative", "nothing"), "picture_scale")
+            result = graph.node("Add", result, seen)
         if not self.rescale:
             return result
         ratio = graph.node("Sqrt", graph.node("Div", _variance(graph, "positive"), _variance(graph, result)))
@@ -143,7 +164,14 @@ class StepGraph:
         lines = graph.node("Reshape", lines, graph.constant(np.array([len(given), -1])))
         product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)
         shape = np.array([len(made) * self.shape[0], *self.shape[1:]])
-        graph.nodes("Split", [graph.node("Reshape", product, graph.constant(shape))], made, axis=0)
+        lines = graph.node("Reshape", product, graph.constant(shape))
+        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.keeps else made, axis=0)
+        if self.keeps:
+            mask, *outside = KEPT
+            graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
+            picture, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
+            put_back = _weighted(graph, picture, "level_of_picture", noise, "level_of_noise")
+            graph.node("Add", graph.node("Mul", "advanced", mask), put_back, name="next_latents")
         for name in made:
             graph.output(name, _FLOAT, self.shape)
 
@@ -151,24 +179,31 @@ class StepGraph:
         """What the network takes next, where it takes it from."""
         timestep = graph.input("next_timestep", self.timestep, self.timestep_shape)
         graph.output(graph.node("Identity", timestep, name="timestep"), self.timestep, self.timestep_shape)
-        fed = ["next_latents"] * (1 + self.feeds_both)
-        if self.sample == _FLOAT:
-            graph.node("Concat", *fed, name="sample", axis=0)
+        latents = "next_latents"
+        if self.sample != _FLOAT:
+            latents = graph.node("Cast", latents, to=DATA_TYPES[self.sample.name])
+        count, channels, *size = self.sample_shape
+        rows, behind = [latents] * (count // self.shape[0]), channels - self.shape[1]
+        if behind:
+            given = graph.input(BEHIND, self.sample, (count, behind, *size))
+            graph.node("Concat", graph.node("Concat", *rows, axis=0), given, name="sample", axis=1)
         else:
-            both = graph.node("Concat", *fed, axis=0)
-            graph.node("Cast", both, name="sample", to=DATA_TYPES[self.sample.name])
-        graph.output("sample", self.sample, (self.shape[0] * len(fed), *self.shape[1:]))
+            graph.node("Concat", *rows, name="sample", axis=0)
+        graph.output("sample", self.sample, self.sample_shape)
 
 
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
-    """What guidance and limits multiply by at each call, float64 [calls, 6]; zeros where nothing asks for it."""
+    """What a step multiplies by besides the matrix, float64 [calls, 9]; zeros where nothing asks for it."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
+    found["level_of_picture"], found["level_of_noise"] = Kept.levels(sampler).T
     found["scale"] = guidance.scales(sampler)
     if sampler.limit is not None:
         found["x0_of_latents"], found["x0_of_output"] = sampler.to_basis.T
     if guidance.projection is not None:
         found["guide_of_latents"], found["guide_of_output"] = to_x0(sampler).T
         found["update_scale"] = (found["scale"] - 1) / found["guide_of_output"]
+    if guidance.image_scale is not None:
+        found["picture_scale"] = np.full(len(sampler), guidance.image_scale - 1)
     return np.stack([found[name] for name in SCALARS], axis=1)
 
 

@@ -13,12 +13,14 @@ from triptych.benchmarks.architectures import ARCHITECTURES
 from triptych.benchmarks.make_checkpoint import write_checkpoint
 
 
-def make_checkpoint(folder: Path, model: str = "sd15", *, seed: int = 0, **overrides: dict[str, Any]) -> Path:
+def make_checkpoint(
+    folder: Path, model: str = "sd15", *, seed: int = 0, kind: str | None = None, **overrides: dict[str, Any]
+) -> Path:
     """Write a tiny random checkpoint in which no two dimensions coincide, as a diffusers folder, and return it.
 
     Text width 44 over 77 positions and 650 tokens; U-Net of 24, 40, 56 channels and 0.8 million parameters on 16x16
-    latents; VAE factor 8, hence pictures of 128x128 by default. `model` is one of `ARCHITECTURES`; `overrides` change a
-    component's configuration:
+    latents; VAE factor 8, hence pictures of 128x128 by default. `model` is one of `ARCHITECTURES`, `kind` another
+    pipeline of such components; `overrides` change a component's configuration:
     `make_checkpoint(path, unet={"sample_size": 20}, scheduler={"prediction_type": "v_prediction"})`.
     """
     pipeline, _, small = ARCHITECTURES[model]
@@ -26,7 +28,7 @@ def make_checkpoint(folder: Path, model: str = "sd15", *, seed: int = 0, **overr
     if unknown:
         raise ValueError(f"no such component: {sorted(unknown)}; allowed: {sorted(small)}")
     configs = {name: config | overrides.get(name, {}) for name, config in small.items()}
-    return write_checkpoint(Path(folder), configs, pipeline=pipeline, seed=seed)
+    return write_checkpoint(Path(folder), configs, pipeline=kind or pipeline, seed=seed)
 
 
 def with_trained_norm(checkpoint: Path, folder: Path) -> Path:

@@ -3,7 +3,8 @@
 Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
 weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
 file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where the metadata does not. A family is added by adding a folder.
+is assumed where the metadata does not. A family is added by adding a folder. Models for inpainting and editing are
+described by that of the model which they were made from, but for the channels that the U-Net takes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,16 @@ _PREFIXES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "vae": (("first_stage_model.",), ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")),  # or alone
 }
 _OPEN_CLIP = ".model."
+_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
+_MADE_FROM = {
+    "instruct-pix2pix": "stable-diffusion-1",
+    "inpainting": "stable-diffusion-1",
+    "inpainting_v2": "stable-diffusion-2-base",
+    "xl_inpaint": "stable-diffusion-xl",
+}
+"""diffusers' types of models for inpainting and editing, and what each was made from."""
+_TASKS = {4: "", 8: "InstructPix2Pix", 9: "Inpaint"}
+"""Channels that U-Nets take, and what diffusers calls pipelines of such: latents, and what is given behind them."""
 _DESCRIPTIONS = {
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
@@ -52,7 +63,10 @@ class FilePart:
 
     def config(self) -> dict[str, Any]:
         """See `Part`."""
-        return self.described.config()
+        config = self.described.config()
+        if self.component == "unet" and _channels(self.tensors) in _TASKS:
+            config["in_channels"] = _channels(self.tensors)
+        return config
 
     def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
         """See `Part`."""
@@ -89,6 +103,17 @@ def holds_a_vae(tensors: Tensors) -> bool:
     return any(name.removeprefix("first_stage_model.") == "decoder.conv_in.weight" for name in tensors)
 
 
+def pipeline_of(tensors: Tensors, described: str) -> str:
+    """diffusers' pipeline for the file, where that for the configuration which describes it is `described`."""
+    task = _TASKS.get(_channels(tensors), "")
+    return described if task in described else f"{described.removesuffix('Pipeline')}{task}Pipeline"
+
+
+def _channels(tensors: Tensors) -> int:
+    """That the U-Net takes."""
+    return int(tensors[_FIRST].shape[1])
+
+
 def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
     """The folder that describes the file: the one given, or that of the name given, or the one its tensors speak of.
 
@@ -101,6 +126,13 @@ def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
 
     name, kind = tensors.file.name, infer_diffusers_model_type(tensors)
+    if _channels(tensors) not in _TASKS:
+        known = ", ".join(map(str, _TASKS))
+        raise SourceError(
+            f"{name} has a U-Net of {_channels(tensors)} channels, which is not supported; known: {known}"
+        )
+    if kind in _MADE_FROM:
+        return CONFIGURATIONS / _MADE_FROM[kind]
     abouts = {folder: read_json(folder / _ABOUT) for folder in _shipped()}
     fitting = {folder: about for folder, about in abouts.items() if about["type"] == kind}
     if not fitting:
@@ -132,7 +164,7 @@ def _shipped() -> Iterable[Path]:
 def _check_checkpoint(tensors: Tensors) -> None:
     """Refuse what people have as single files beside checkpoints, by its name."""
     file, names = tensors.file.name, list(tensors)
-    if "model.diffusion_model.input_blocks.0.0.weight" in tensors:
+    if _FIRST in tensors:
         return
     if any("lora" in name for name in names):
         raise SourceError(f"{file} is a LoRA, not a checkpoint: export a checkpoint with --lora {file}")

@@ -20,8 +20,6 @@ def lcm(options: Mapping[str, Any], run: Run) -> Table:
 
     c_skip and c_out keep a little of the latents: at the last timesteps a row lands that much beside alpha x0.
 
-    strength leaves out the first steps, as in diffusers' image-to-image pipelines of Stable Diffusion. (Its
-    LatentConsistencyModelImg2ImgPipeline takes as many steps instead from the cleaner timesteps.)
     """
     schedule = training_schedule(options)
     timesteps = _distilled(options, run, len(schedule))
@@ -56,20 +54,25 @@ def tcd(options: Mapping[str, Any], run: Run) -> Table:
 def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:
     """Timesteps of the run, float64: given ones, or some of those that the network was distilled on, evenly.
 
-    These are original_inference_steps multiples of the same stride, less one.
+    Those are original_inference_steps multiples of the same stride, less one. strength leaves out the first steps, as
+    in diffusers' image-to-image pipelines of Stable Diffusion; or, with `shortens`, as many are taken of the cleaner
+    multiples alone, as in its LatentConsistencyModelImg2ImgPipeline.
     """
     distilled = options["original_inference_steps"]
     if distilled > count:
         raise SamplerError(f"original_inference_steps={distilled} is too many; allowed: up to {count}")
     if run.timesteps is not None:
         return whole_timesteps(run.timesteps, count)[run.skipped :]
-    if run.steps > distilled:
+    left = int(distilled * run.strength) if run.shortens else distilled
+    if run.steps > left:
+        of_them = f", of which strength={run.strength:g} leaves {left}" if left < distilled else ""
         raise SamplerError(
             f"num_inference_steps={run.steps} is too many; the network was distilled on {distilled} "
-            "(original_inference_steps)"
+            f"(original_inference_steps){of_them}"
         )
-    every = (np.arange(1, distilled + 1) * (count // distilled) - 1.0)[::-1]
-    return every[np.linspace(0, distilled, run.steps, endpoint=False).astype(int)][run.skipped :]
+    every = (np.arange(1, left + 1) * (count // distilled) - 1.0)[::-1]
+    timesteps = every[np.linspace(0, left, run.steps, endpoint=False).astype(int)]
+    return timesteps if left < distilled else timesteps[run.skipped :]
 
 
 _OPTIONS = (

@@ -13,7 +13,13 @@ from .scheduler import Run, Scheduler
 
 
 def read_run(
-    scheduler: Scheduler, options: Mapping[str, Any], steps: Any, strength: Any, asked: Mapping[str, Any]
+    scheduler: Scheduler,
+    options: Mapping[str, Any],
+    steps: Any,
+    strength: Any,
+    asked: Mapping[str, Any],
+    *,
+    shortens: bool = False,
 ) -> Run:
     """The run, from what a person gave.
 
@@ -23,6 +29,7 @@ def read_run(
         steps: num_inference_steps; where a grid is given, its length counts.
         strength: share of the steps.
         asked: eta, timesteps, sigmas and mu; None where they are not given.
+        shortens: see `Run`.
 
     Raises:
         SamplerError: a value out of range, or one that the scheduler does not take.
@@ -47,6 +54,7 @@ def read_run(
     return Run(
         steps=count,
         strength=_number("strength", strength, "above 0, to 1", lambda value: 0 < value <= 1),
+        shortens=shortens,
         eta=_number("eta", given.get("eta", scheduler.eta), "0 to 1", lambda value: 0 <= value <= 1),
         timesteps=timesteps,
         sigmas=sigmas,

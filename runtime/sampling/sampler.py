@@ -50,6 +50,7 @@ class Sampler:
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
         strength: float = 1.0,
+        shortens: bool = False,
         mu: float | None = None,
     ) -> "Sampler":
         """Work out a sampler.
@@ -65,6 +66,9 @@ class Sampler:
                 them: EulerDiscreteScheduler's include the one that the run ends at. Names: ays_svd too.
             strength: run the last int(strength * steps) steps only, on latents of a picture that noise is added to:
                 give them to `denoise`.
+            shortens: strength shortens the schedule that a consistency model was distilled on, of which all steps are
+                then taken, as in diffusers' LatentConsistencyModelImg2ImgPipeline. Other schedulers have no such
+                schedule, and given timesteps take its place: there it is as without.
             mu: how far a schedule with use_dynamic_shifting is shifted; larger for larger pictures.
 
         Raises:
@@ -78,7 +82,7 @@ class Sampler:
         options = read(scheduler.class_name, scheduler.options, registry.FOREIGN_OPTIONS, said)
         none_anyway = eta == 0 and "eta" not in scheduler.takes
         asked = {"eta": None if none_anyway else eta, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
-        run = read_run(scheduler, options, num_inference_steps, strength, asked)
+        run = read_run(scheduler, options, num_inference_steps, strength, asked, shortens=shortens)
         return cls.from_table(scheduler.class_name, options, scheduler.build(options, run), strength)
 
     @classmethod

@@ -20,6 +20,7 @@ class Run:
     Attributes:
         steps: steps of the whole grid, before `strength` leaves any out.
         strength: share of the steps that is run, the last ones; 1 for all.
+        shortens: where the network was distilled on a schedule, strength is the share of that instead.
         eta: share of new noise, where the scheduler takes it.
         timesteps: the grid itself, decreasing float64 [steps], in place of the configuration's.
         sigmas: likewise as noise levels sigma / alpha (sigma itself for flow matching), decreasing float64 [steps];
@@ -29,6 +30,7 @@ class Run:
 
     steps: int
     strength: float = 1.0
+    shortens: bool = False
     eta: float = 0.0
     timesteps: np.ndarray | None = None
     sigmas: np.ndarray | None = None

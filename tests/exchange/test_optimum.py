@@ -29,7 +29,11 @@ PIPELINES = {
     "sdxl": "ORTStableDiffusionXLPipeline",
     "lcm": "ORTLatentConsistencyModelPipeline",
 }
-IMAGE_PIPELINES = {"sd15": "ORTStableDiffusionImg2ImgPipeline", "sdxl": "ORTStableDiffusionXLImg2ImgPipeline"}
+IMAGE_PIPELINES = {
+    "sd15": "ORTStableDiffusionImg2ImgPipeline",
+    "sdxl": "ORTStableDiffusionXLImg2ImgPipeline",
+    "lcm": "ORTLatentConsistencyModelImg2ImgPipeline",
+}
 SEEDS = [5, 6]
 ASKED = {"prompt": "a red fox", "num_inference_steps": 4, "num_images_per_prompt": 2}
 
@@ -106,6 +110,7 @@ def test_optimum_runs_our_packages(optimum: Optimum, packages: dict[str, Path], 
         ("sd15", "ORTStableDiffusionInpaintPipeline", True),
         ("sdxl", IMAGE_PIPELINES["sdxl"], False),
         ("sdxl", "ORTStableDiffusionXLInpaintPipeline", True),
+        ("lcm", IMAGE_PIPELINES["lcm"], False),
     ],
 )
 def test_optimum_begins_from_pictures_with_our_packages(
@@ -123,5 +128,4 @@ def test_packages_of_optimum_run_here_unchanged(
     theirs = tmp_path / "theirs"
     optimum("export", checkpoint=checkpoints[model], package=theirs)
     compare(optimum, theirs, PIPELINES[model], tmp_path)
-    if model in IMAGE_PIPELINES:
-        compare(optimum, theirs, IMAGE_PIPELINES[model], tmp_path, image=picture(), strength=0.7)
+    compare(optimum, theirs, IMAGE_PIPELINES[model], tmp_path, image=picture(), strength=0.7)

@@ -11,10 +11,12 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from tests.checkpoints import make_checkpoint
 from tests.command_line import refused
 from triptych.benchmarks.peers.original_layout import unet_name, write_original
 from triptych.export import export
@@ -274,11 +276,53 @@ def test_families_are_told_apart(
 
 
 @pytest.mark.parametrize(
+    ("shapes", "expected", "pipeline", "parameters"),
+    [
+        ({IN: (320, 8, 3, 3)}, "stable-diffusion-1", "StableDiffusionInstructPix2PixPipeline", 859_532_484),
+        ({IN: (320, 9, 3, 3)}, "stable-diffusion-1", "StableDiffusionInpaintPipeline", 859_535_364),
+        (
+            {IN: (320, 9, 3, 3), V2: (1, 1024)},
+            "stable-diffusion-2-base",
+            "StableDiffusionInpaintPipeline",
+            865_925_124,
+        ),
+        (
+            {IN: (320, 9, 3, 3), XL: (1280,)},
+            "stable-diffusion-xl",
+            "StableDiffusionXLInpaintPipeline",
+            2_567_478_084,
+        ),
+    ],
+    ids=["pix2pix", "1", "2", "xl"],
+)
+def test_what_a_model_is_for_is_told_by_the_channels_of_their_u_net(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], expected: str, pipeline: str, parameters: int
+) -> None:
+    opened = open_checkpoint(write(tmp_path / "file.safetensors", shapes))
+    assert opened.details["configuration"] == expected
+    assert opened.model_index["_class_name"] == pipeline
+    with torch.device("meta"):
+        module = UNet2DConditionModel.from_config(opened.config("unet"))
+    assert sum(parameter.numel() for parameter in module.parameters()) == parameters
+
+
+def test_an_inpainting_model_in_one_file_is_that_of_the_folder(checkpoint: Path, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "folder", unet={"in_channels": 9})
+    file = write_original(folder, tmp_path / "inpainting.safetensors")
+    opened, own = open_checkpoint(file, config=checkpoint), open_checkpoint(folder)
+    assert opened.config("unet") == own.config("unet")
+    given, expected = (each.load("unet", partial(build, folder / "unet")).state_dict() for each in (opened, own))
+    assert given["conv_in.weight"].shape[1] == 9
+    torch.testing.assert_close(given, expected, rtol=0, atol=0)
+    assert opened.model_index == own.model_index | {"_class_name": "StableDiffusionInpaintPipeline"}
+
+
+@pytest.mark.parametrize(
     ("shapes", "message"),
     [
         ({IN: (1, 4, 3, 3), V2: (1, 1024)}, "give --config sd-turbo or --config stable-diffusion-2 or --config"),
         ({IN: (1, 4, 3, 3), REFINER: (1280,)}, "diffusers' type xl_refiner, which is not supported; known: sd-turbo,"),
-        ({IN: (1, 9, 3, 3)}, "diffusers' type inpainting, which is not supported"),
+        ({IN: (1, 5, 3, 3)}, "has a U-Net of 5 channels, which is not supported; known: 4, 8, 9$"),
         (
             {"lora_unet_mid_block_x.lora_up.weight": (1, 1)},
             "is a LoRA, not a checkpoint: export a checkpoint with --lora",
@@ -287,6 +331,7 @@ def test_families_are_told_apart(
         ({"first_stage_model.decoder.conv_in.weight": (1,)}, "is a VAE alone"),
         ({"emb_params": (2, 768)}, "is a textual-inversion embedding, not a checkpoint"),
         ({"<cat-toy>": (768,)}, "is a textual-inversion embedding, not a checkpoint"),
+        ({IN: (1, 8, 3, 3), XL: (1280,)}, "is a StableDiffusionXLInstructPix2PixPipeline, which is not supported"),
         ({"conv.weight": (2, 2)}, "of no family that can be told: .* among its 1 tensors, the first .* conv.weight"),
         ({}, "of no family that can be told: .* among its 0 tensors$"),
     ],

@@ -1,5 +1,6 @@
 """The bound loop against the numpy loop, with the same network, on the CPU provider."""
 
+import dataclasses
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,11 @@ from tests.graphs import write_graph
 from triptych.runtime import TextToImage, bound_network
 from triptych.runtime.bound import BoundLoop
 from triptych.runtime.bound_network import BoundNetwork
-from triptych.runtime.conditioning import TEXT, Conditioning
+from triptych.runtime.conditioning import BEHIND, TEXT, Conditioning, fed
 from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
 from triptych.runtime.guidance import Guidance, guided
+from triptych.runtime.image_latents import Kept, outside_kept
 from triptych.runtime.sampling import Sampler, Step, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS
 from triptych.runtime.session import Graph
@@ -42,6 +44,10 @@ GUIDANCE = {
     "projected": Guidance(4.0, projection=(0.1, 2.0, -0.5)),
     "everything": Guidance(4.0, rescale=0.3, interval=(0.1, 5.0), projection=(0.5, 0.0, -0.2)),
 }
+EDITING = {
+    "edited": Guidance(4.0, image_scale=1.5),
+    "edited, and everything": dataclasses.replace(GUIDANCE["everything"], image_scale=2.5),
+}
 
 CPU = open_device("cpu")
 
@@ -53,20 +59,26 @@ def write_network(
     timestep: tuple[int | str, ...] = (),
     kind: int = TensorProto.FLOAT,
     worst_before: float = -60000.0,
+    behind: int = 0,
 ) -> Path:
-    """sample * mean(conditioning) * timestep / 1000 + tanh(sample) / 10, and NaN at timesteps below `worst_before`.
+    """latents * mean(conditioning) * timestep / 1000 + tanh(latents) / 10, and NaN at timesteps below `worst_before`.
 
-    The noise in Gaussian data of deviation 1, or nearly, so that latents keep about that deviation.
+    The noise in Gaussian data of deviation 1, or nearly, so that latents keep about that deviation. With channels
+    `behind` the latents in the sample, their sum counts with them in the second term.
     """
+    channels, *size = SIZE
     nodes = [
+        helper.make_node("Split", ["sample", "parts"], ["latents", "others"], axis=1),
+        helper.make_node("ReduceSum", ["others", "channel"], ["told"]),
+        helper.make_node("Add", ["latents", "told"], ["seen"]),
         helper.make_node("ReduceMean", ["encoder_hidden_states", "axes"], ["mean"]),
         helper.make_node("Unsqueeze", ["mean", "last"], ["scale"]),
         helper.make_node("Cast", ["timestep"], ["time"], to=kind),
         helper.make_node("ReduceMean", ["time"], ["now"], keepdims=0),
         helper.make_node("Div", ["now", "last_time"], ["share"]),
         helper.make_node("Mul", ["scale", "share"], ["weight"]),
-        helper.make_node("Mul", ["sample", "weight"], ["straight"]),
-        helper.make_node("Tanh", ["sample"], ["bent"]),
+        helper.make_node("Mul", ["latents", "weight"], ["straight"]),
+        helper.make_node("Tanh", ["seen"], ["bent"]),
         helper.make_node("Mul", ["bent", "tenth"], ["small"]),
         helper.make_node("Add", ["straight", "small"], ["finite"]),
         helper.make_node("Less", ["now", "worst"], ["bad"]),
@@ -74,6 +86,8 @@ def write_network(
     ]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     constants = {
+        "parts": np.array([channels, behind]),
+        "channel": np.array([1]),
         "axes": np.array([1, 2]),
         "last": np.array([3]),
         "last_time": np.array(1000, dtype),
@@ -89,7 +103,7 @@ def write_network(
         path,
         made + nodes,
         [
-            ("sample", kind, [batch, *SIZE]),
+            ("sample", kind, [batch, channels + behind, *size]),
             ("timestep", TensorProto.INT64 if timestep else TensorProto.FLOAT, list(timestep)),
             ("encoder_hidden_states", kind, [batch, *TOKENS]),
         ],
@@ -111,13 +125,24 @@ def sampler(name: str = "ddim", steps: int = STEPS, **options: Any) -> Sampler:
     return Sampler.from_config({**with_scheduler(CONFIG, name), **options}, num_inference_steps=steps)
 
 
-def given(batch: int, seed: int = 0) -> dict[str, Any]:
+def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     positive, negative = (
         random.uniform(low, high, (batch, *TOKENS)).astype(np.float32) for low, high in ((0.9, 1.1), (0.7, 0.9))
     )
     noise = random.standard_normal((batch, *SIZE)).astype(np.float32)
-    return {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
+    values = {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
+    if behind:
+        for conditioning in (values["positive"], values["negative"]):  # not the same: a row's are its own
+            conditioning[BEHIND] = random.standard_normal((batch, behind, *SIZE[1:])).astype(np.float32)
+    return values
+
+
+def kept(batch: int, noise: np.ndarray) -> Kept:
+    """A picture of which a soft mask leaves about half."""
+    random = np.random.default_rng(1)
+    mask = random.uniform(0, 1, (batch, 1, *SIZE[1:])).astype(np.float32)
+    return Kept(mask, random.standard_normal((batch, *SIZE)).astype(np.float32), noise)
 
 
 def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
@@ -127,11 +152,12 @@ def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
 
 def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: Sampler) -> Iterator[Step]:
     def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
-        inputs = {"sample": latents, "timestep": np.asarray(timestep), **conditioning}
+        inputs = {**fed(latents, conditioning), "timestep": np.asarray(timestep)}
         return graph(inputs)["out_sample"].astype(np.float32)
 
     predict = guided(network, values["positive"], values["negative"], guidance, sampler)
-    return denoise(predict, values["noise"], sampler, drawing())
+    steps = denoise(predict, values["noise"], sampler, drawing())
+    return outside_kept(steps, values["kept"], sampler) if "kept" in values else steps
 
 
 def bound(
@@ -148,9 +174,15 @@ def for_calls(guidance: Guidance, sampler: Sampler) -> Guidance:
 
 
 def compare(
-    loop: BoundLoop, graph: Graph, guidance: Guidance, sampler: Sampler, batch: int, equal: float = EQUAL
+    loop: BoundLoop,
+    graph: Graph,
+    guidance: Guidance,
+    sampler: Sampler,
+    batch: int,
+    equal: float = EQUAL,
+    values: dict[str, Any] | None = None,
 ) -> None:
-    values, guidance = given(batch), for_calls(guidance, sampler)
+    values, guidance = given(batch) if values is None else values, for_calls(guidance, sampler)
     for theirs, ours in zip(
         on_host(graph, values, guidance, sampler), bound(loop, graph, values, guidance, sampler), strict=True
     ):
@@ -215,6 +247,33 @@ def test_a_fixed_batch_runs_in_pieces(tmp_path: Path, batch: int) -> None:
     compare(BoundLoop(CPU), graph, Guidance(4.0, interval=(0.5, 3.0)), sampler(), batch)
 
 
+@pytest.mark.parametrize("guidance", ["none", "interval", "everything"])
+@pytest.mark.parametrize("name", ["ddim", "unipc", "euler_a", "heun", "lcm"])
+def test_what_a_mask_leaves_is_put_back(loop: BoundLoop, graph: Graph, name: str, guidance: str) -> None:
+    values = given(2)
+    values["kept"] = kept(2, values["noise"])
+    compare(loop, graph, GUIDANCE[guidance], sampler(name), 2, values=values)
+    (*_, last) = bound(loop, graph, values, GUIDANCE[guidance], sampler(name))
+    whole = values["kept"]._replace(mask=np.zeros_like(values["kept"].mask))
+    (*_, untouched) = bound(loop, graph, {**values, "kept": whole}, GUIDANCE[guidance], sampler(name))
+    np.testing.assert_array_equal(untouched.latents, whole.image_latents)
+    assert np.abs(last.latents - whole.image_latents).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+@pytest.mark.parametrize("batch", ["batch", 2])
+@pytest.mark.parametrize("guidance", ["none", "interval", *EDITING])
+def test_channels_behind_the_latents(tmp_path: Path, kind: int, batch: int | str, guidance: str) -> None:
+    graph = Graph(write_network(tmp_path / "m.onnx", behind=5, kind=kind, batch=batch), CPU, "unet")
+    equal = EQUAL if kind == TensorProto.FLOAT else EQUAL_FP16
+    loop = BoundLoop(CPU)
+    for seed in range(2):  # the second run finds the buffers of the first
+        values = given(3, seed, behind=5)
+        compare(loop, graph, (GUIDANCE | EDITING)[guidance], sampler("dpmpp_2m"), 3, equal, values)
+    with pytest.raises(ArgumentError, match=r"unet takes sample of shape \[\w+, 9, 5, 7\], not \[\d, 4, 5, 7\]"):
+        next(bound(loop, graph, given(3), Guidance(4.0), sampler()))
+
+
 def test_a_network_in_half_precision_has_latents_in_single(tmp_path: Path) -> None:
     graph = Graph(write_network(tmp_path / "m.onnx", kind=TensorProto.FLOAT16), CPU, "unet")
     compare(BoundLoop(CPU), graph, Guidance(4.0), sampler("dpmpp_2m"), 2, EQUAL_FP16)
@@ -270,11 +329,18 @@ class Traffic:
 
 @pytest.mark.parametrize("name", ["ddim", "unipc", "euler_a"])
 @pytest.mark.parametrize("guidance", ["none", "interval", "projected"])
+@pytest.mark.parametrize("inpainting", ["no", "blended", "channels"])
 def test_nothing_crosses_but_what_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, graph: Graph, name: str, guidance: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, graph: Graph, name: str, guidance: str, inpainting: str
 ) -> None:
+    values = given(2)
+    if inpainting == "blended":
+        values["kept"] = kept(2, values["noise"])
+    if inpainting == "channels":
+        values = given(2, behind=5)
+        graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
     traffic = Traffic(monkeypatch)
-    steps = bound(BoundLoop(CPU), graph, given(2), GUIDANCE[guidance], sampler(name, 20))
+    steps = bound(BoundLoop(CPU), graph, values, GUIDANCE[guidance], sampler(name, 20))
     first = next(steps)
     written, bound_once = traffic.written, traffic.bound
     assert traffic.read == 0
@@ -372,6 +438,7 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(loop: BoundLoop, gr
         next(loop.denoise(graph, guidance=Guidance(4.0), sampler=sampler(), **values))
 
 
+@pytest.mark.parametrize("inpainting", [False, True])
 @pytest.mark.parametrize("guidance", GUIDANCE)
 @pytest.mark.parametrize(
     ("name", "limit"),
@@ -379,8 +446,19 @@ def test_what_cannot_be_used_is_refused_before_anything_runs(loop: BoundLoop, gr
     + [(name, {"thresholding": True}) for name in ("ddpm", "unipc")],
 )
 def test_step_graphs_are_standard_onnx(
-    monkeypatch: pytest.MonkeyPatch, graph: Graph, name: str, guidance: str, limit: dict[str, bool]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    graph: Graph,
+    name: str,
+    guidance: str,
+    limit: dict[str, bool],
+    inpainting: bool,
 ) -> None:
+    values = given(2)
+    if inpainting:  # both ways at once
+        values = given(2, behind=5)
+        values["kept"] = kept(2, values["noise"])
+        graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
     models, to_bytes = [], StepGraph.to_bytes
 
     def watched(step: StepGraph) -> bytes:
@@ -389,7 +467,7 @@ def test_step_graphs_are_standard_onnx(
 
     monkeypatch.setattr(StepGraph, "to_bytes", watched)
     own = sampler(name, **limit)
-    list(bound(BoundLoop(CPU), graph, given(2), for_calls(GUIDANCE[guidance], own), own))
+    list(bound(BoundLoop(CPU), graph, values, for_calls(GUIDANCE[guidance], own), own))
     assert 1 <= len(models) <= 4
     for content in models:
         model = onnx.load_from_string(content)

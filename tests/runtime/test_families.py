@@ -13,6 +13,7 @@ from diffusers import (
     DiffusionPipeline,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LatentConsistencyModelImg2ImgPipeline,
     LatentConsistencyModelPipeline,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -36,6 +37,7 @@ from triptych.runtime.package import open_package
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused
+from ..dialects import OLIVE_XL, in_dialect
 from ..pictures import check, linked, theirs
 from .test_tasks import mask, picture
 
@@ -202,6 +204,33 @@ def test_every_family_begins_from_pictures(
     check(pipes[model](**asked, seed=123456789012), *theirs(reference, count, **expected))
 
 
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [
+        (1, {}),
+        (2, {"strength": 0.3, "num_images_per_prompt": 2, "image": picture(136, 104)}),
+        (1, {"strength": 1.0, "num_inference_steps": 2, "guidance_scale": 1.0}),
+    ],
+    ids=["plain", "two", "all of it"],
+)
+def test_latent_consistency_models_begin_from_a_picture(
+    folders: dict[str, tuple[Path, Path]],
+    references: dict[str, Any],
+    tmp_path: Path,
+    count: int,
+    arguments: dict[str, Any],
+) -> None:
+    reference = LatentConsistencyModelImg2ImgPipeline(**references["lcm"].components, requires_safety_checker=False)
+    reference.set_progress_bar_config(disable=True)
+    name = type(reference).__name__
+    pipe = TextToImage.load(linked(folders["lcm"][1], tmp_path / "lcm", _class_name=name), device="cpu")
+    asked = {"prompt": "a fox", "image": picture(), **arguments}
+    expected = theirs(reference, count, **asked)
+    check(pipe(**asked, seed=123456789012), *expected)
+    pipe._bound = True
+    check(pipe(**asked, seed=123456789012), *expected)
+
+
 def test_sdxl_takes_long_prompts_of_two_lengths(pipes: dict[str, TextToImage], references: dict[str, Any]) -> None:
     """Each encoder in chunks, as many of one as of the other; what sums up a text is that of its first chunk."""
     pipe, reference = pipes["sdxl"], references["sdxl"]
@@ -229,6 +258,20 @@ def test_the_loop_on_the_device_is_told_the_same(
     asked: dict[str, Any] = {"num_inference_steps": 3, "seed": 3, "num_images_per_prompt": 2}
     expected, given = (pipe("a red fox", **asked) for pipe in (pipes[model], bound))
     np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_sdxl_of_olive_runs_unchanged(
+    folders: dict[str, tuple[Path, Path]], references: dict[str, Any], tmp_path: Path, bound: bool
+) -> None:
+    """Its U-Net calls two inputs what the exporter called the nodes that read them."""
+    package = in_dialect(folders["sdxl"][1], tmp_path / "olive", OLIVE_XL)
+    pipe = TextToImage.load(package, device="cpu")
+    pipe._bound = bound
+    named = {tensor.name for tensor in pipe._graphs["unet"].inputs.values()}
+    assert named == {"sample", "timestep", TEXT, "onnx::Concat_4", "onnx::Shape_5"}
+    asked = {"prompt": "a red fox", "num_images_per_prompt": 2, "num_inference_steps": STEPS, "height": 136}
+    check(pipe(**asked, seed=123456789012), *theirs(references["sdxl"], 2, **asked))
 
 
 def test_phases_complete_the_conditioning(pipes: dict[str, TextToImage]) -> None:

@@ -391,6 +391,26 @@ def test_strength_leaves_out_the_first_steps(name: str, timesteps: list[float]) 
     assert Sampler.from_config(with_scheduler(SD15, name), 5, strength=0.85).timesteps.tolist() == timesteps
 
 
+@pytest.mark.parametrize("name", ["LCMScheduler", "TCDScheduler"])
+@pytest.mark.parametrize("distilled", [50, 37])
+def test_strength_can_shorten_the_schedule_of_the_distillation(name: str, distilled: int) -> None:
+    config = {**with_scheduler(SD15, name), "original_inference_steps": distilled}
+    reference = getattr(diffusers, name).from_config(config)
+    for strength in (0.05, 0.3, 0.57, 0.8, 1.0):
+        for steps in range(1, int(distilled * strength) + 1):
+            reference.set_timesteps(steps, strength=strength)
+            sampler = Sampler.from_config(config, steps, strength=strength, shortens=True)
+            assert sampler.timesteps.tolist() == reference.timesteps.tolist()
+        leaves = f", of which strength={strength:g} leaves {steps}" if strength < 1 else ""
+        with pytest.raises(SamplerError, match=rf"distilled on {distilled} \(original_inference_steps\){leaves}$"):
+            Sampler.from_config(config, steps + 1, strength=strength, shortens=True)
+    # given timesteps are no such schedule, and other schedulers have none
+    given = {"timesteps": [899, 599, 299, 99], "strength": 0.5}
+    assert Sampler.from_config(config, **given, shortens=True).timesteps.tolist() == [299, 99]
+    others = [Sampler.from_config(SD15, 10, strength=0.5, shortens=each).timesteps for each in (True, False)]
+    np.testing.assert_array_equal(*others)
+
+
 def test_noise_is_added_to_a_picture_as_far_as_the_first_call_wants_it() -> None:
     sampler = Sampler.from_config(EULER, 10, strength=0.6)
     image, noise = unit_noise(1), unit_noise(2)

@@ -16,6 +16,7 @@ from triptych.runtime.image_latents import encode_pixels, shrunk
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused, run
+from ..dialects import FLOAT, Dialect, Edges, in_dialect
 from ..pictures import SEED, check, theirs
 
 STEPS = 6
@@ -39,6 +40,18 @@ def mask(width: int = 128, height: int = 128) -> Image.Image:
 @pytest.fixture(scope="module")
 def pipe(package: Path) -> TextToImage:
     return TextToImage.load(package, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def bound(package: Path) -> TextToImage:
+    """The same as it runs on another device, where nothing crosses to the host."""
+    return loop_on_the_device(package)
+
+
+def loop_on_the_device(package: Path) -> TextToImage:
+    pipe = TextToImage.load(package, device="cpu")
+    pipe._bound = True
+    return pipe
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +96,22 @@ def test_image_to_image_gives_the_picture_of_diffusers(
     check(pipe(**asked, seed=SEED, scheduler=scheduler), *expected)
 
 
+def test_the_scheduler_of_a_consistency_model_leaves_out_steps_as_any_other(pipe: TextToImage, reference: Any) -> None:
+    """With LCM-LoRA, say; models that are consistency models themselves count strength in another way."""
+    from diffusers import LCMScheduler
+
+    asked = {"prompt": "a red fox", "image": picture(), "num_inference_steps": STEPS, "strength": 0.6}
+    own, reference.scheduler = reference.scheduler, LCMScheduler.from_config(reference.scheduler.config)
+    try:
+        expected = theirs(reference, 1, **asked)
+    finally:
+        reference.scheduler = own
+    steps: list[float] = []
+    out = pipe(**asked, seed=SEED, scheduler="lcm", callback=lambda step: steps.append(step.timestep))
+    check(out, *expected)
+    assert len(steps) == 3
+
+
 def one_each(asked: dict[str, Any], count: int) -> dict[str, Any]:
     """A picture for each generator: diffusers draws one of the encoder's distribution for all that share a picture,
     by the first generator, so that the others differ from those of their own seeds."""
@@ -96,7 +125,7 @@ def one_each(asked: dict[str, Any], count: int) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("scheduler", ["ddim", "unipc"])
 def test_inpainting_with_a_plain_model_gives_the_picture_of_diffusers(
-    pipe: TextToImage, painter: Any, scheduler: str, count: int, arguments: dict[str, Any]
+    pipe: TextToImage, bound: TextToImage, painter: Any, scheduler: str, count: int, arguments: dict[str, Any]
 ) -> None:
     from diffusers import DDIMScheduler, UniPCMultistepScheduler
 
@@ -108,18 +137,15 @@ def test_inpainting_with_a_plain_model_gives_the_picture_of_diffusers(
         expected = theirs(painter, count, **one_each(asked, count))
     finally:
         painter.scheduler = own
-    check(pipe(**asked, seed=SEED, scheduler=scheduler), *expected)
+    for each in (pipe, bound):
+        check(each(**asked, seed=SEED, scheduler=scheduler), *expected)
 
 
 @pytest.fixture(scope="module")
 def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint whose U-Net takes mask and picture behind the latents, and its package."""
     folder = tmp_path_factory.mktemp("inpainting")
-    checkpoint = make_checkpoint(folder / "checkpoint", unet={"in_channels": 9})
-    index = (checkpoint / "model_index.json").read_text()
-    (checkpoint / "model_index.json").write_text(
-        index.replace("StableDiffusionPipeline", "StableDiffusionInpaintPipeline")
-    )
+    checkpoint = make_checkpoint(folder / "checkpoint", kind="StableDiffusionInpaintPipeline", unet={"in_channels": 9})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
 
 
@@ -136,9 +162,23 @@ def test_an_inpainting_model_gives_the_picture_of_diffusers(inpainting: tuple[Pa
         "num_images_per_prompt": 2,
     }
     pipe = TextToImage.load(inpainting[1], device="cpu")
-    check(pipe(**asked, seed=SEED), *theirs(reference, 2, **one_each(asked, 2)))
+    expected = theirs(reference, 2, **one_each(asked, 2))
+    for each in (pipe, loop_on_the_device(inpainting[1])):
+        check(each(**asked, seed=SEED), *expected)
     with pytest.raises(ArgumentError, match="of an inpainting model; give image and mask_image"):
         pipe("an owl", image=picture())
+
+
+def test_an_inpainting_model_is_known_by_its_configuration_where_channels_are_left_open(
+    inpainting: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """As optimum wrote them before May 2024."""
+    axes = ["batch_size", "num_channels", "height", "width"]
+    unet = Edges({"sample": ("sample", FLOAT, axes)}, {"out_sample": ("out_sample", FLOAT, axes)})
+    older = in_dialect(inpainting[1], tmp_path / "older", Dialect("ORTStableDiffusionInpaintPipeline", {"unet": unet}))
+    asked = {"image": picture(), "mask_image": mask(), "num_inference_steps": 2, "seed": SEED}
+    outs = [TextToImage.load(each, device="cpu")("an owl", **asked) for each in (inpainting[1], older)]
+    np.testing.assert_allclose(outs[0].latents, outs[1].latents, atol=1e-4)
 
 
 def test_one_set_of_graphs_serves_all_tasks(pipe: TextToImage) -> None:
@@ -156,9 +196,7 @@ def test_what_the_mask_leaves_out_is_the_pictures_own(pipe: TextToImage) -> None
     assert not np.allclose(out.latents[0][:, covered], other.latents[0][:, covered])
 
 
-def test_the_loop_on_the_device_begins_from_the_same_picture(package: Path, pipe: TextToImage) -> None:
-    bound = TextToImage.load(package, device="cpu")
-    bound._bound = True
+def test_the_loop_on_the_device_begins_from_the_same_picture(pipe: TextToImage, bound: TextToImage) -> None:
     for arguments in ({}, {"mask_image": mask()}):
         asked = {"image": picture(), "num_inference_steps": 4, "seed": 3, "strength": 0.7, **arguments}
         expected, given = (each("a red fox", **asked) for each in (pipe, bound))

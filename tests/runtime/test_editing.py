@@ -1,0 +1,114 @@
+"""Editing by instruction against diffusers' InstructPix2Pix pipeline: same checkpoint, picture, seed, fp32, CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import StableDiffusionInstructPix2PixPipeline
+
+from triptych.runtime import TextToImage
+from triptych.runtime.errors import ArgumentError
+from triptych.runtime.families import INSTRUCT_PIX2PIX
+from triptych.runtime.guidance import Guidance
+from triptych.runtime.image import read_settings
+from triptych.runtime.sampling import Sampler
+
+from ..checkpoints import export_parts, make_checkpoint
+from ..command_line import run
+from ..pictures import SEED, check, theirs
+from .test_tasks import mask, picture
+
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def folders(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A checkpoint whose U-Net takes a picture behind the latents, and its package."""
+    folder = tmp_path_factory.mktemp("editing")
+    checkpoint = make_checkpoint(folder / "checkpoint", kind=INSTRUCT_PIX2PIX.pipelines[0], unet={"in_channels": 8})
+    return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
+
+
+@pytest.fixture(scope="module")
+def pipe(folders: tuple[Path, Path]) -> TextToImage:
+    return TextToImage.load(folders[1], device="cpu")
+
+
+@pytest.fixture(scope="module")
+def bound(folders: tuple[Path, Path]) -> TextToImage:
+    """The same as it runs on another device, where nothing crosses to the host."""
+    pipe = TextToImage.load(folders[1], device="cpu")
+    pipe._bound = True
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def reference(folders: tuple[Path, Path]) -> Any:
+    pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(folders[0])
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments"),
+    [
+        (1, {}),
+        (1, {"image_guidance_scale": 2.5, "negative_prompt": "blurry", "image": picture(150, 110)}),
+        (2, {"image_guidance_scale": 1, "num_images_per_prompt": 2}),
+        (2, {"prompt": ["as a fox", "as an owl"], "image": [picture(seed=1), picture(seed=2)]}),
+        (1, {"guidance_scale": 1.0}),
+    ],
+    ids=["plain", "odd size", "two", "a picture for each", "unguided"],
+)
+def test_editing_gives_the_picture_of_diffusers(
+    pipe: TextToImage, bound: TextToImage, reference: Any, count: int, arguments: dict[str, Any]
+) -> None:
+    asked = {"prompt": "make it snow", "image": picture(), "num_inference_steps": STEPS, **arguments}
+    expected = theirs(reference, count, **asked)
+    for each in (pipe, bound):
+        check(each(**asked, seed=SEED), *expected)
+
+
+def test_what_is_left_out_is_what_the_pipeline_of_diffusers_takes(pipe: TextToImage, reference: Any) -> None:
+    import inspect
+
+    defaults = inspect.signature(reference.__call__).parameters
+    for name in ("guidance_scale", "image_guidance_scale", "num_inference_steps"):
+        assert getattr(pipe.family, name) == defaults[name].default
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "this package edits pictures by instruction; give image"),
+        ({"image": picture(), "mask_image": mask()}, "and no mask_image or strength"),
+        ({"image": picture(), "strength": 0.5}, "and no mask_image or strength"),
+        ({"image": picture(), "image_guidance_scale": 0.5}, "image_guidance_scale=0.5; allowed: a number, 1 or more"),
+        ({"image": picture(), "image_guidance_scale": "2"}, "image_guidance_scale='2'; allowed: a number"),
+    ],
+    ids=["no picture", "mask", "strength", "below 1", "text"],
+)
+def test_what_it_does_not_take_is_one_clear_line(pipe: TextToImage, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        pipe("make it snow", num_inference_steps=1, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_models_take_no_guidance_of_pictures(package: Path) -> None:
+    pipe = TextToImage.load(package, device="cpu")
+    with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: this model edits no picture; leave it out"):
+        pipe("a fox", image=picture(), image_guidance_scale=1.5, num_inference_steps=2)
+    conditioning, noise = pipe.encode(["a fox"]), np.zeros((1, 4, 16, 16), np.float32)
+    sampler = Sampler.from_config(pipe.package.scheduler_config(), 2)
+    for pipe._bound in (False, True):
+        with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: the network is given no picture"):
+            next(pipe.denoise(conditioning, conditioning, noise, sampler, Guidance(2.0, image_scale=1.5)))
+
+
+def test_the_command_line_edits(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture().save(tmp_path / "image.png")
+    out = tmp_path / "out.png"
+    command = ["generate", folders[1], "make it snow", "--steps", 2, "--image", tmp_path / "image.png"]
+    assert run(*command, "--image-guidance", 2, "--out", out, capsys=capsys)[0] == 0
+    assert read_settings(out).image_guidance_scale == 2
