@@ -35,10 +35,12 @@ def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str,
     sides = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
     latents = generator.standard_normal((1, pipe.latent_channels, *sides), np.float32)
     conditioning = pipe.completed(pipe.encode([PROMPT]), latents, Guidance())
+    # channels for a mask or a picture, which cost the same whatever is in them
+    behind = pipe.sample_channels - pipe.latent_channels
     return {
         **{name: {"input_ids": each.encode([PROMPT]).ids} for name, each in pipe.text_encoders.tokenizers.items()},
         pipe.family.generator: {
-            "sample": latents.repeat(GUIDED, axis=0),
+            "sample": np.pad(latents, ((0, 0), (0, behind), (0, 0), (0, 0))).repeat(GUIDED, axis=0),
             "timestep": np.asarray(_TIMESTEP, np.float32),
             **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
         },

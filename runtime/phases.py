@@ -44,8 +44,9 @@ class Phases:
         self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
         self.latent_channels = latent_channels(vae)
         self.latent_size = latent_size(network, generator)
-        # what an inpainting model's generator takes behind the latents
-        wider = sample_channels(network, generator, self.latent_channels) > self.latent_channels
+        self.sample_channels = sample_channels(network, generator, self.latent_channels)
+        # an inpainting model's generator takes mask and picture behind the latents
+        wider = self.sample_channels > self.latent_channels
         self._masked = wider and self.family.image_guidance_scale is None
         self._static = isinstance(network.inputs["sample"].shape[2], int)
 
