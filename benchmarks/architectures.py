@@ -167,6 +167,37 @@ SMALL_XL: dict[str, Config] = {
     "scheduler": FULL_XL["scheduler"],
 }
 
+FULL_REFINER: dict[str, Config] = {
+    "tokenizer_2": FULL_XL["tokenizer_2"],
+    "text_encoder_2": FULL_XL["text_encoder_2"],
+    "unet": FULL_XL["unet"]
+    | {
+        "block_out_channels": (384, 768, 1536, 1536),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "attention_head_dim": (6, 12, 24, 24),
+        "cross_attention_dim": 1280,
+        "transformer_layers_per_block": 4,
+        "projection_class_embeddings_input_dim": 2560,
+    },
+    "vae": FULL_XL["vae"],
+    "scheduler": FULL_XL["scheduler"],
+}
+"""Stable Diffusion XL refiner 1.0."""
+
+SMALL_REFINER: dict[str, Config] = {
+    "tokenizer_2": SMALL_XL["tokenizer_2"],
+    "text_encoder_2": SMALL_XL["text_encoder_2"],
+    "unet": SMALL_XL["unet"]
+    | {
+        "cross_attention_dim": 36,
+        "transformer_layers_per_block": 1,
+        "projection_class_embeddings_input_dim": 108,
+    },
+    "vae": SMALL_XL["vae"],
+    "scheduler": FULL_XL["scheduler"],
+}
+
 _CONSISTENCY = SCHEDULER | {"_class_name": "LCMScheduler", "original_inference_steps": 50}
 FULL_LCM = FULL | {"unet": FULL["unet"] | {"time_cond_proj_dim": 256}, "scheduler": _CONSISTENCY}
 SMALL_LCM = SMALL | {"unet": SMALL["unet"] | {"time_cond_proj_dim": 32}, "scheduler": _CONSISTENCY}
@@ -217,6 +248,7 @@ ARCHITECTURES = {
     "sd15": ("StableDiffusionPipeline", FULL, SMALL),
     "sd21": ("StableDiffusionPipeline", FULL_2, SMALL_2),
     "sdxl": ("StableDiffusionXLPipeline", FULL_XL, SMALL_XL),
+    "refiner": ("StableDiffusionXLImg2ImgPipeline", FULL_REFINER, SMALL_REFINER),
     "lcm": ("LatentConsistencyModelPipeline", FULL_LCM, SMALL_LCM),
     "ldm": ("LDMTextToImagePipeline", FULL_LDM, SMALL_LDM),
     "ldm-vq": ("LDMTextToImagePipeline", FULL_LDM_VQ, SMALL_LDM_VQ),

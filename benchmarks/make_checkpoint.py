@@ -1,6 +1,6 @@
 """Write a checkpoint of a supported family with random weights, as a diffusers folder.
 
-    python benchmarks/make_checkpoint.py OUT [--model sd15|sd21|sdxl|lcm|ldm|ldm-vq] [--size full|small] [--half]
+    python benchmarks/make_checkpoint.py OUT [--model NAME] [--size full|small] [--half] [--seed 0]
 
 `full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
 are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
@@ -53,6 +53,8 @@ def write_checkpoint(
             write_tokenizer(folder / tokenizer, text["vocab_size"], text["max_position_embeddings"], pad=pad)
     if "text_encoder_2" in configs:
         index |= _SECOND_ENCODER
+    if "text_encoder_2" in configs and "text_encoder" not in configs:
+        index |= _REFINER
     if "bert" in configs:
         write_wordpiece(folder / "tokenizer", configs["bert"]["vocab_size"])
         kind = configs["vqvae"].get("_class_name", "AutoencoderKL")
@@ -195,6 +197,12 @@ _SECOND_ENCODER: Config = {
     "force_zeros_for_empty_prompt": True,
     "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
     "tokenizer_2": ["transformers", "CLIPTokenizer"],
+}
+_REFINER: Config = {
+    "force_zeros_for_empty_prompt": False,
+    "requires_aesthetics_score": True,
+    "text_encoder": [None, None],
+    "tokenizer": [None, None],
 }
 
 _LATENT_DIFFUSION: Config = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
-from triptych.runtime.families import FAMILIES, LATENT_DIFFUSION, Family
+from triptych.runtime.families import FAMILIES, LATENT_DIFFUSION, Family, family_by
 from triptych.runtime.shapes import latent_channels
 
 from .files import sha256_of
@@ -24,8 +24,8 @@ from .sources.tensors import Tensors, read_json
 if TYPE_CHECKING:
     from .embeddings import Embedding
 
-PIPELINES = {pipeline: family for family in FAMILIES for pipeline in family.pipelines}
-"""`_class_name` in model_index.json of a checkpoint -> family."""
+PIPELINES = tuple(dict.fromkeys(pipeline for family in FAMILIES for pipeline in family.pipelines))
+"""What `_class_name` in model_index.json of a checkpoint may be."""
 
 TINY = "AutoencoderTiny"
 """The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
@@ -61,7 +61,7 @@ class Checkpoint:
     @property
     def family(self) -> Family:
         """Which family of models it belongs to."""
-        return PIPELINES[self.model_index["_class_name"]]
+        return _family(self.model_index)
 
     @property
     def preview_decoder(self) -> Part | None:
@@ -214,21 +214,26 @@ def _model_index(folder: Path, source: object) -> dict[str, Any]:
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
     _check_supported(model_index, source)
-    if model_index.get("requires_aesthetics_score"):
-        raise SourceError(f"{source} is the refiner of SDXL, which is not supported; give the base model")
-    names = _NAMES.get(PIPELINES[model_index["_class_name"]], {})
+    names = _NAMES.get(_family(model_index), {})
     return {names.get(key, key): value for key, value in model_index.items()}
 
 
 def _check_supported(model_index: Mapping[str, Any], source: object) -> None:
     pipeline = str(model_index.get("_class_name"))
-    if pipeline not in PIPELINES:
+    if pipeline not in PIPELINES or family_by(model_index) is None:
         raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+
+
+def _family(model_index: Mapping[str, Any]) -> Family:
+    """Of an index that `_model_index` gave."""
+    family = family_by(model_index)
+    assert family is not None
+    return family
 
 
 def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:
     """The components that an export reads, and their folders."""
-    family = PIPELINES[model_index["_class_name"]]
+    family = _family(model_index)
     places = {component: place for place, component in _NAMES.get(family, {}).items()}
     return {
         component: places.get(component, component) for component in (*family.text_encoders, family.generator, "vae")

@@ -86,12 +86,14 @@ def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
     UI, which counts from 1.
 
     Raises:
-        ArgumentError: the text encoder has no such layers, or is not CLIP, or there are two, of which one sums up the
-            whole text, for which all layers are needed.
+        ArgumentError: the text encoder has no such layers, or is not CLIP, or is one of SDXL's, of which another layer
+            than the last is taken anyway.
     """
     _check_clip(checkpoint, f"clip_skip={layers}")
-    if layers and len(checkpoint.family.encoders) > 1:
-        raise ArgumentError(f"clip_skip={layers}: {checkpoint.name} has two text encoders; allowed: 0")
+    if layers and any(encoder.layer is not None for encoder in checkpoint.family.encoders):
+        raise ArgumentError(
+            f"clip_skip={layers}: the last layer of {checkpoint.name} is left out anyway, as it was trained; allowed: 0"
+        )
     own = checkpoint.config("text_encoder").get("num_hidden_layers", _LAYERS)
     if not 0 <= layers < own:
         raise ArgumentError(

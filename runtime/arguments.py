@@ -122,15 +122,15 @@ def check_size(name: str, pixels: int | None, own: int, factor: int, *, static: 
     return pixels // factor
 
 
-def check_latents(latents: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The caller's starting noise as float32.
+def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "latents") -> np.ndarray:
+    """The caller's starting noise, or the latents that are given as another argument, as float32.
 
     Raises:
         ArgumentError: it is not of `shape`, or not finite.
     """
     given = np.shape(latents)
     if given != shape:
-        raise ArgumentError(f"latents have shape {list(given)}; these prompts and this size need {list(shape)}")
+        raise ArgumentError(f"{name} have shape {list(given)}; these prompts and this size need {list(shape)}")
     if not np.isfinite(latents).all():
-        raise ArgumentError("latents hold NaN or infinity")
+        raise ArgumentError(f"{name} hold NaN or infinity")
     return np.asarray(latents, np.float32)

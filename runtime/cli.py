@@ -108,6 +108,12 @@ def export(
 @conditioning
 @beginning
 @walking
+@click.option(
+    "--upscale",
+    type=float,
+    metavar="FACTOR",
+    help='Scale the picture up and draw over it at --strength, 0.5 if left out, with the same graphs ("hires fix").',
+)
 @click.option("--num", default=1, show_default=True, help="Pictures of each prompt, seeds counting up.")
 @click.option("--noise", default="torch", show_default=True, help="torch, torch_cuda or numpy.")
 @loading
@@ -131,6 +137,7 @@ def generate(
     conditioning: dict[str, Any],
     beginning: dict[str, Any],
     walk: dict[str, Any] | None,
+    upscale: float | None,
     num: int,
     noise: str,
     load: dict[str, Any],
@@ -165,12 +172,15 @@ def generate(
         "noise": noise,
         **conditioning,
         **beginning,
+        **({} if upscale is None else {"upscale": upscale}),
     }
     if walk is None:
         paths = run(package, prompts, arguments, load, out, grid=grid, from_image=from_image, report=_say)
     else:
-        if num > 1 or grid or from_image is not None:
-            raise ArgumentError("--walk makes a picture at each place: leave --num, --grid and --from-image out")
+        if num > 1 or grid or from_image is not None or upscale is not None:
+            raise ArgumentError(
+                "--walk makes a picture at each place: leave --num, --grid, --from-image and --upscale out"
+            )
         paths = generate_walk(package, prompts, arguments | walk, load, out, report=_say)
     for path in paths:
         print(path)

@@ -162,6 +162,8 @@ def conditioning(command: Callable[..., None]) -> Callable[..., None]:
         original_size: str | None,
         target_size: str | None,
         crop: str | None,
+        aesthetic: float | None,
+        negative_aesthetic: float | None,
         **others: Any,
     ) -> None:
         given = {
@@ -170,10 +172,18 @@ def conditioning(command: Callable[..., None]) -> Callable[..., None]:
             "original_size": _height_and_width("--original-size", original_size),
             "target_size": _height_and_width("--target-size", target_size),
             "crops_coords_top_left": None if crop is None else size_of("--crop", crop)[::-1],
+            "aesthetic_score": aesthetic,
+            "negative_aesthetic_score": negative_aesthetic,
         }
         command(conditioning={name: value for name, value in given.items() if value is not None}, **others)
 
     for option in (
+        click.option(
+            "--negative-aesthetic", type=float, metavar="SCORE", help="Likewise, of what to avoid; 2.5 if left out."
+        ),
+        click.option(
+            "--aesthetic", type=float, metavar="SCORE", help="What SDXL's refiner is told, from 0 to 10; 6 if left out."
+        ),
         click.option("--target-size", metavar="WIDTHxHEIGHT", help="Likewise: the size that is wanted."),
         click.option("--crop", metavar="LEFTxTOP", help="Likewise: the corner where it was cropped."),
         click.option(

@@ -1,6 +1,7 @@
 """What the latent generator is conditioned on, by the names of its inputs: texts, sizes, and guidance."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,55 +16,76 @@ TEXT = "encoder_hidden_states"
 POOLED = "text_embeds"
 """[n, width]: what they say as a whole."""
 SIZES = "time_ids"
-"""[n, 6]: see `Sizes`."""
+"""[n, 6], or 5 of a refiner: see `Told`."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
 BEHIND = "behind"
 """[n, K, h, w]: no input of its own, but channels that the generator takes behind the latents; of an inpainting model,
 a mask and the latents of the picture without what that covers; of one that edits, the picture's, not scaled."""
 
+SCORES = (6.0, 2.5)
+"""How people would like a picture, and one to avoid, where nothing is said: those of diffusers' pipelines."""
 
-class Sizes(NamedTuple):
-    """What SDXL is told of the size of a picture, each (height, width) or (top, left) in pixels.
+
+class Told(NamedTuple):
+    """What SDXL is told of a picture besides its text; sizes are (height, width), and a corner (top, left), in pixels.
 
     Source: Podell et al. 2023, section 2.2: the size of the picture before it was scaled for training, the corner
-    where it was cropped, and the size that is wanted.
+    where it was cropped, and the size that is wanted. Its refiner is told how people would like the picture, from 0 to
+    10, in place of the last.
     """
 
     original_size: Sequence[int] | None = None
     crops_coords_top_left: Sequence[int] | None = None
     target_size: Sequence[int] | None = None
+    aesthetic_score: float | None = None
+    negative_aesthetic_score: float | None = None
 
-    def rows(self, count: int, height: int, width: int) -> np.ndarray:
-        """float32 [count, 6] for pictures of height x width; what was left out is their own size, and no crop.
-
-        Raises:
-            ArgumentError: one that is not two whole numbers.
-        """
-        own = {"original_size": (height, width), "crops_coords_top_left": (0, 0), "target_size": (height, width)}
-        said = {name: own[name] if value is None else value for name, value in self._asdict().items()}
+    def rows(self, names: Sequence[str], count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Each float32 [count, numbers], for the prompts and for the negative ones; see `told_rows`."""
+        said = Told((height, width), (0, 0), (height, width), *SCORES)._asdict()
+        said |= {name: value for name, value in self._asdict().items() if value is not None}
         for name, value in said.items():
-            if not _is_pair(value):
+            if name.endswith("score"):
+                if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(float(value)):
+                    raise ArgumentError(f"{name}={value!r}; allowed: a number, such as {SCORES[0]:g}")
+                said[name] = (value,)
+            elif not _is_pair(value):
                 raise ArgumentError(f"{name}={value!r}; allowed: two whole numbers of pixels, none below 0")
-        return np.tile(np.concatenate(list(said.values())).astype(np.float32), (count, 1))
+        avoided = said
+        if "aesthetic_score" in names:  # as in diffusers, with no crop either
+            uncropped = {"crops_coords_top_left": (0, 0), "aesthetic_score": said["negative_aesthetic_score"]}
+            avoided = said | uncropped
+        positive, negative = (np.concatenate([each[name] for name in names]) for each in (said, avoided))
+        return np.tile(positive.astype(np.float32), (count, 1)), np.tile(negative.astype(np.float32), (count, 1))
 
     def plain(self) -> dict[str, Any]:
-        """The sizes as JSON has them."""
-        return {name: None if value is None else list(value) for name, value in self._asdict().items()}
+        """The same as JSON has it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
 
-def told_sizes(sizes: Sizes, inputs: Container[str], count: int, height: int, width: int) -> dict[str, np.ndarray]:
-    """The rows of the sizes, see `Sizes.rows`, for a generator with these inputs; nothing for one that is told none.
+def told_rows(
+    told: Told, names: Sequence[str], count: int, height: int, width: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What a generator is told besides texts, with the prompts and with the negative ones; {} where it is told nothing.
+
+    Args:
+        told: what was given; of what was left out it is told the picture's own size, no crop, and `SCORES`.
+        names: what it is told, in this order; its negative score where it is told a score.
+        count: pictures.
+        height, width: of the pictures.
 
     Raises:
-        ArgumentError: a size for a generator that is told none, or that is not two whole numbers.
+        ArgumentError: what it is not told, a size that is not two whole numbers, or a score that is no number.
     """
-    if SIZES in inputs:
-        return {SIZES: sizes.rows(count, height, width)}
-    for name, value in sizes._asdict().items():
-        if value is not None:
-            raise ArgumentError(f"{name}={value!r}: this model is not told sizes; leave it out")
-    return {}
+    taken = {*names, *(f"negative_{name}" for name in names)}
+    for name, value in told._asdict().items():
+        if value is not None and name not in taken:
+            raise ArgumentError(f"{name}={value!r}: this model is not told that; leave it out")
+    if not names:
+        return {}, {}
+    positive, negative = told.rows(names, count, height, width)
+    return {SIZES: positive}, {SIZES: negative}
 
 
 def embedded(scale: float, width: int) -> np.ndarray:

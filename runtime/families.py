@@ -43,6 +43,8 @@ class Family:
     `models` are those of its kind that people know. The `_class_name`s in model_index.json that belong to it are
     diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
     take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
+    `told` names what the generator is told of a picture besides its text, in this order: see `conditioning.Told`.
+    `refines` says whether it makes no pictures of its own, but better ones of another model's.
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
     `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
     `Sampler.from_config`. Where they edit a picture, `image_guidance_scale` is what they take for that. `chunks` is how
@@ -60,6 +62,8 @@ class Family:
     mask_strength: float = 1.0
     zeroes_negatives: bool = False
     mends_schedulers: bool = False
+    told: tuple[str, ...] = ()
+    refines: bool = False
     shortens: bool = False
     image_guidance_scale: float | None = None
     chunks: int | None = None
@@ -127,7 +131,28 @@ STABLE_DIFFUSION_XL = Family(
     strength=0.3,
     mask_strength=0.9999,
     zeroes_negatives=True,
+    told=("original_size", "crops_coords_top_left", "target_size"),
 )
+
+STABLE_DIFFUSION_XL_REFINER = Family(
+    name="stable-diffusion-xl-refiner",
+    models=("SDXL refiner",),
+    pipelines=("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLPipeline"),
+    exported=(
+        "ORTStableDiffusionXLImg2ImgPipeline",
+        "ORTStableDiffusionXLInpaintPipeline",
+        "ORTStableDiffusionXLPipeline",
+    ),
+    encoders=(TextEncoder("text_encoder_2", "tokenizer_2", layer=-2, pooled=True),),
+    guidance_scale=5.0,
+    num_inference_steps=50,
+    strength=0.3,
+    mask_strength=0.9999,
+    zeroes_negatives=True,
+    told=("original_size", "crops_coords_top_left", "aesthetic_score"),
+    refines=True,
+)
+"""It has the classes of SDXL, and says `requires_aesthetics_score`."""
 
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
@@ -164,21 +189,33 @@ INSTRUCT_PIX2PIX = Family(
 )
 """Of prompts that say what is to become of a picture."""
 
-FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, LATENT_CONSISTENCY, LATENT_DIFFUSION, INSTRUCT_PIX2PIX)
+FAMILIES = (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
+    STABLE_DIFFUSION_XL_REFINER,
+    LATENT_CONSISTENCY,
+    LATENT_DIFFUSION,
+    INSTRUCT_PIX2PIX,
+)
 
-PIPELINES = {pipeline: family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)}
-"""`_class_name` in model_index.json -> family."""
+_BY_INDEX = {
+    (pipeline, family.refines): family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)
+}
+
+
+def family_by(model_index: Mapping[str, Any]) -> Family | None:
+    """The family of a model_index.json, by its `_class_name` and `requires_aesthetics_score`; None if not supported."""
+    return _BY_INDEX.get((str(model_index.get("_class_name")), bool(model_index.get("requires_aesthetics_score"))))
 
 
 def family_of(package: Package) -> Family:
-    """The family that a package belongs to, by the `_class_name` of its model_index.json.
+    """The family that a package belongs to, see `family_by`.
 
     Raises:
         PackageError: it belongs to none that is supported.
     """
-    class_name = str(package.model_index.get("_class_name"))
-    if class_name not in PIPELINES:
-        raise PackageError(
-            f"{package.path} is a {class_name}, which is not supported; {nearest(class_name, PIPELINES)}"
-        )
-    return PIPELINES[class_name]
+    family = family_by(package.model_index)
+    if family is None:
+        name, known = str(package.model_index.get("_class_name")), dict.fromkeys(pipeline for pipeline, _ in _BY_INDEX)
+        raise PackageError(f"{package.path} is a {name}, which is not supported; {nearest(name, known)}")
+    return family

@@ -17,6 +17,7 @@ from .image import contact_sheet, read_settings
 from .interpolation import walk
 from .pipeline import Output, TextToImage
 from .sampling import Step
+from .upscaling import upscaled
 
 _SLUG_LENGTH = 40  # characters of the prompt in a file's name
 
@@ -39,7 +40,7 @@ def generate(
     Args:
         package: folder of ONNX graphs.
         prompts: one call of the pipeline for each.
-        arguments: of `TextToImage.__call__`.
+        arguments: of `TextToImage.__call__`, or of `upscaling.upscaled` with `upscale`.
         load_options: of `TextToImage.load`.
         out: a folder, or a file's name that ends in .png.
         grid: also write a contact sheet.
@@ -65,12 +66,14 @@ def generate(
         with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
 
             def advance(step: Step, bar: tqdm = bar) -> None:
-                bar.total = step.total
+                if step.index == 0:
+                    bar.reset(step.total)
                 bar.update()
 
             if outputs and arguments["seed"] is None:  # a drawn seed serves all prompts
                 arguments = {**arguments, "seed": outputs[0].seeds[0]}
-            outputs.append(pipe(**{**arguments, "prompt": prompt, "callback": advance}))
+            asked = {**arguments, "prompt": prompt, "callback": advance}
+            outputs.append(upscaled(pipe, **asked) if "upscale" in asked else pipe(**asked))
         several = len(prompts) * len(outputs[-1].images) > 1
         for image, seed in zip(outputs[-1].images, outputs[-1].seeds, strict=True):
             yield _save(image, _name(out, prompt, seed, several))

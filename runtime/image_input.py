@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 Given = Union["Picture", np.ndarray, Sequence["Picture | np.ndarray"]]
-"""Pillow's pictures or arrays uint8 [H, W, 3] ([H, W] for masks): one for all prompts, or one for each."""
+"""Pillow's pictures or arrays uint8 [H, W, 3] ([H, W] for masks): one for all prompts, one for each, or one for each
+picture that is to be made. Or latents, float32 [n, C, h, w], n being any of these numbers."""
+
+_LATENTS_AXES = 4
 
 _WITHOUT_LOSS = ("RGB", "L", "P", "1")
 """Modes that are RGB in other words; the others have transparency, more bits or other colours."""
@@ -46,25 +49,44 @@ def pictures_of(name: str, given: Any, prompts: int, repeats: int) -> "list[Pict
         repeats: pictures for each prompt.
 
     Raises:
-        ArgumentError: something that is no picture, or as many as fit neither all nor each prompt.
+        ArgumentError: something that is no picture, or as many as fit neither all nor each.
     """
     listed = list(given) if isinstance(given, list | tuple) else [given] * prompts
-    if len(listed) != prompts:
-        raise ArgumentError(
-            f"{name} has {len(listed)} pictures for {prompts} prompts; allowed: one for all, or one each"
-        )
-    return [picture for each in listed for picture in [_picture(name, each)] * repeats]
+    places = _places(name, len(listed), prompts, repeats)
+    read = [_picture(name, each) for each in listed]
+    return [read[place] for place in places]
 
 
-def size_for(image: "Picture", factor: int) -> tuple[int, int]:
-    """Height and width in pixels of the picture to be made from this one: its own, rounded down to whole latents.
+def latents_of(given: Any, prompts: int, repeats: int) -> np.ndarray | None:
+    """Latents [prompts * repeats, C, h, w] where they are given in place of pictures, else None.
+
+    Raises:
+        ArgumentError: as many as fit neither all nor each.
+    """
+    if not isinstance(given, np.ndarray) or given.ndim != _LATENTS_AXES or given.dtype.kind != "f":
+        return None
+    rows = np.repeat(given, prompts, axis=0) if len(given) == 1 else given
+    return rows[_places("image", len(rows), prompts, repeats)]
+
+
+def _places(name: str, count: int, prompts: int, repeats: int) -> list[int]:
+    """Which of `count` given ones each picture that is to be made begins from."""
+    if count == prompts:
+        return [place for place in range(count) for _ in range(repeats)]
+    if count == prompts * repeats:
+        return list(range(count))
+    raise ArgumentError(f"{name} has {count} pictures for {prompts} prompts; allowed: one for all, or one each")
+
+
+def size_for(size: tuple[int, int], factor: int) -> tuple[int, int]:
+    """Height and width in pixels of what is made from a picture of that width and height: rounded to whole latents.
 
     Raises:
         ArgumentError: there is less of it than one latent.
     """
-    height, width = (side - side % factor for side in (image.height, image.width))
+    width, height = (side - side % factor for side in size)
     if min(height, width) == 0:
-        raise ArgumentError(f"image is {image.width}x{image.height} pixels; allowed: {factor}x{factor} or more")
+        raise ArgumentError(f"image is {size[0]}x{size[1]} pixels; allowed: {factor}x{factor} or more")
     return height, width
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from .arguments import check_size
 from .bound import BoundLoop
 from .components import DECODER, PREVIEW_DECODER, Components
-from .conditioning import GUIDANCE, TEXT, Conditioning, Sizes, embedded, told_sizes
+from .conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
 from .encoding import TextEncoders
@@ -48,6 +48,7 @@ class Phases:
         # an inpainting model's generator takes mask and picture behind the latents
         wider = self.sample_channels > self.latent_channels
         self._masked = wider and self.family.image_guidance_scale is None
+        self._told = self.family.told if SIZES in network.inputs else ()
         self._static = isinstance(network.inputs["sample"].shape[2], int)
 
     @classmethod
@@ -106,12 +107,13 @@ class Phases:
         Args:
             positive: conditioning of the prompts, see `encode`; sizes that it lacks are the picture's own.
             negative: the same of the negative prompts; None is no guidance, and half the work.
-            noise: unit Gaussian float32 [n, C, h, w].
+            noise: unit Gaussian float32 [n, C, h, w]; without a mask it counts nothing where the sampler goes on.
             sampler: which scheduler, in how many steps.
             guidance_scale: a number, one for each network call, or everything that there is to say: see `Guidance`.
             draw: shape -> unit Gaussian, for stochastic samplers.
             timings: if given, the seconds spent in the network are added under its name; on CUDA, those of the loop.
-            image_latents: of a picture to begin from, see `encode_image`; a sampler of strength below 1 needs them.
+            image_latents: of a picture to begin from, see `encode_image`; a sampler of strength below 1 needs them. For
+                one that goes on, what the other run stopped with.
             mask: float32 [n, 1, h, w], 1 where that picture is drawn anew; elsewhere it stays.
 
         On the CPU the network runs picture by picture, and the loop is numpy's. On CUDA nothing leaves the device but
@@ -129,18 +131,21 @@ class Phases:
         if GUIDANCE in positive:
             negative, guidance = None, Guidance(1.0)
         if negative is not None:
-            negative = self.completed(negative, noise, guidance)
+            negative = self.completed(negative, noise, guidance, avoided=True)
         name = self.family.generator
         # with all of it drawn anew, a picture with a mask begins from noise alone
         begin = image_latents if mask is None or sampler.strength < 1 else None
+        first = noise
+        if sampler.goes_on and image_latents is not None:
+            first, begin = image_latents, None
         kept = None if mask is None or image_latents is None else Kept(mask, image_latents, noise)
         if self._bound:
             graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
-            return loop.denoise(graph, positive, negative, guidance, noise, sampler, draw, timings, begin, kept)
+            return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, kept)
         network = HostNetwork(self._graphs, name, len(sampler), timings)
         predict = guided(network, positive, negative, guidance, sampler)
-        steps = denoise(predict, noise, sampler, draw, image_latents=begin)
+        steps = denoise(predict, first, sampler, draw, image_latents=begin)
         return steps if kept is None else outside_kept(steps, kept, sampler)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -170,11 +175,16 @@ class Phases:
         config = self.package.config(PREVIEW_DECODER)
         return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor(config)))
 
-    def completed(self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance) -> dict[str, np.ndarray]:
-        """The conditioning with what the network is told besides texts: own sizes, and guidance if it embeds that."""
+    def completed(
+        self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance, *, avoided: bool = False
+    ) -> dict[str, np.ndarray]:
+        """The conditioning with what the network is told besides texts: own sizes, and guidance if it embeds that.
+
+        `avoided` says that it is that of negative prompts.
+        """
         count, inputs = len(latents), self._network_inputs
         height, width = (side * self.vae_scale_factor for side in latents.shape[2:])
-        told = told_sizes(Sizes(), inputs, count, height, width)
+        told = told_rows(Told(), self._told, count, height, width)[avoided]
         if GUIDANCE in inputs:
             told[GUIDANCE] = np.tile(embedded(guidance.only_scale(), int(inputs[GUIDANCE].shape[-1])), (count, 1))
         return {**told, **conditioning}

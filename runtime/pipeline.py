@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import Texts, check_latents, seeds_from, texts_of
 from .components import DECODER
-from .conditioning import GUIDANCE, TEXT, Conditioning, Sizes, told_sizes
+from .conditioning import GUIDANCE, TEXT, Conditioning, Told, told_rows
 from .errors import ArgumentError, Cancelled
 from .guidance import Guidance
 from .image import to_image
@@ -50,6 +50,8 @@ class TextToImage(Phases):
         image: Given | None = None,
         mask_image: Given | None = None,
         strength: float | None = None,
+        denoising_start: float | None = None,
+        denoising_end: float | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         prompt_2: str | Sequence[str] | None = None,
         negative_prompt_2: str | Sequence[str] | None = None,
@@ -68,6 +70,8 @@ class TextToImage(Phases):
         original_size: Sequence[int] | None = None,
         crops_coords_top_left: Sequence[int] | None = None,
         target_size: Sequence[int] | None = None,
+        aesthetic_score: float | None = None,
+        negative_aesthetic_score: float | None = None,
         num_images_per_prompt: int = 1,
         scheduler: str | None = None,
         latents: np.ndarray | None = None,
@@ -81,11 +85,14 @@ class TextToImage(Phases):
             prompt: one prompt or several, with weights and chunks as `triptych.runtime.prompts` reads them. Those of
                 one call are made as long as the longest.
             image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
-                own where they are left out.
+                own where they are left out. Or latents, float32 [n, C, h, w], such as `Output.latents`.
             mask_image: likewise, light where that picture is to be drawn anew.
             strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. Of
                 latent consistency models all steps are run, on that share of noise. None is what diffusers' pipelines
                 take, see `Family`.
+            denoising_end: stop after that share of the noise levels, above 0, to 1: the latents have noise left, for
+                another model to go on with.
+            denoising_start: begin after that share, with `image` as it is: latents that a run with denoising_end gave.
             negative_prompt: what to avoid; one for all prompts, or one for each. None is the empty text, or for SDXL
                 zeros in place of its conditioning, where the checkpoint says so.
             prompt_2, negative_prompt_2: likewise for the second text encoder; None is what the first one reads.
@@ -108,6 +115,8 @@ class TextToImage(Phases):
             width: pixels.
             original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Sizes`;
                 None is the picture's own size, and no crop.
+            aesthetic_score, negative_aesthetic_score: what SDXL's refiner is told, from 0 to 10; None is 6, and 2.5 of
+                what to avoid.
             num_images_per_prompt: pictures for each prompt, one after the other in the output.
             scheduler: another scheduler than the package's, by short name or diffusers class name.
             latents: the starting noise, float32 [n, C, h, w], in place of the seed's.
@@ -136,17 +145,26 @@ class TextToImage(Phases):
         texts = texts_of(given, num_images_per_prompt, encoders)
         count, factor = len(texts), self.vae_scale_factor
         counts = count // num_images_per_prompt, num_images_per_prompt
-        starting = StartingPicture.read(image, mask_image, strength, family, *counts, masked=self._masked)
+        beginning = image, mask_image, strength, denoising_start
+        starting = StartingPicture.read(*beginning, family, *counts, factor=factor, masked=self._masked)
         if starting is not None and not self._static:
             height, width = starting.size(height, width, factor)
         latent_height, latent_width = self.latent_size_of(height, width)
         height, width = latent_height * factor, latent_width * factor
-        sizes = Sizes(original_size, crops_coords_top_left, target_size)
-        told = told_sizes(sizes, self._network_inputs, count, height, width)
+        told = Told(original_size, crops_coords_top_left, target_size, aesthetic_score, negative_aesthetic_score)
+        told_positive, told_negative = told_rows(told, self._told, count, height, width)
         config = family.scheduler_config(self.package.scheduler_config(), scheduler)
         run = 1.0 if starting is None else starting.strength
         sampler = Sampler.from_config(
-            config, steps, eta=eta, timesteps=timesteps, sigmas=sigmas, strength=run, shortens=family.shortens
+            config,
+            steps,
+            eta=eta,
+            timesteps=timesteps,
+            sigmas=sigmas,
+            strength=run,
+            shortens=family.shortens,
+            denoising_start=denoising_start,
+            denoising_end=denoising_end,
         )
         guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection, image_scale)
         needs_negative = GUIDANCE not in self._network_inputs and bool((guidance.scales(sampler) > 1).any())
@@ -163,16 +181,23 @@ class TextToImage(Phases):
         encoding = time.perf_counter()
         begin, mask, behind = None, None, {}
         if starting is not None:
-            begin = starting.latents(self.encode_image, draws, height, width)
-        unit_noise = draw(shape) if latents is None else check_latents(latents, (count, *shape[1:]))
-        if starting is not None:
+            begin = starting.latents(self.encode_image, draws, (count, *shape[1:]), factor)
             mask = starting.mask(height, width, factor) if starting.kept else None
+        if begin is not None and mask is None and sampler.goes_on:  # no noise is added: none is drawn
+            if latents is not None:
+                raise ArgumentError(
+                    "latents are noise to begin from, which denoising_start takes none of; leave it out"
+                )
+            unit_noise = begin
+        else:
+            unit_noise = draw(shape) if latents is None else check_latents(latents, (count, *shape[1:]))
+        if starting is not None:
             behind = starting.behind(self.encode_image, draws, height, width, factor, self.scaling_factor)
         reading = time.perf_counter()
         positive, negative = self._encode_both(texts, prompt_embeds, needs_negative=needs_negative)
-        positive |= told | behind
+        positive |= told_positive | behind
         if negative is not None:
-            negative |= told | behind
+            negative |= told_negative | behind
         looping = time.perf_counter()
         timings = {family.generator: 0.0}
         loop = self.denoise(
@@ -207,8 +232,10 @@ class TextToImage(Phases):
                 timesteps=plain(timesteps),
                 sigmas=plain(sigmas),
                 seed=image_seed if prompt_embeds is None else None,
-                **sizes.plain(),
+                **told.plain(),
                 strength=None if starting is None else starting.strength,
+                denoising_start=None if denoising_start is None else float(denoising_start),
+                denoising_end=None if denoising_end is None else float(denoising_end),
                 scheduler=str(config["_class_name"]) if scheduler is None else scheduler,
                 noise=noise,
                 model=self.package.path.resolve().name,

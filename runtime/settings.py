@@ -41,10 +41,15 @@ class Settings:
     original_size: list[int] | None = None
     crops_coords_top_left: list[int] | None = None
     target_size: list[int] | None = None
-    strength: float | None = None  # None where no picture was given
+    strength: float | None = None  # None where no picture was given, and none was scaled up
+    aesthetic_score: float | None = None
+    negative_aesthetic_score: float | None = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
+    upscale: float | None = None  # times width and height, which are those before
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `TextToImage.__call__` that make the picture again.
+        """The arguments of `TextToImage.__call__` that make the picture again, or of `upscaled` where it has `upscale`.
 
         Raises:
             ArgumentError: it was made from latents or from a picture, which no settings hold.
@@ -53,9 +58,13 @@ class Settings:
             raise ArgumentError(
                 "this picture was made from given latents or embeddings, not from a seed: it cannot be repeated"
             )
-        if self.strength is not None:
-            raise ArgumentError("this picture was made from another one: it cannot be repeated from its settings alone")
-        about = ("model", "model_hash", "precision", "version", "strength")
+        about = ["model", "model_hash", "precision", "version"]
+        if self.upscale is None:
+            about += ["strength", "upscale"]
+            if self.strength is not None:
+                raise ArgumentError(
+                    "this picture was made from another one: it cannot be repeated from its settings alone"
+                )
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:
@@ -88,6 +97,9 @@ class Settings:
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash or None,
             "Model": self.model,
+            "Denoising strength": self.strength,
+            "Hires upscale": self.upscale,
+            "Hires upscaler": None if self.upscale is None else "Lanczos",
             "Version": f"triptych {self.version}",
         }
         lines.append(", ".join(f"{name}: {value}" for name, value in fields.items() if value is not None))

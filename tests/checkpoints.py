@@ -54,6 +54,7 @@ def export_parts(checkpoint: Path, package: Path, folder: Path, parts: Sequence[
         patch.setattr(exporting, "components_of", lambda opened: {part: every(opened)[part] for part in parts})
         export(checkpoint, folder, **options)
     (folder / "triptych.json").unlink()
-    for name in {"text_encoder", "unet", "vae_decoder", "vae_encoder"} - {*parts}:
+    own = {name for name in ("text_encoder", "unet") if (checkpoint / name).exists()}
+    for name in {*own, "vae_decoder", "vae_encoder"} - {*parts}:
         (folder / name).symlink_to(package / name)
     return folder

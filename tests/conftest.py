@@ -38,6 +38,22 @@ def portable_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random StableDiffusionXLPipeline folder, see tests/checkpoints.py. Not to be written to."""
+    from tests.checkpoints import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("xl-checkpoint") / "sdxl", "sdxl")
+
+
+@pytest.fixture(scope="session")
+def xl_package(xl_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a package, as `package` is of the other. Not to be written to."""
+    from triptych.export import export
+
+    return export(xl_checkpoint, tmp_path_factory.mktemp("xl-package") / "sdxl", dialect="cpu")
+
+
+@pytest.fixture(scope="session")
 def static_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint, exported in fp16 for STATIC with external data. Not to be written to."""
     from triptych.export import export, graph

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT
+from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, Told
 from triptych.runtime.errors import SourceError
 
 from ..checkpoint import Checkpoint
@@ -23,8 +23,6 @@ _OTHER_FAMILIES = (
     "time_embedding_act_fn",
 )
 _TEXT_AND_SIZES = "text_time"
-_SIZES = 6
-"""Numbers that SDXL is told of the size of a picture."""
 
 
 def _timestep(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -76,7 +74,7 @@ def unet(checkpoint: Checkpoint) -> Component:
             "sample": Input(("batch_size", config["in_channels"], "height", "width"), gaussian()),
             "timestep": Input((), _timestep),
             TEXT: Input(("batch_size", "sequence_length", config["cross_attention_dim"]), gaussian()),
-            **_others(config),
+            **_others(config, checkpoint),
         },
         outputs={"out_sample": ("batch_size", config["out_channels"], "height", "width")},
         default={"batch_size": 1, "height": height, "width": width, "sequence_length": longest},
@@ -88,17 +86,31 @@ def unet(checkpoint: Checkpoint) -> Component:
     )
 
 
-def _others(config: Any) -> dict[str, Input]:
+def _others(config: Any, checkpoint: Checkpoint) -> dict[str, Input]:
     """What the U-Net is conditioned on besides words."""
     inputs: dict[str, Input] = {}
     if config["addition_embed_type"] == _TEXT_AND_SIZES:
-        pooled = config["projection_class_embeddings_input_dim"] - _SIZES * config["addition_time_embed_dim"]
+        pooled, told = _pooled_and_told(config, checkpoint)
         inputs[POOLED] = Input(("batch_size", pooled), gaussian())
-        inputs[SIZES] = Input(("batch_size", _SIZES), _pixels)
+        inputs[SIZES] = Input(("batch_size", told), _pixels)
     if config["time_cond_proj_dim"] is not None:
         inputs[GUIDANCE] = Input(("batch_size", config["time_cond_proj_dim"]), gaussian())
     return inputs
 
 
+def _pooled_and_told(config: Any, checkpoint: Checkpoint) -> tuple[int, int]:
+    """The width of what sums up a text, and how many numbers the U-Net is told besides."""
+    family, width = checkpoint.family, config["addition_time_embed_dim"]
+    pooled = sum(checkpoint.config(encoder.name)["projection_dim"] for encoder in family.encoders if encoder.pooled)
+    taken = config["projection_class_embeddings_input_dim"]
+    told = Told().rows(family.told, 1, 0, 0)[0].size if family.told else 0
+    if taken != pooled + told * width:
+        raise SourceError(
+            f"{checkpoint.name}: a U-Net that is told {(taken - pooled) / width:g} numbers is no {family.name}, which "
+            f"is told {told}; a refiner says requires_aesthetics_score in its model_index.json"
+        )
+    return pooled, told
+
+
 def _prompt_length(checkpoint: Checkpoint) -> int:
-    return int(checkpoint.config("text_encoder").get("max_position_embeddings", 77))
+    return int(checkpoint.config(checkpoint.family.text_encoders[0]).get("max_position_embeddings", 77))

@@ -23,14 +23,15 @@ from .tensors import Tensors, read_json
 CONFIGURATIONS = Path(__file__).parents[1] / "configurations"
 _ABOUT = "single_file.json"
 
-# Where a component is in the file; Stable Diffusion 2.x and XL have encoders in OpenCLIP's layout, under `model.`
+# Where a component is in the file; Stable Diffusion 2.x and XL have encoders in OpenCLIP's layout, under `model.`, of
+# which XL's refiner has the second one alone
 _PREFIXES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "text_encoder": (
         ("cond_stage_model.transformer.",),
         ("cond_stage_model.model.",),
         ("conditioner.embedders.0.transformer.",),
     ),
-    "text_encoder_2": (("conditioner.embedders.1.model.",),),
+    "text_encoder_2": (("conditioner.embedders.1.model.",), ("conditioner.embedders.0.model.",)),
     "unet": (("model.diffusion_model.",),),
     "vae": (("first_stage_model.",), ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")),  # or alone
 }

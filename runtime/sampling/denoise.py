@@ -64,8 +64,8 @@ def denoise(
     Args:
         predict: (latents float32 [B, C, H, W] as the network is fed them, timestep) -> its raw output, same shape.
             It may use the same array for its output every time.
-        noise: unit Gaussian [B, C, H, W]; not changed. Everything is computed in its type if that is float64 (to
-            measure convergence), else in float32.
+        noise: unit Gaussian [B, C, H, W], or what another run stopped with, for a sampler that goes on from there; not
+            changed. Everything is computed in its type if that is float64 (to measure convergence), else in float32.
         sampler: which table.
         draw: shape -> unit Gaussian; stochastic samplers need it.
         image_latents: x0 to begin from, [B, C, H, W]; the noise is added to it as far as the first call wants it. A

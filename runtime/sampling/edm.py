@@ -114,6 +114,7 @@ SCHEDULERS = (
         {"edm_euler": {}},
         paper=_KARRAS,
         predicts=_predicts,
+        scales_input=True,
     ),
     Scheduler(
         "EDMDPMSolverMultistepScheduler",
@@ -130,5 +131,6 @@ SCHEDULERS = (
         {"edm_dpmpp_2m": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
         paper=f"{_KARRAS}; Lu et al. 2022, DPM-Solver++, arXiv 2211.01095",
         predicts=_predicts,
+        scales_input=True,
     ),
 )

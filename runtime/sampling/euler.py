@@ -83,6 +83,7 @@ SCHEDULERS = (
         paper="Karras, Aittala, Aila and Laine 2022, algorithm 1 without churn, arXiv 2206.00364",
         takes=frozenset({"timesteps", "sigmas"}),
         ends_sigmas=True,
+        scales_input=True,
     ),
     Scheduler(
         "EulerAncestralDiscreteScheduler",
@@ -96,5 +97,6 @@ SCHEDULERS = (
         },
         {"euler_a": {}},
         paper="Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364; k-diffusion's sample_euler_ancestral",
+        scales_input=True,
     ),
 )

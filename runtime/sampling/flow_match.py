@@ -90,7 +90,9 @@ def _even(options: Mapping[str, Any], steps: int) -> np.ndarray:
 
 
 def _skipped(run: Run) -> int:
-    """Steps that strength leaves out, as diffusers' image-to-image pipelines of flow models count them."""
+    """Steps that are left out, by strength as diffusers' image-to-image pipelines of flow models count them."""
+    if run.begin is not None:
+        return run.begin
     return int(max(run.steps - min(run.steps * run.strength, run.steps), 0))
 
 
@@ -133,6 +135,7 @@ SCHEDULERS = (
         flow_heun,
         _COMMON,
         {"flow_heun": {}},
+        calls=2,
         paper="Esser et al. 2024, arXiv 2403.03206; Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364",
         predicts=_predicts,
     ),

@@ -67,5 +67,6 @@ SCHEDULERS = (
         LEVELS | {"prediction_type": choice("epsilon", "sample", "v_prediction")},
         {"lms": {}},
         paper="Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364; k-diffusion's sample_lms",
+        scales_input=True,
     ),
 )

@@ -62,6 +62,24 @@ def read_run(
     )
 
 
+def read_part(start: Any, end: Any, run: Run) -> tuple[float | None, float | None]:
+    """Which part of the run is asked for: denoising_start and denoising_end, None for what is left out.
+
+    Raises:
+        SamplerError: a value out of range, a part that ends before it begins, or a strength besides.
+    """
+    first = last = None
+    if start is not None:
+        first = _number("denoising_start", start, "above 0 and below 1", lambda value: 0 < value < 1)
+        if run.strength < 1:
+            raise SamplerError("strength and denoising_start exclude each other: both say where the run begins")
+    if end is not None:
+        last = _number("denoising_end", end, "above 0, to 1", lambda value: 0 < value <= 1)
+        if first is not None and last <= first:
+            raise SamplerError(f"denoising_end={last:g} must be above denoising_start={first:g}")
+    return first, last
+
+
 def _number(name: str, given: Any, allowed: str, holds: Callable[[float], bool]) -> float:
     if (
         isinstance(given, bool)

@@ -1,16 +1,17 @@
 """A sampler: a scheduler configuration and a number of steps, worked out once, without state."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import SamplerError
 from . import registry
+from .handover import going_on, left_out, stopped
 from .options import read
 from .parametrisation import Clip, DynamicThreshold, Limit, Prediction, convert
-from .requests import read_run
+from .requests import read_part, read_run
 from .table import Table
 
 VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse is still a float32
@@ -29,6 +30,7 @@ class Sampler:
         to_denoised: float64 [n, 2], (p, q) with  x0 = p x + q m.
         limit: clips or thresholds x0; None for neither.
         strength: share of the steps that are run; below 1, they begin in the middle.
+        goes_on: it begins where another run stopped, with that run's latents as they are.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Sampler:
     to_denoised: np.ndarray
     limit: Limit | None
     strength: float = 1.0
+    goes_on: bool = False
 
     @classmethod
     def from_config(
@@ -52,6 +55,8 @@ class Sampler:
         strength: float = 1.0,
         shortens: bool = False,
         mu: float | None = None,
+        denoising_start: float | None = None,
+        denoising_end: float | None = None,
     ) -> "Sampler":
         """Work out a sampler.
 
@@ -70,6 +75,9 @@ class Sampler:
                 then taken, as in diffusers' LatentConsistencyModelImg2ImgPipeline. Other schedulers have no such
                 schedule, and given timesteps take its place: there it is as without.
             mu: how far a schedule with use_dynamic_shifting is shifted; larger for larger pictures.
+            denoising_start: begin after that share of the training timesteps, above 0 and below 1, where another run
+                stopped: give its latents to `denoise`.
+            denoising_end: stop after that share, above 0, to 1; the latents have noise left then.
 
         Raises:
             SamplerError: an unknown scheduler; an option or value that it does not take; a number of steps that its
@@ -83,10 +91,19 @@ class Sampler:
         none_anyway = eta == 0 and "eta" not in scheduler.takes
         asked = {"eta": None if none_anyway else eta, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
         run = read_run(scheduler, options, num_inference_steps, strength, asked, shortens=shortens)
-        return cls.from_table(scheduler.class_name, options, scheduler.build(options, run), strength)
+        start, end = read_part(denoising_start, denoising_end, run)
+        table, trained = scheduler.build(options, run), options["num_train_timesteps"]
+        if start is not None:
+            begin = left_out(scheduler, table, trained, start)
+            table = going_on(scheduler, scheduler.build(options, replace(run, begin=begin)))
+        if end is not None:
+            table = stopped(scheduler, table, trained, end)
+        return cls.from_table(scheduler.class_name, options, table, strength, goes_on=start is not None)
 
     @classmethod
-    def from_table(cls, name: str, options: Mapping[str, Any], table: Table, strength: float = 1.0) -> "Sampler":
+    def from_table(
+        cls, name: str, options: Mapping[str, Any], table: Table, strength: float = 1.0, *, goes_on: bool = False
+    ) -> "Sampler":
         """A sampler of a table; `options` say prediction_type, clip_sample and thresholding."""
         scheduler = registry.find(name)[0]
         prediction = scheduler.predicts(options)
@@ -104,7 +121,7 @@ class Sampler:
             )
         for array in (to_basis, to_denoised):
             array.flags.writeable = False
-        return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength)
+        return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength, goes_on)
 
     def __len__(self) -> int:
         """Network calls."""

@@ -20,6 +20,7 @@ class Run:
     Attributes:
         steps: steps of the whole grid, before `strength` leaves any out.
         strength: share of the steps that is run, the last ones; 1 for all.
+        begin: the steps that are left out, in place of what `strength` says.
         shortens: where the network was distilled on a schedule, strength is the share of that instead.
         eta: share of new noise, where the scheduler takes it.
         timesteps: the grid itself, decreasing float64 [steps], in place of the configuration's.
@@ -30,6 +31,7 @@ class Run:
 
     steps: int
     strength: float = 1.0
+    begin: int | None = None
     shortens: bool = False
     eta: float = 0.0
     timesteps: np.ndarray | None = None
@@ -38,11 +40,13 @@ class Run:
 
     @property
     def skipped(self) -> int:
-        """Steps that `strength` leaves out, as diffusers' image-to-image pipelines of diffusion models count them.
+        """Steps that are left out, by `strength` as diffusers' image-to-image pipelines of diffusion models count them.
 
         Raises:
             SamplerError: it leaves out all of them.
         """
+        if self.begin is not None:
+            return self.begin
         left = int(self.steps * self.strength)
         if left == 0:
             raise SamplerError(
@@ -64,6 +68,8 @@ class Scheduler:
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
         eta: what it is where a run does not say, as in diffusers' `step`.
         ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
+        calls: of the network in a step, but for the last step: diffusers' `order`.
+        scales_input: diffusers keeps latents as x0 + (sigma / alpha) eps, and scales what the network is fed.
         limits: whether clip_sample and thresholding count with these options.
         predicts: what the network predicts, by the options: `prediction_type`, where that says it.
     """
@@ -76,6 +82,8 @@ class Scheduler:
     takes: frozenset[str] = frozenset()
     eta: float = 0.0
     ends_sigmas: bool = False
+    calls: int = 1
+    scales_input: bool = False
     limits: Callable[[Mapping[str, Any]], bool] = lambda options: True
     predicts: Callable[[Mapping[str, Any]], Prediction] = itemgetter("prediction_type")
 

@@ -153,6 +153,8 @@ SCHEDULERS = (
         },
         {"heun": {}},
         paper=_KARRAS,
+        calls=2,
+        scales_input=True,
         takes=frozenset({"timesteps"}),
     ),
     Scheduler(
@@ -161,6 +163,8 @@ SCHEDULERS = (
         LEVELS | _HEUN_BETAS | {"prediction_type": choice("epsilon", "v_prediction")},
         {"dpm2": {}},
         paper=_KARRAS,
+        calls=2,
+        scales_input=True,
     ),
     Scheduler(
         "KDPM2AncestralDiscreteScheduler",
@@ -168,5 +172,7 @@ SCHEDULERS = (
         LEVELS | _HEUN_BETAS | {"prediction_type": choice("epsilon", "v_prediction")},
         {"dpm2_a": {}},
         paper=_KARRAS,
+        calls=2,
+        scales_input=True,
     ),
 )

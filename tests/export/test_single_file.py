@@ -42,6 +42,9 @@ PARAMETERS = {
     ("stable-diffusion-xl", "text_encoder"): 123_060_480,
     ("stable-diffusion-xl", "text_encoder_2"): 694_659_840,
     ("stable-diffusion-xl", "vae"): 83_653_863,
+    ("stable-diffusion-xl-refiner", "unet"): 2_259_526_660,
+    ("stable-diffusion-xl-refiner", "text_encoder_2"): 694_659_840,
+    ("stable-diffusion-xl-refiner", "vae"): 83_653_863,
 }
 """As published; the other configurations are of the same shapes."""
 
@@ -151,7 +154,8 @@ def test_what_is_not_asked_for_takes_no_memory(single_file: Path, checkpoint: Pa
     assert sum(parameter.numel() for parameter in module.parameters()) > 100_000
 
 
-def test_encoders_of_openclip_and_two_of_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [1, 0], ids=["base", "refiner"])
+def test_encoders_of_openclip_and_two_of_them(tmp_path: Path, place: int) -> None:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     config = {"vocab_size": 90, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2}
@@ -159,7 +163,7 @@ def test_encoders_of_openclip_and_two_of_them(tmp_path: Path) -> None:
     module = CLIPTextModelWithProjection(CLIPTextConfig(**config))
     module.save_pretrained(tmp_path / "text_encoder_2")
     file = tmp_path / "xl.safetensors"
-    save_file(open_clip(module.state_dict(), "conditioner.embedders.1.model."), file)
+    save_file(open_clip(module.state_dict(), f"conditioner.embedders.{place}.model."), file)
     part = FilePart(Tensors(file), "text_encoder_2", Folder(tmp_path / "text_encoder_2", "xl"))
     loaded = load_module("xl", part, lambda: build(tmp_path / "text_encoder_2"))
     torch.testing.assert_close(loaded.state_dict(), module.state_dict(), rtol=0, atol=0)
@@ -264,6 +268,7 @@ def test_a_file_without_configuration_is_exported_with_the_shipped_one(tmp_path:
         ({IN: (320, 4, 3, 3), V2: (1, 1024)}, "stable-diffusion-v2-512", "stable-diffusion-2-base"),
         ({IN: (320, 4, 3, 3), V2: (1, 1024)}, "stable-diffusion-v2-768-v", "stable-diffusion-2"),
         ({IN: (320, 4, 3, 3), XL: (1280,)}, None, "stable-diffusion-xl"),
+        ({IN: (384, 4, 3, 3), REFINER: (1280,)}, None, "stable-diffusion-xl-refiner"),
     ],
 )
 def test_families_are_told_apart(
@@ -321,7 +326,6 @@ def test_an_inpainting_model_in_one_file_is_that_of_the_folder(checkpoint: Path,
     ("shapes", "message"),
     [
         ({IN: (1, 4, 3, 3), V2: (1, 1024)}, "give --config sd-turbo or --config stable-diffusion-2 or --config"),
-        ({IN: (1, 4, 3, 3), REFINER: (1280,)}, "diffusers' type xl_refiner, which is not supported; known: sd-turbo,"),
         ({IN: (1, 5, 3, 3)}, "has a U-Net of 5 channels, which is not supported; known: 4, 8, 9$"),
         (
             {"lora_unet_mid_block_x.lora_up.weight": (1, 1)},

@@ -76,6 +76,8 @@ def diffusers_run(
     strength: float = 1.0,
     image_latents: np.ndarray | None = None,
     levels: list[float] | None = None,
+    start: float | None = None,
+    end: float | None = None,
 ) -> tuple[np.ndarray, list[float]]:
     """Final latents and timesteps of the whole loop as diffusers' pipelines run it.
 
@@ -90,6 +92,7 @@ def diffusers_run(
         strength: of image-to-image; those of flow matching count steps in another way.
         image_latents: begin from these, with noise added.
         levels: gets sigma / alpha of every call, as diffusers adds noise there.
+        start, end: denoising_start and denoising_end of the pipelines of SDXL; with the first, `noise` are latents.
     """
     scheduler.set_timesteps(steps, **grid or {})
     order = scheduler.order
@@ -98,11 +101,19 @@ def diffusers_run(
         skipped = int(count - min(count * strength, count))
     else:
         skipped = count - min(int(count * strength), count)
-    timesteps = scheduler.timesteps[skipped * order :]
+    first = skipped * order
+    if start is not None:  # as StableDiffusionXLImg2ImgPipeline.get_timesteps has it
+        left = int((scheduler.timesteps < _cutoff(scheduler, start)).sum())
+        first = len(scheduler.timesteps) - (left + 1 if order == 2 and left % 2 == 0 else left)
+    timesteps = scheduler.timesteps[first:]
+    if end is not None:
+        timesteps = timesteps[: int((timesteps >= _cutoff(scheduler, end)).sum())]
     if hasattr(scheduler, "set_begin_index"):  # else it is guessed from the timestep, wrongly where two are equal
-        scheduler.set_begin_index(skipped * order)
+        scheduler.set_begin_index(first)
     latents = torch.from_numpy(noise)
-    if image_latents is None:
+    if start is not None:
+        pass
+    elif image_latents is None:
         latents = latents * getattr(scheduler, "init_noise_sigma", 1.0)
     elif hasattr(scheduler, "scale_noise"):
         latents = scheduler.scale_noise(torch.from_numpy(image_latents), timesteps[:1], latents)
@@ -120,6 +131,11 @@ def diffusers_run(
                 levels.append(noise_level(scheduler, t))
             latents = scheduler.step(output, t, latents, **extra).prev_sample
     return latents.numpy(), [float(t) for t in timesteps]
+
+
+def _cutoff(scheduler: Any, share: float) -> int:
+    trained = scheduler.config.num_train_timesteps
+    return round(trained - share * trained)
 
 
 def noise_level(scheduler: Any, timestep: torch.Tensor) -> float:

@@ -94,7 +94,7 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
         (["--walk", 3], "from prompt to prompt, or from seed to seed; give a second prompt"),
         (["--walk", 1, "--to-seed", 4], "a walk of 1 pictures; allowed: 2 or more"),
         (["--to-seed", 4], "--to-seed is the end of a walk; give --walk, too"),
-        (["--walk", 3, "--to-seed", 4, "--num", 2], "leave --num, --grid and --from-image out"),
+        (["--walk", 3, "--to-seed", 4, "--num", 2], "leave --num, --grid, --from-image and --upscale out"),
     ):
         assert message in refused(*command, *arguments, capsys=capsys)
 

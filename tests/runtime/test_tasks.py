@@ -264,22 +264,6 @@ def test_the_command_line_begins_from_files(
     assert "cannot be read as a picture" in refused(*command, "--image", tmp_path / "text.png", capsys=capsys)
 
 
-def test_a_refiner_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
-    import json
-    import os
-
-    from triptych.export.checkpoint import open_checkpoint
-    from triptych.runtime.errors import SourceError
-
-    for entry in checkpoint.iterdir():
-        if entry.name != "model_index.json":
-            os.symlink(entry, tmp_path / entry.name)
-    index = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
-    (tmp_path / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(SourceError, match="is the refiner of SDXL, which is not supported; give the base model"):
-        open_checkpoint(tmp_path)
-
-
 def test_image_latents_are_those_of_the_checkpoints_own_encoder(pipe: TextToImage, reference: Any) -> None:
     pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     generator = torch.Generator().manual_seed(3)
