@@ -8,7 +8,7 @@ import click
 from triptych.benchmarks.sampler_plot import save
 from triptych.runtime import schedulers as listing
 from triptych.runtime.cli import cli
-from triptych.runtime.families import FAMILIES
+from triptych.runtime.families import FAMILIES, TASKS
 from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line
@@ -77,12 +77,13 @@ def families(readme: str) -> str:
             ", ".join(family.models),
             f"`{family.pipelines[0]}`",
             str(len(family.encoders)),
+            *("yes" if task in family.tasks else "" for task in TASKS),
             f"{family.guidance_scale:g}",
             str(family.num_inference_steps),
         )
         for family in FAMILIES
     ]
-    head = ("models", "checkpoints of", "text encoders", "guidance", "steps, where nothing is said")
+    head = ("models", "checkpoints of", "text encoders", *TASKS, "guidance", "steps, where nothing is said")
     before, rest = readme.split(START)
     return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
 

@@ -13,6 +13,9 @@ from .tokenizer import PromptTokenizer
 from .wordpiece import BertTokenizer
 
 
+TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
+
+
 @dataclass(frozen=True)
 class TextEncoder:
     """A text encoder, its tokenizer, and the layer whose output the latent generator attends to.
@@ -73,6 +76,13 @@ class Family:
     def text_encoders(self) -> tuple[str, ...]:
         """The names of the text encoders."""
         return tuple(encoder.name for encoder in self.encoders)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What its models do."""
+        if self.image_guidance_scale is not None:
+            return (EDITING,)
+        return (IMAGE_TO_IMAGE, INPAINTING) if self.refines else (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING)
 
     def scheduler_config(self, config: Mapping[str, Any], scheduler: str | None) -> dict[str, Any]:
         """The package's scheduler configuration, or another scheduler's, as diffusers' pipeline would run it.
