@@ -12,7 +12,6 @@ from .text import ClipTokenizer
 from .tokenizer import PromptTokenizer
 from .wordpiece import BertTokenizer
 
-
 TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
 
 
