@@ -41,7 +41,7 @@ score-demo: $(VENV)/.ready
 
 # Two processes, each with whole files of tests and one thread.
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations 25
 
 # The slow extras too.
 test-all: $(VENV)/.ready

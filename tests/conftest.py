@@ -1,6 +1,8 @@
 """One tiny checkpoint and its exported package serve the whole run: exporting takes seconds, not milliseconds."""
 
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,24 @@ STATIC = (2, 144, 112)
 """Batch of the U-Net, height and width in pixels: no multiples of the U-Net's own factor."""
 
 
+def once(factory: pytest.TempPathFactory, place: str, make: Callable[[Path], Path]) -> Path:
+    """What `make` writes, at a place that the processes of a run share, by the first of them that needs it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / place
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return folder if folder.exists() else make(folder)
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random StableDiffusionPipeline folder, see tests/checkpoints.py. Not to be written to."""
     from tests.checkpoints import make_checkpoint
 
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+    return once(tmp_path_factory, "checkpoint/tiny", make_checkpoint)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +40,7 @@ def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint, exported in fp32 with dynamic shapes, for this machine's CPU. Not to be written to."""
     from triptych.export import export
 
-    return export(str(checkpoint), tmp_path_factory.mktemp("package") / "tiny", dialect="cpu")
+    return once(tmp_path_factory, "package/tiny", lambda folder: export(str(checkpoint), folder, dialect="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +48,7 @@ def portable_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     """The same in standard operators alone. Not to be written to."""
     from triptych.export import export
 
-    return export(checkpoint, tmp_path_factory.mktemp("portable") / "tiny", dialect="portable")
+    return once(tmp_path_factory, "portable/tiny", lambda folder: export(checkpoint, folder, dialect="portable"))
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +56,7 @@ def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random StableDiffusionXLPipeline folder, see tests/checkpoints.py. Not to be written to."""
     from tests.checkpoints import make_checkpoint
 
-    return make_checkpoint(tmp_path_factory.mktemp("xl-checkpoint") / "sdxl", "sdxl")
+    return once(tmp_path_factory, "xl-checkpoint/sdxl", lambda folder: make_checkpoint(folder, "sdxl"))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +64,7 @@ def xl_package(xl_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The same as a package, as `package` is of the other. Not to be written to."""
     from triptych.export import export
 
-    return export(xl_checkpoint, tmp_path_factory.mktemp("xl-package") / "sdxl", dialect="cpu")
+    return once(tmp_path_factory, "xl-package/sdxl", lambda folder: export(xl_checkpoint, folder, dialect="cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -60,4 +74,6 @@ def static_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph, "EXTERNAL_DATA_BYTES", 1_000_000)  # of the four, the U-Net alone has as much
-        return export(checkpoint, tmp_path_factory.mktemp("static") / "tiny", precision="fp16", static=STATIC)
+        return once(
+            tmp_path_factory, "static/tiny", lambda folder: export(checkpoint, folder, precision="fp16", static=STATIC)
+        )

@@ -10,6 +10,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from diffusers import (
+    DDIMScheduler,
     DiffusionPipeline,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
@@ -104,11 +105,16 @@ def test_what_is_left_out_is_what_the_pipeline_of_diffusers_takes(
 
 @pytest.mark.parametrize(
     ("model", "scheduler", "guidance"),
-    [("sd21", EulerDiscreteScheduler, 0.0), ("sdxl", EulerAncestralDiscreteScheduler, 0.0)],
-    ids=["sd-turbo", "sdxl-turbo"],
+    [
+        ("sd21", EulerDiscreteScheduler, 0.0),
+        ("sdxl", EulerAncestralDiscreteScheduler, 0.0),
+        ("sdxl", EulerDiscreteScheduler, 0.0),
+        ("sdxl", DDIMScheduler, 1.0),
+    ],
+    ids=["sd-turbo", "sdxl-turbo", "sdxl-lightning", "sdxl-hyper"],
 )
 @pytest.mark.parametrize("steps", [1, 3])
-def test_turbo_takes_few_trailing_steps_without_guidance(
+def test_distilled_models_take_few_trailing_steps_without_guidance(
     folders: dict[str, tuple[Path, Path]],
     references: dict[str, Any],
     tmp_path: Path,
