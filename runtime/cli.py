@@ -1,4 +1,4 @@
-"""The command line: `triptych export | generate | bench | inspect | schedulers | doctor`.
+"""The command line: `triptych export | generate | serve | bench | inspect | schedulers | doctor`.
 
 Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
 """
@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading, sourcing, walking
+from .cli_serve import serve
 from .cli_values import Numbers, package_and_prompts, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -273,6 +274,9 @@ def doctor(as_json: bool) -> None:
     print(json.dumps(report, indent=2) if as_json else as_text(report))
     if report["problems"]:
         sys.exit(1)
+
+
+cli.add_command(serve)
 
 
 def main() -> None:

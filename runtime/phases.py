@@ -47,9 +47,9 @@ class Phases:
         self.sample_channels = sample_channels(network, generator, self.latent_channels)
         # an inpainting model's generator takes mask and picture behind the latents
         wider = self.sample_channels > self.latent_channels
-        self._masked = wider and self.family.image_guidance_scale is None
+        self.masked = wider and self.family.image_guidance_scale is None
         self._told = self.family.told if SIZES in network.inputs else ()
-        self._static = isinstance(network.inputs["sample"].shape[2], int)
+        self.static = isinstance(network.inputs["sample"].shape[2], int)
 
     @classmethod
     def load(

@@ -146,8 +146,8 @@ class TextToImage(Phases):
         count, factor = len(texts), self.vae_scale_factor
         counts = count // num_images_per_prompt, num_images_per_prompt
         beginning = image, mask_image, strength, denoising_start
-        starting = StartingPicture.read(*beginning, family, *counts, factor=factor, masked=self._masked)
-        if starting is not None and not self._static:
+        starting = StartingPicture.read(*beginning, family, *counts, factor=factor, masked=self.masked)
+        if starting is not None and not self.static:
             height, width = starting.size(height, width, factor)
         latent_height, latent_width = self.latent_size_of(height, width)
         height, width = latent_height * factor, latent_width * factor

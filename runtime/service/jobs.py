@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline import TextToImage
+from ..pipeline import Output, TextToImage
 from ..sampling import Step
 
 if TYPE_CHECKING:
@@ -37,8 +37,13 @@ def key_of(pipe: TextToImage, job: Job) -> Hashable:
     return tuple(sorted(shared.items())), tuple(name for name in EACH if name in said), sizes, chunks
 
 
-def run(pipe: TextToImage, jobs: Sequence[Job], callback: Callable[[Step], bool | None] | None = None) -> "list[Image]":
-    """The pictures of jobs with equal keys, by one call; errors as those of the call."""
+def call(pipe: TextToImage, jobs: Sequence[Job], callback: Callable[[Step], bool | None] | None = None) -> Output:
+    """What one call gives for jobs with equal keys, a picture for each; errors as those of the call."""
     first = dict(jobs[0].arguments)
     listed = {name: [job.arguments[name] for job in jobs] for name in (*EACH, "seed") if name in first}
-    return pipe(**{**first, **listed, "callback": callback}).images
+    return pipe(**{**first, **listed, "callback": callback})
+
+
+def run(pipe: TextToImage, jobs: Sequence[Job], callback: Callable[[Step], bool | None] | None = None) -> "list[Image]":
+    """The pictures of `call`."""
+    return call(pipe, jobs, callback).images

@@ -1,0 +1,114 @@
+"""Who may ask, and how much they may send: looked at before anything of the body is read."""
+
+import asyncio
+import hmac
+import ipaddress
+from urllib.parse import urlsplit
+
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .limits import JSON_BYTES, Limits
+from .metrics import Metrics
+from .refusals import Refusal, too_large
+
+OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
+"""Paths that need no key: they say nothing of what is asked for."""
+
+
+class Guard:
+    """Around the application: key, origin, size and time of what comes in; a count of errors that go out.
+
+    Without a key, only a person at this machine is meant to ask, but pages in that person's browser can, too: by a name
+    of their own that leads here, or by a form that is sent here. So Host must be this machine's, unless others are
+    invited, and Origin, which browsers send along, must be Host.
+
+    Args:
+        app: what is guarded.
+        limits: of bytes and time.
+        metrics: that count errors.
+        key: that callers must have, None if they need none.
+        local: whether only this machine may call.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, key: str | None, local: bool) -> None:
+        self._app, self._limits, self._metrics, self._local = app, limits, metrics, local
+        self._key = None if key is None else key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI calls it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._metrics.errors.labels(str(message["status"])).inc()
+            await send(message)
+
+        headers = Headers(scope=scope)
+        try:
+            self._check_caller(scope["path"], headers)
+            body = _Body(receive, self._limits, headers)
+        except Refusal as refusal:
+            answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, "Connection": "close"})
+            await answer(scope, receive, counted)
+            return
+        await self._app(scope, body, counted)
+
+    def _check_caller(self, path: str, headers: Headers) -> None:
+        if self._key is not None:
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            # compared whatever the scheme, and in a time that does not tell how much of it is right
+            same = hmac.compare_digest(given.strip().encode(), self._key)
+            if path not in OPEN and not (same and scheme.lower() == "bearer"):
+                raise Refusal(
+                    401,
+                    "no key, or a wrong one; give the service's as Authorization: Bearer KEY",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            return
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._local and not is_local(urlsplit(f"//{host}").hostname or ""):
+            raise Refusal(403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host")
+        if origin is not None and urlsplit(origin).netloc != host:
+            raise Refusal(403, "pages of other sites may not ask this service", code="wrong_origin")
+
+
+class _Body:
+    """The body as it comes, as long as it is small enough and in time; takes the place of ASGI's `receive`."""
+
+    def __init__(self, receive: Receive, limits: Limits, headers: Headers) -> None:
+        form = headers.get("content-type", "").startswith("multipart/form-data")
+        self._receive, self._timeout, self._most = receive, limits.timeout, limits.body if form else JSON_BYTES
+        self._bytes, self._complete = 0, False
+        self._deadline = asyncio.get_running_loop().time() + limits.timeout
+        declared = headers.get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self._most:
+            raise too_large(f"{declared} bytes", self._most)
+
+    async def __call__(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, f"the body took longer than {self._timeout:g} s") from None
+        self._bytes += len(message.get("body", b""))
+        if self._bytes > self._most:
+            refusal = too_large("more bytes", self._most)
+            raise HTTPException(refusal.status, str(refusal), {"Connection": "close"})
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def is_local(host: str) -> bool:
+    """Whether a name or address is this machine's own, which no other machine reaches."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,161 @@
+"""Pictures that wait for their turn, and the thread that makes them; those that can be made in one call are."""
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import Cancelled, TriptychError
+from ..pipeline import TextToImage
+from ..sampling import Step
+from .jobs import Job, call, key_of
+from .metrics import Metrics
+from .refusals import full, unavailable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Watch = Callable[[Step, int], None]
+"""Called in the worker's thread after each step, with the row of the picture in it."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A picture that was accepted. `done` gives it; `dropped` says that nobody waits for it any more."""
+
+    job: Job
+    key: Hashable
+    watch: Watch | None = None
+    done: "Future[Image]" = field(default_factory=Future)
+    arrived: float = field(default_factory=time.monotonic)
+    dropped: bool = False
+
+
+class Batcher:
+    """The queue of one package and its worker.
+
+    First come, first served; but those that can share the call of the first are taken along.
+
+    Args:
+        name: of the model.
+        pipe: what makes the pictures.
+        metrics: that are told of it.
+        batch: pictures of a call at most.
+        wait: seconds that the first may wait for company.
+        queue: pictures that may wait.
+    """
+
+    def __init__(self, name: str, pipe: TextToImage, metrics: Metrics, *, batch: int, wait: float, queue: int) -> None:
+        self.name, self.pipe = name, pipe
+        self._metrics, self._batch, self._wait, self._queue = metrics, batch, wait, queue
+        self._waiting: deque[Ticket] = deque()
+        self._making: list[Ticket] = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._seconds = 1.0  # of a picture, as the last call had it
+        self._thread = threading.Thread(target=self._work, name=f"triptych {name}", daemon=True)
+        metrics.watch(name, lambda: len(self._waiting))
+        self._thread.start()
+
+    def submit(self, jobs: Sequence[Job], watches: Sequence[Watch | None]) -> list[Ticket]:
+        """Put pictures in the queue, all or none.
+
+        Raises:
+            ArgumentError: a text that cannot be read.
+            Refusal: the queue is full (429), or closed (503).
+        """
+        tickets = [Ticket(job, key_of(self.pipe, job), watch) for job, watch in zip(jobs, watches, strict=True)]
+        with self._changed:
+            if self._closing:
+                raise unavailable("the service is about to stop", "stopping")
+            if len(self._waiting) + len(tickets) > self._queue:
+                raise full(len(self._waiting), max(1, math.ceil(len(self._waiting) * self._seconds)))
+            self._waiting.extend(tickets)
+            self._changed.notify()
+        return tickets
+
+    def drop(self, tickets: Iterable[Ticket]) -> None:
+        """Nobody waits for these: they leave the queue, or, where all of a call are dropped, stop at the next step."""
+        with self._changed:
+            for ticket in tickets:
+                if not ticket.done.done() and not ticket.dropped:
+                    ticket.dropped = True
+                    if ticket.done.cancel():
+                        self._waiting.remove(ticket)
+                    self._metrics.cancelled.labels(self.name).inc()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Accept nothing more; what was accepted is made."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def abandon(self) -> None:
+        """Drop everything."""
+        self.close()
+        with self._changed:
+            self.drop([*self._waiting, *self._making])
+
+    def join(self) -> None:
+        """Wait until all that was accepted is made; after `close`."""
+        self._thread.join()
+
+    def _work(self) -> None:
+        while tickets := self._next():
+            self._make(tickets)
+            self._making = []
+
+    def _next(self) -> list[Ticket]:
+        """Those of the next call; none when there will be no more."""
+        with self._changed:
+            while True:
+                if not self._waiting:
+                    if self._closing:
+                        return []
+                    self._changed.wait()
+                    continue
+                first = self._waiting[0]
+                tickets = [ticket for ticket in self._waiting if ticket.key == first.key][: self._batch]
+                left = first.arrived + self._wait - time.monotonic()
+                if len(tickets) == self._batch or left <= 0 or self._closing:
+                    break
+                self._changed.wait(left)
+            for ticket in tickets:
+                self._waiting.remove(ticket)
+                ticket.done.set_running_or_notify_cancel()
+                self._metrics.waited(self.name, time.monotonic() - ticket.arrived)
+            self._making = tickets
+            return tickets
+
+    def _make(self, tickets: list[Ticket]) -> None:
+        def after(step: Step) -> bool:
+            for row, ticket in enumerate(tickets):
+                if ticket.watch is not None and not ticket.dropped:
+                    ticket.watch(step, row)
+            return not all(ticket.dropped for ticket in tickets)
+
+        start = time.monotonic()
+        try:
+            output = call(self.pipe, [ticket.job for ticket in tickets], after)
+        except Exception as error:
+            if len(tickets) > 1 and not isinstance(error, Cancelled):
+                for ticket in tickets:  # what one of them brought about is not the others' fault
+                    self._make([ticket])
+                return
+            if not isinstance(error, TriptychError):
+                _log.exception("a picture of %s failed", self.name)
+            for ticket in tickets:
+                ticket.done.set_exception(error)
+            return
+        self._seconds = (time.monotonic() - start) / len(tickets)
+        self._metrics.called(self.name, output)
+        for ticket, image in zip(tickets, output.images, strict=True):
+            ticket.done.set_result(image)

@@ -1,0 +1,84 @@
+"""What a request asks for, as jobs, where the limits and the package allow it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..arguments import seeds_from
+from ..cli_values import size_of
+from ..image_input import size_for
+from ..image_latents import ENCODER
+from ..pipeline import TextToImage
+from ..sampling import Sampler
+from .jobs import Job
+from .limits import MOST_CHUNKS, Limits
+from .refusals import invalid
+from .schema import Asked
+
+
+def jobs_of(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[str, Any]) -> list[Job]:
+    """A job for each picture, their seeds counting up.
+
+    Args:
+        pipe: that is to make them.
+        asked: what the request says.
+        limits: of what it may say.
+        beginning: image, mask_image and strength, those that are given.
+
+    Raises:
+        Refusal: more than the limits allow, or what this package has no component for.
+        ArgumentError, SamplerError: what this package cannot do.
+    """
+    if asked.n > limits.pictures:
+        raise invalid(f"n={asked.n}; allowed: 1 to {limits.pictures}", "n")
+    texts = {"prompt": asked.prompt}
+    if asked.negative_prompt is not None:
+        texts["negative_prompt"] = asked.negative_prompt
+    for name, text in texts.items():
+        _check_text(pipe, name, text, limits)
+    steps = _steps(pipe, asked, limits, beginning)
+    height, width = _size(pipe, asked, limits, beginning)
+    said: dict[str, Any] = {"guidance_scale": asked.guidance_scale, "scheduler": asked.scheduler}
+    shared = {
+        **texts,
+        **{name: value for name, value in said.items() if value is not None},
+        **beginning,
+        "num_inference_steps": steps,
+        "height": height,
+        "width": width,
+    }
+    return [Job({**shared, "seed": seed}) for seed in seeds_from(asked.seed, asked.n)]
+
+
+def _check_text(pipe: TextToImage, name: str, text: str, limits: Limits) -> None:
+    if len(text) > limits.prompt:
+        raise invalid(f"{name} has {len(text)} characters; allowed: {limits.prompt}", name)
+    chunks = pipe.text_encoders.chunks_of(text)
+    if chunks > MOST_CHUNKS:
+        raise invalid(f"{name} is read in {chunks} chunks; allowed: {MOST_CHUNKS}", name)
+
+
+def _steps(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[str, Any]) -> int:
+    steps = pipe.family.num_inference_steps if asked.num_inference_steps is None else asked.num_inference_steps
+    if steps > limits.steps:
+        raise invalid(f"num_inference_steps={steps}; allowed: 1 to {limits.steps}", "num_inference_steps")
+    # a sampler that cannot be is told now, not when its turn has come
+    config = pipe.family.scheduler_config(pipe.package.scheduler_config(), asked.scheduler)
+    Sampler.from_config(config, steps, strength=beginning.get("strength", 1.0))
+    return steps
+
+
+def _size(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[str, Any]) -> tuple[int, int]:
+    factor = pipe.vae_scale_factor
+    image = beginning.get("image")
+    if image is not None and ENCODER not in pipe.package.components:
+        raise invalid("this model has no VAE encoder, and cannot begin from a picture", "image")
+    height: int | None = None
+    width: int | None = None
+    if asked.size != "auto":
+        width, height = size_of("size", asked.size)
+    elif image is not None and not pipe.static:
+        height, width = size_for(image, factor)
+    height, width = (side * factor for side in pipe.latent_size_of(height, width))
+    if height * width > limits.pixels:
+        raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
+    return height, width

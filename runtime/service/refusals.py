@@ -1,0 +1,68 @@
+"""What the service refuses, in the shape that OpenAI's API gives errors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Refusal(Exception):
+    """An answer that is no picture.
+
+    Attributes:
+        status: of HTTP.
+        body: {"error": {"message", "type", "param", "code"}}.
+        headers: beside those of any answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body: dict[str, Any] = {
+            "error": {"message": message, "type": _type_of(status), "param": param, "code": code}
+        }
+        self.headers = dict(headers or {})
+
+
+def invalid(message: str, param: str | None = None) -> Refusal:
+    """400: the request cannot be done as it is."""
+    return Refusal(400, message, code="invalid_value", param=param)
+
+
+def too_large(given: str, allowed: int) -> Refusal:
+    """413: more bytes than are taken."""
+    return Refusal(413, f"the body has {given}; allowed: {allowed} bytes", code="body_too_large")
+
+
+def full(waiting: int, seconds: int) -> Refusal:
+    """429: as much waits as may; `seconds` is when to come back."""
+    message = f"{waiting} pictures are waiting, which is as many as may; try again in {seconds} s"
+    return Refusal(429, message, code="queue_full", headers={"Retry-After": str(seconds)})
+
+
+def unavailable(message: str, code: str, *, seconds: int = 1) -> Refusal:
+    """503: not now."""
+    return Refusal(503, message, code=code, headers={"Retry-After": str(seconds)})
+
+
+def timed_out(seconds: float) -> Refusal:
+    """503: it took too long; clients of OpenAI's API that try again by themselves are told not to."""
+    message = f"the request took longer than {seconds:g} s, which is all it may"
+    return Refusal(503, message, code="timeout", headers={"x-should-retry": "false"})
+
+
+def failed() -> Refusal:
+    """500: nothing is said of what went wrong inside; the log has it."""
+    return Refusal(500, "the picture could not be made; the log of the service says why", code="internal_error")
+
+
+def _type_of(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"

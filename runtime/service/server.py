@@ -1,0 +1,125 @@
+"""The process of the service: where it listens, how it starts, and how it stops."""
+
+import asyncio
+import logging
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from ..errors import ArgumentError
+from .access import is_local
+from .api import create_app
+from .limits import Limits
+from .metrics import Metrics
+from .models import Models
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def serve(
+    packages: Sequence[Path],
+    load_options: Mapping[str, Any],
+    limits: Limits,
+    *,
+    host: str,
+    port: int,
+    api_key: str | None,
+    without_api_key: bool,
+    batch: int | None,
+    wait: float,
+    queue: int,
+    log_prompts: bool,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Serve until told to stop: at SIGTERM or SIGINT what was accepted is finished, at a second one it is dropped.
+
+    Args:
+        packages: folders of ONNX graphs.
+        load_options: of `TextToImage.load`.
+        limits: of each request.
+        host: name or address of this machine to listen at.
+        port: 0 is any that is free.
+        api_key: that callers must have.
+        without_api_key: listen at other addresses than this machine's own, and let everybody call.
+        batch, wait, queue: see `Models`.
+        log_prompts: whether prompts may be in the log.
+        report: called with a line of text that says where it listens.
+
+    Raises:
+        ArgumentError: it may not, or cannot, listen there.
+        PackageError, ProviderError: a package cannot be loaded.
+    """
+    local = is_local(host)
+    if api_key == "":
+        raise ArgumentError("--api-key is empty; give a key, or leave it out")
+    if api_key is None and not local and not without_api_key:
+        raise ArgumentError(f"--host {host} is open to other machines: give --api-key, or say --without-api-key")
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    if not log_prompts:
+        warnings.filterwarnings("ignore", "the prompt is longer")  # it quotes what is left out
+    metrics = Metrics()
+    models = Models(packages, metrics, batch=batch, wait=wait, queue=queue)
+    app = create_app(models, limits, metrics, key=api_key, local=local, log_prompts=log_prompts)
+    with _listening(host, port) as listener:
+        bound = listener.getsockname()[1]
+        report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
+        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off"), models, load_options)
+        server.run(sockets=[listener])
+    if server.failure is not None:
+        raise server.failure
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which loads the packages while it already answers, and finishes what was accepted before it stops."""
+
+    def __init__(self, config: uvicorn.Config, models: Models, load_options: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self.failure: Exception | None = None
+        self._models, self._load_options = models, load_options
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._told = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
+        self._tasks.append(asyncio.create_task(self._load()))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """In a signal handler, which may come amidst anything: the work is left to the loop."""
+        if self._loop is None:
+            super().handle_exit(sig, frame)
+        elif not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._stop)
+        else:
+            self._loop.call_soon_threadsafe(self._models.abandon)
+            super().handle_exit(sig, frame)
+
+    def _stop(self) -> None:
+        self._models.stop()
+        self._tasks.append(asyncio.create_task(self._exit_when_finished()))
+
+    async def _load(self) -> None:
+        try:
+            await asyncio.to_thread(self._models.load, self._load_options)
+        except Exception as error:
+            self.failure, self.should_exit = error, True
+
+    async def _exit_when_finished(self) -> None:
+        await self._tasks[0]  # a package that is being loaded cannot be stopped at that
+        await asyncio.to_thread(self._models.join)
+        self.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise ArgumentError(f"cannot listen at {host}, port {port}: {error}") from None
