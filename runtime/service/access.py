@@ -17,6 +17,11 @@ from .refusals import Refusal, too_large
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key: they say nothing of what is asked for."""
 
+FORMS = "/v1/images/edits"
+"""The path that takes forms, with pictures in them; bodies of others are small."""
+
+_CLOSE = {"Connection": "close"}  # of an answer before the body was read
+
 
 class Guard:
     """Around the application: key, origin, size and time of what comes in; a count of errors that go out.
@@ -51,12 +56,16 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._check_caller(scope["path"], headers)
-            body = _Body(receive, self._limits, headers)
+            body = _Body(receive, self._limits, scope["path"], headers)
         except Refusal as refusal:
-            answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, "Connection": "close"})
+            answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, **_CLOSE})
             await answer(scope, receive, counted)
             return
-        await self._app(scope, body, counted)
+        try:
+            await self._app(scope, body, counted)
+        except Exception:  # answered further out
+            self._metrics.errors.labels("500").inc()
+            raise
 
     def _check_caller(self, path: str, headers: Headers) -> None:
         if self._key is not None:
@@ -72,18 +81,18 @@ class Guard:
                 )
             return
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and not is_local(urlsplit(f"//{host}").hostname or ""):
+        if self._local and not is_local(_name_in(f"//{host}")):
             raise Refusal(403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other sites may not ask this service", code="wrong_origin")
 
 
 class _Body:
     """The body as it comes, as long as it is small enough and in time; takes the place of ASGI's `receive`."""
 
-    def __init__(self, receive: Receive, limits: Limits, headers: Headers) -> None:
-        form = headers.get("content-type", "").startswith("multipart/form-data")
-        self._receive, self._timeout, self._most = receive, limits.timeout, limits.body if form else JSON_BYTES
+    def __init__(self, receive: Receive, limits: Limits, path: str, headers: Headers) -> None:
+        self._receive, self._timeout = receive, limits.timeout
+        self._most = limits.body if path == FORMS else JSON_BYTES
         self._bytes, self._complete = 0, False
         self._deadline = asyncio.get_running_loop().time() + limits.timeout
         declared = headers.get("content-length", "0")
@@ -97,13 +106,21 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(408, f"the body took longer than {self._timeout:g} s") from None
+            raise HTTPException(408, f"the body took longer than {self._timeout:g} s", _CLOSE) from None
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._most:
             refusal = too_large("more bytes", self._most)
-            raise HTTPException(refusal.status, str(refusal), {"Connection": "close"})
+            raise HTTPException(refusal.status, str(refusal), _CLOSE)
         self._complete = not message.get("more_body", False)
         return message
+
+
+def _name_in(url: str) -> str:
+    """The host's name or address, "" where there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_local(host: str) -> bool:

@@ -52,11 +52,13 @@ def create_app(
         local: whether only this machine may call, where there is no key.
         log_prompts: whether prompts may be in the log.
     """
-    app = FastAPI(title="Triptych", version=own_version(), summary="Text to image.", redoc_url=None)
+    app = FastAPI(
+        title="Triptych", summary="Text to image.", version=own_version(), redoc_url=None, responses=_FAILURES
+    )
     app.add_middleware(Guard, limits=limits, metrics=metrics, key=key, local=local)
     _answer_errors(app)
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # Guard checks it; this describes it
-    v1 = APIRouter(prefix="/v1", dependencies=secured, responses=_FAILURES)
+    v1 = APIRouter(prefix="/v1", dependencies=secured)
 
     async def make(request: Request, kind: str, asked: Asked, beginning: Mapping[str, Any]) -> Any:
         batcher = models.batcher(asked.model)
@@ -105,7 +107,7 @@ def create_app(
         response.status_code = 200 if models.state == "ready" else 503
         return State(status=models.state)
 
-    @app.get("/metrics", response_class=Response, dependencies=secured, responses={"4XX": _FAILURES["4XX"]})
+    @app.get("/metrics", response_class=Response, dependencies=secured)
     async def prometheus() -> Response:
         """Figures for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")

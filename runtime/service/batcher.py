@@ -15,7 +15,7 @@ from ..pipeline import TextToImage
 from ..sampling import Step
 from .jobs import Job, call, key_of
 from .metrics import Metrics
-from .refusals import full, unavailable
+from .refusals import full, invalid, unavailable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,13 +65,15 @@ class Batcher:
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job], watches: Sequence[Watch | None]) -> list[Ticket]:
-        """Put pictures in the queue, all or none.
+        """Put the pictures of a request, which differ in their seeds alone, in the queue, all or none.
 
         Raises:
-            ArgumentError: a text that cannot be read.
-            Refusal: the queue is full (429), or closed (503).
+            Refusal: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
         """
-        tickets = [Ticket(job, key_of(self.pipe, job), watch) for job, watch in zip(jobs, watches, strict=True)]
+        if len(jobs) > self._queue:
+            raise invalid(f"n={len(jobs)}; allowed: {self._queue}, which is as many as may wait", "n")
+        key = key_of(self.pipe, jobs[0])
+        tickets = [Ticket(job, key, watch) for job, watch in zip(jobs, watches, strict=True)]
         with self._changed:
             if self._closing:
                 raise unavailable("the service is about to stop", "stopping")

@@ -53,7 +53,7 @@ class Models:
         """Load them one after the other, unless told to stop; errors as those of `TextToImage.load`."""
         for name, path in self._packages.items():
             if self.state == "stopping":
-                return
+                break
             pipe = TextToImage.load(path, **options)
             _log.info("%s on %s (%s)", name, pipe.device.name, pipe.device.provider)
             suits = 1 if pipe.device.memory.kind == "cpu" else BATCH
@@ -65,10 +65,10 @@ class Models:
                 wait=self._wait,
                 queue=self._queue,
             )
-        if self.state == "loading":
-            self.state = "ready"
+        if self.state == "stopping":
+            self.stop()  # those that were loaded meanwhile, too
         else:
-            self.stop()
+            self.state = "ready"
 
     def listed(self) -> list[Model]:
         """All of them, loaded or not."""

@@ -1,0 +1,141 @@
+"""The service for tests: in this process, and as one of its own over loopback."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from triptych.runtime.service.api import create_app
+from triptych.runtime.service.limits import Limits
+from triptych.runtime.service.metrics import Metrics
+from triptych.runtime.service.models import Models
+
+LIMITS = Limits(pixels=128 * 128, steps=60, pictures=3, prompt=1500, body=500_000, upload_pixels=256 * 256, timeout=30)
+
+BODY: dict[str, Any] = {"prompt": "a red fox", "size": "64x64", "num_inference_steps": 2, "seed": 7}
+"""A request that takes little time."""
+
+LONG = BODY | {"num_inference_steps": 60, "size": "128x128"}
+"""One that takes seconds."""
+
+GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
+
+
+class Service:
+    """An application with its packages loaded, and what is inside of it."""
+
+    def __init__(
+        self,
+        *packages: Path,
+        batch: int | None = None,
+        wait: float = 0.0,
+        queue: int = 8,
+        key: str | None = None,
+        local: bool = True,
+        log_prompts: bool = False,
+        load: bool = True,
+        **limits: Any,
+    ) -> None:
+        self.metrics = Metrics()
+        self.models = Models(packages, self.metrics, batch=batch, wait=wait, queue=queue)
+        if load:
+            self.models.load({"device": "cpu"})
+        self.app = create_app(
+            self.models,
+            dataclasses.replace(LIMITS, **limits),
+            self.metrics,
+            key=key,
+            local=local,
+            log_prompts=log_prompts,
+        )
+        self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False)
+
+    def figure(self, name: str, **labels: str) -> float:
+        """A sample of the metrics, 0 where there is none."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self.models.abandon()
+        self.models.join()
+
+
+@contextlib.contextmanager
+def service(*packages: Path, **options: Any) -> Iterator[Service]:
+    """A service that is stopped at the end."""
+    running = Service(*packages, **options)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+class Process:
+    """`triptych serve` in a process of its own, at a port that was free; `log` is a file."""
+
+    def __init__(self, log: Path, *arguments: object) -> None:
+        command = [str(Path(sys.executable).with_name("triptych")), "serve", *map(str, arguments), "--port", "0"]
+        self.log = log
+        with log.open("wb") as file:
+            self._process = subprocess.Popen([*command, "--device", "cpu"], stdout=file, stderr=file)
+        self.url = self._wait_for(r"listening at (\S+)")
+
+    def _wait_for(self, pattern: str, seconds: float = 60) -> str:
+        deadline = time.monotonic() + seconds
+        while (found := re.search(pattern, self.log.read_text())) is None:
+            assert self._process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        return found.group(1)
+
+    def until(self, path: str, status: int, text: str = "", seconds: float = 60) -> httpx2.Response:
+        """Ask until that is the answer."""
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = httpx2.get(self.url + path)
+            if answer.status_code == status and text in answer.text:
+                return answer
+            assert time.monotonic() < deadline, f"{answer.status_code} {answer.text}"
+            time.sleep(0.02)
+
+    def tell(self, sent: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(sent)
+
+    def status(self, seconds: float = 30) -> int:
+        """Its exit status, when it has ended."""
+        return self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """At the end of a test, whatever came before."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def process(log: Path, *arguments: object) -> Iterator[Process]:
+    """A process that is ready, and gone at the end."""
+    running = Process(log, *arguments)
+    try:
+        running.until("/readyz", 200)
+        yield running
+    finally:
+        running.kill()
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture's file."""
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,415 @@
+"""The paths of the service: what they answer, what they refuse, and where the pictures come from."""
+
+import asyncio
+import base64
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from triptych.runtime import TextToImage
+from triptych.runtime.errors import ArgumentError
+from triptych.runtime.image import read_settings
+from triptych.runtime.service.models import Models
+
+from ..test_tasks import picture
+from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service
+
+SAID = {"num_inference_steps": 2, "height": 64, "width": 64}
+"""BODY, as the pipeline takes it."""
+
+
+@pytest.fixture(scope="module")
+def pipe(package: Path) -> TextToImage:
+    return TextToImage.load(package, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def served(package: Path) -> Iterator[Service]:
+    with service(package) as running:
+        yield running
+
+
+def opened(data: dict[str, Any]) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(data["b64_json"])))
+
+
+def error_of(answer: httpx2.Response, status: int) -> dict[str, Any]:
+    """The error of an answer, which has the shape of OpenAI's API."""
+    assert answer.status_code == status, answer.text
+    (name, error), *rest = answer.json().items()
+    assert (name, rest) == ("error", [])
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["message"]
+    return error
+
+
+def test_pictures_are_those_of_the_pipeline_and_say_their_seeds(served: Service, pipe: TextToImage) -> None:
+    more = {"n": 2, "negative_prompt": "grey", "guidance_scale": 3.0, "scheduler": "euler_a"}
+    answer = served.client.post(GENERATIONS, json=BODY | more).json()
+    assert answer["size"] == "64x64"
+    said = {name: value for name, value in more.items() if name != "n"}
+    wanted = pipe("a red fox", seed=7, num_images_per_prompt=2, **SAID, **said)
+    for data, image, seed in zip(answer["data"], wanted.images, wanted.seeds, strict=True):
+        np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(image))
+        assert data["seed"] == seed
+        assert json.loads(opened(data).info["triptych"])["seed"] == seed
+
+
+def test_a_seed_that_is_drawn_gives_the_picture_again(served: Service, tmp_path: Path) -> None:
+    body = {name: value for name, value in BODY.items() if name != "seed"}
+    (drawn,) = served.client.post(GENERATIONS, json=body).json()["data"]
+    (again,) = served.client.post(GENERATIONS, json=BODY | {"seed": drawn["seed"]}).json()["data"]
+    assert again["b64_json"] == drawn["b64_json"]
+    file = tmp_path / "fox.png"
+    file.write_bytes(base64.b64decode(drawn["b64_json"]))
+    assert read_settings(file).prompt == BODY["prompt"]
+
+
+def test_size_auto_is_the_own_size(served: Service) -> None:
+    answer = served.client.post(GENERATIONS, json=BODY | {"size": "auto"}).json()
+    assert answer["size"] == "128x128"
+    assert opened(answer["data"][0]).size == (128, 128)
+
+
+def test_requests_at_once_share_a_call_and_their_pictures_are_those_of_each_alone(
+    package: Path, pipe: TextToImage
+) -> None:
+    texts = ["a red fox", "an owl", "a green fox"]
+
+    async def all_at_once(app: Any) -> list[Any]:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            posts = (client.post(GENERATIONS, json=BODY | {"prompt": text}) for text in texts)
+            return [answer.json()["data"][0] for answer in await asyncio.gather(*posts)]
+
+    with service(package, batch=3, wait=5.0) as running:
+        data = asyncio.run(all_at_once(running.app))
+        assert running.figure("triptych_batch_size_count", model=package.name) == 1
+        assert running.figure("triptych_batch_size_sum", model=package.name) == 3
+    for each, text in zip(data, texts, strict=True):
+        np.testing.assert_array_equal(np.asarray(opened(each)), np.asarray(pipe(text, seed=7, **SAID).images[0]))
+
+
+def test_an_edit_is_image_to_image(served: Service, pipe: TextToImage) -> None:
+    image = picture(64, 96)
+    fields = {name: value for name, value in BODY.items() if name != "size"} | {"strength": 0.7}
+    answer = served.client.post(EDITS, data=fields, files={"image": ("fox.png", png(image), "image/png")}).json()
+    wanted = pipe("a red fox", image=image, strength=0.7, seed=7, num_inference_steps=2).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(answer["data"][0])), np.asarray(wanted))
+    assert answer["size"] == f"{image.width}x{image.height}"
+
+
+def test_what_is_transparent_in_a_mask_is_drawn_anew(served: Service, pipe: TextToImage) -> None:
+    """In OpenAI's API; light, in the pipeline."""
+    image = picture()
+    light = Image.new("L", image.size, 0)
+    light.paste(255, (0, 0, image.width // 2, image.height))
+    mask = image.convert("RGBA")
+    mask.putalpha(Image.eval(light, lambda value: 255 - value))
+    files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(mask), "image/png")}
+    fields = {name: value for name, value in BODY.items() if name != "size"}
+    (data,) = served.client.post(EDITS, data=fields, files=files).json()["data"]
+    wanted = pipe("a red fox", image=image, mask_image=light, seed=7, num_inference_steps=2).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(wanted))
+
+
+def events_of(text: str) -> list[dict[str, Any]]:
+    """The data of server-sent events, whose names are their types."""
+    events = []
+    for block in text.strip().split("\n\n"):
+        name, data = block.split("\n")
+        events.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {events[-1]['type']}"
+    return events
+
+
+def test_a_stream_tells_previews_and_then_the_picture(served: Service, pipe: TextToImage) -> None:
+    body = BODY | {"stream": True, "partial_images": 2, "num_inference_steps": 6, "n": 2}
+    answer = served.client.post(GENERATIONS, json=body)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = events_of(answer.text)
+    for row in range(2):
+        of_row = [event for event in told if event["index"] == row]
+        assert [event["type"].rpartition(".")[2] for event in of_row] == ["partial_image", "partial_image", "completed"]
+        assert [event.get("partial_image_index") for event in of_row] == [0, 1, None]
+        assert {event["seed"] for event in of_row} == {7 + row}
+        wanted = pipe("a red fox", seed=7 + row, **SAID | {"num_inference_steps": 6}).images[0]
+        np.testing.assert_array_equal(np.asarray(opened(of_row[-1])), np.asarray(wanted))
+        assert len({event["b64_json"] for event in of_row}) == 3
+
+
+def test_a_preview_is_the_estimate_of_that_step(served: Service, pipe: TextToImage) -> None:
+    """By the package's own decoder, where it has no tiny one."""
+    body = BODY | {"stream": True, "partial_images": 1, "num_inference_steps": 4, "scheduler": "ddim"}
+    preview, _ = events_of(served.client.post(GENERATIONS, json=body).text)
+    estimates = []
+    said = SAID | {"num_inference_steps": 4, "scheduler": "ddim"}
+    pipe("a red fox", seed=7, **said, callback=lambda step: estimates.append(step.denoised))
+    np.testing.assert_array_equal(np.asarray(opened(preview)), pipe.decode(estimates[1])[0])
+
+
+def test_an_error_in_a_stream_is_an_event(served: Service) -> None:
+    before = served.figure("triptych_errors_total", code="400")
+    answer = served.client.post(GENERATIONS, json=BODY | {"stream": True, "prompt": f"(fox:{10**39})"})
+    (event,) = events_of(answer.text)
+    assert event["type"] == "error"
+    assert event["error"]["type"] == "invalid_request_error"
+    assert served.figure("triptych_errors_total", code="400") == before + 1
+
+
+def test_models_are_listed_and_found(served: Service, package: Path) -> None:
+    listed = served.client.get("/v1/models").json()
+    assert [model["id"] for model in listed["data"]] == [package.name]
+    assert served.client.get(f"/v1/models/{package.name}").json() == listed["data"][0]
+    assert served.client.post(GENERATIONS, json=BODY | {"model": package.name}).status_code == 200
+    for answer in (
+        served.client.get("/v1/models/other"),
+        served.client.post(GENERATIONS, json=BODY | {"model": "../other"}),
+    ):
+        assert error_of(answer, 404)["code"] == "model_not_found"
+
+
+def test_packages_go_by_different_names(package: Path) -> None:
+    with pytest.raises(ArgumentError, match="names of their folders"):
+        Service(package, package)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": 3}, "prompt"),
+        ({"prompt": "\ud800"}, None),
+        ({"n": 0}, "n"),
+        ({"n": 4}, "n"),
+        ({"size": "big"}, "size"),
+        ({"size": "64x65"}, None),
+        ({"size": "0x64"}, None),
+        ({"size": "256x256"}, "size"),
+        ({"num_inference_steps": 61}, "num_inference_steps"),
+        ({"prompt": "x" * 1501}, "prompt"),
+        ({"prompt": "BREAK x " * 20}, "prompt"),
+        ({"negative_prompt": "x" * 1501}, "negative_prompt"),
+        ({"scheduler": "nonesuch"}, None),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**64}, "seed"),
+        ({"response_format": "url"}, "response_format"),
+        ({"output_format": "webp"}, "output_format"),
+        ({"partial_images": 4}, "partial_images"),
+        ({"steps": 3}, "steps"),
+        ({"image": "/etc/passwd"}, "image"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_cannot_be_done_or_is_over_a_limit_is_400(
+    served: Service, body: dict[str, Any], param: str | None
+) -> None:
+    content = json.dumps(BODY | body)
+    answer = served.client.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
+    assert error_of(answer, 400)["param"] == param
+
+
+def test_a_body_that_is_no_json_is_400(served: Service) -> None:
+    for content in (b"{", b"[" * 100_000, b"\xff", b""):
+        error_of(served.client.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"}), 400)
+    error_of(served.client.post(GENERATIONS, content=json.dumps(BODY), headers={"Content-Type": "text/plain"}), 400)
+
+
+def test_other_paths_and_methods_have_errors_of_the_same_shape(served: Service) -> None:
+    error_of(served.client.get("/v1/other"), 404)
+    error_of(served.client.get(GENERATIONS), 405)
+
+
+def test_bodies_are_bounded_whether_or_not_they_say_their_length(served: Service) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(200):
+            yield b" " * 10_000
+
+    as_form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for path, headers in ((GENERATIONS, {"Content-Type": "application/json"}), (EDITS, as_form)):
+        for content in (b" " * 2_000_000, pieces()):
+            assert error_of(served.client.post(path, content=content, headers=headers), 413)
+
+
+def test_a_body_that_does_not_come_is_given_up(package: Path) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(10)
+
+    async def post(app: Any) -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.post(GENERATIONS, content=slow(), headers={"Content-Type": "application/json"})
+
+    with service(package, timeout=0.3) as running:
+        error_of(asyncio.run(asyncio.wait_for(post(running.app), 5)), 408)
+
+
+def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(package: Path) -> None:
+    with service(package, timeout=0.3) as running:
+        answer = running.client.post(GENERATIONS, json=LONG)
+        assert error_of(answer, 503)["code"] == "timeout"
+        assert answer.headers["x-should-retry"] == "false", "or OpenAI's client would"
+        (event,) = events_of(running.client.post(GENERATIONS, json=LONG | {"stream": True}).text)
+        assert event["error"]["code"] == "timeout"
+        running.models.stop()
+        running.models.join()
+        assert running.figure("triptych_pictures_total", model=package.name) == 0
+        assert running.figure("triptych_cancelled_total", model=package.name) == 2
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "param"),
+    [
+        (b"no picture", None, "image"),
+        (png(picture())[:100], None, "image"),
+        (png(Image.new("L", (257, 256))), None, "image"),
+        (png(Image.new("L", (20_000, 20_000))), None, "image"),
+        (png(Image.new("RGB", (2, 2))), None, None),
+        (png(picture()), png(picture()), "mask"),
+        (png(picture()), png(Image.new("RGBA", (8, 8))), None),
+        (png(picture()), b"no picture", "mask"),
+    ],
+    ids=["no picture", "cut off", "too large", "bomb", "too small", "opaque mask", "mask of another size", "no mask"],
+)
+def test_a_picture_that_cannot_be_used_is_400(
+    served: Service, image: bytes, mask: bytes | None, param: str | None
+) -> None:
+    files = {"image": ("a.png", image, "image/png")}
+    if mask is not None:
+        files["mask"] = ("m.png", mask, "image/png")
+    assert error_of(served.client.post(EDITS, data={"prompt": "a fox"}, files=files), 400)["param"] == param
+
+
+def test_an_edit_without_a_picture_or_with_a_path_for_it_is_400(served: Service) -> None:
+    form = {"boundary": (None, "x")}
+    assert error_of(served.client.post(EDITS, data={"prompt": "a fox"}, files=form), 400)["param"]
+    assert (
+        error_of(served.client.post(EDITS, data={"prompt": "a fox", "image": "/etc/passwd"}), 400)["param"] == "image"
+    )
+
+
+def test_graphs_of_one_size_make_no_other(static_package: Path) -> None:
+    """See STATIC of tests/conftest.py."""
+    with service(static_package, pixels=1 << 20) as running:
+        body = {name: value for name, value in BODY.items() if name != "size"}
+        assert running.client.post(GENERATIONS, json=body).json()["size"] == "112x144"
+        assert "static shapes" in error_of(running.client.post(GENERATIONS, json=BODY), 400)["message"]
+        files = {"image": ("fox.png", png(picture()), "image/png")}
+        assert running.client.post(EDITS, data=body, files=files).json()["size"] == "112x144"
+
+
+def test_a_full_queue_is_429(package: Path) -> None:
+    async def flood(app: Any) -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            return await asyncio.gather(*(client.post(GENERATIONS, json=BODY) for _ in range(8)))
+
+    with service(package, queue=2) as running:
+        answers = asyncio.run(flood(running.app))
+    refused = [answer for answer in answers if answer.status_code != 200]
+    assert len(refused) in (5, 6), "two wait, and perhaps one was taken out meanwhile"
+    for answer in refused:
+        assert error_of(answer, 429)["code"] == "queue_full"
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_before_it_is_loaded_and_when_it_stops_it_is_alive_but_not_ready(package: Path) -> None:
+    with service(package, load=False) as running:
+        ask = running.client
+        assert (ask.get("/healthz").status_code, ask.get("/readyz").status_code) == (200, 503)
+        assert error_of(ask.post(GENERATIONS, json=BODY), 503)["code"] == "loading"
+        running.models.load({"device": "cpu"})
+        assert ask.get("/readyz").json() == {"status": "ready"}
+        running.models.stop()
+        assert (ask.get("/healthz").status_code, ask.get("/readyz").status_code) == (200, 503)
+        answer = ask.post(GENERATIONS, json=BODY)
+        assert error_of(answer, 503)["code"] == "stopping"
+        assert answer.headers["Retry-After"]
+
+
+def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:
+    with service(package, key="geheim", load=False) as running:
+        ask = running.client
+        for path in ("/healthz", "/docs", "/openapi.json"):
+            assert ask.get(path).status_code == 200
+        for given in ({}, {"Authorization": "Bearer geheimer"}, {"Authorization": "Basic geheim"}, {"X-Key": "geheim"}):
+            for path in ("/v1/models", "/metrics", "/v1/other"):
+                answer = ask.get(path, headers=given)
+                assert error_of(answer, 401)["code"] == "invalid_api_key"
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+            # nothing of a body is read
+            error_of(ask.post(GENERATIONS, content=b"{", headers=given), 401)
+        assert ask.get("/v1/models", headers={"Authorization": "Bearer geheim"}).status_code == 200
+        assert "HTTPBearer" in ask.get("/openapi.json").json()["components"]["securitySchemes"]
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "local", "status"),
+    [
+        ("127.0.0.1:8000", None, True, 200),
+        ("[::1]:8000", None, True, 200),
+        ("localhost:8000", "http://localhost:8000", True, 200),
+        ("localhost:8000", "https://elsewhere.example", True, 403),
+        ("localhost:8000", "null", True, 403),
+        ("elsewhere.example", "http://elsewhere.example", True, 403),
+        ("[", None, True, 403),
+        ("pictures.example", None, False, 200),
+        ("pictures.example", "https://elsewhere.example", False, 403),
+    ],
+)
+def test_without_a_key_pages_of_other_sites_cannot_ask(
+    package: Path, host: str, origin: str | None, local: bool, status: int
+) -> None:
+    with service(package, load=False, local=local) as running:
+        headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+        answer = running.client.get("/v1/models", headers=headers)
+        assert answer.status_code == status
+        assert status == 200 or error_of(answer, 403)
+
+
+def test_the_figures_are_there_for_prometheus(served: Service, package: Path) -> None:
+    served.client.post(GENERATIONS, json=BODY)
+    served.client.get("/v1/other")
+    text = served.client.get("/metrics").text
+    for name in ("text_encoder", "unet", "sampler", "vae_decoder", "total", "queue"):
+        assert f'triptych_component_seconds_count{{component="{name}",model="{package.name}"}}' in text
+    assert f'triptych_queue_depth{{model="{package.name}"}} 0.0' in text
+    assert served.figure("triptych_pictures_total", model=package.name) >= 1
+    assert served.figure("triptych_errors_total", code="404") >= 1
+
+
+def test_what_goes_wrong_inside_is_500_and_says_nothing_of_it(
+    package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    with service(package) as running:
+        monkeypatch.setattr(TextToImage, "__call__", broken)
+        assert "secret" not in error_of(running.client.post(GENERATIONS, json=BODY), 500)["message"]
+        monkeypatch.setattr(Models, "listed", broken)
+        assert "secret" not in error_of(running.client.get("/v1/models"), 500)["message"]
+        assert running.figure("triptych_errors_total", code="500") == 2
+    assert "/secret/path" in caplog.text
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_prompts_are_in_the_log_only_when_asked_for(
+    package: Path, caplog: pytest.LogCaptureFixture, asked: bool
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="triptych")
+    with service(package, log_prompts=asked) as running:
+        running.client.post(GENERATIONS, json=BODY | {"prompt": "a purple\nzebra"})
+        running.client.post(GENERATIONS, json=BODY | {"prompt": f"(zebra:{10**39})"})
+    said = " ".join(record.getMessage() for record in caplog.records)
+    assert ("zebra" in said) == asked
+    assert "\n" not in said

@@ -1,0 +1,183 @@
+"""The queue and its worker: company, order, dropping and stopping."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from triptych.runtime import Step, TextToImage
+from triptych.runtime.errors import ArgumentError, Cancelled
+from triptych.runtime.service.batcher import Batcher, Ticket
+from triptych.runtime.service.jobs import Job, run
+from triptych.runtime.service.metrics import Metrics
+from triptych.runtime.service.previews import steps_of
+from triptych.runtime.service.refusals import Refusal
+
+BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 2, "height": 64, "width": 64}
+SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def pipe(package: Path) -> TextToImage:
+    return TextToImage.load(package, device="cpu")
+
+
+class Gate:
+    """A watch that holds the worker after the first step until it is opened, and counts steps."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened, self.steps = threading.Event(), threading.Event(), 0
+
+    def __call__(self, step: Step, row: int) -> None:
+        self.steps += 1
+        self.reached.set()
+        assert self.opened.wait(SECONDS)
+
+
+class Queue:
+    """A batcher with its metrics, and a gate at the first of its pictures."""
+
+    def __init__(self, pipe: TextToImage, **options: Any) -> None:
+        self.metrics, self.gate = Metrics(), Gate()
+        self.batcher = Batcher("tiny", pipe, self.metrics, **{"batch": 4, "wait": 0.0, "queue": 8} | options)
+        (self.first,) = self.batcher.submit([Job(BASE | {"seed": 0, "num_inference_steps": 5})], [self.gate])
+        assert self.gate.reached.wait(SECONDS)
+
+    def add(self, **arguments: Any) -> Ticket:
+        return self.batcher.submit([Job(BASE | arguments)], [None])[0]
+
+    def calls(self) -> tuple[float, float]:
+        """How many, and pictures of all."""
+        names = ("triptych_batch_size_count", "triptych_batch_size_sum")
+        count, total = (self.metrics.registry.get_sample_value(name, {"model": "tiny"}) or 0.0 for name in names)
+        return count, total
+
+
+@pytest.fixture
+def queue(pipe: TextToImage) -> Iterator[Queue]:
+    held = Queue(pipe)
+    yield held
+    held.gate.opened.set()
+    held.batcher.abandon()
+    held.batcher.join()
+
+
+def images_of(tickets: Sequence[Ticket]) -> list[Any]:
+    return [ticket.done.result(SECONDS) for ticket in tickets]
+
+
+def test_those_that_can_share_a_call_do_and_are_what_they_are_alone(pipe: TextToImage, queue: Queue) -> None:
+    same = [queue.add(seed=seed, prompt=text) for seed, text in ((1, "an owl"), (2, "a red fox"))]
+    other = queue.add(seed=3, num_inference_steps=3)
+    same.append(queue.add(seed=4))
+    queue.gate.opened.set()
+    images = images_of([*same, other])
+    assert queue.calls() == (3, 5), "the first; three together; the other"
+    for ticket, image in zip([*same, other], images, strict=True):
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.job])[0]))
+        assert image.info["triptych"] == run(pipe, [ticket.job])[0].info["triptych"]
+
+
+def test_a_call_has_no_more_than_the_limit(queue: Queue) -> None:
+    tickets = [queue.add(seed=seed) for seed in range(5)]
+    queue.gate.opened.set()
+    images_of(tickets)
+    assert queue.calls() == (3, 6)
+
+
+def test_the_first_waits_for_company_and_no_longer(pipe: TextToImage) -> None:
+    batcher = Batcher("tiny", pipe, metrics := Metrics(), batch=2, wait=0.5, queue=8)
+    start = time.monotonic()
+    tickets = batcher.submit([Job(BASE | {"seed": 1})], [None])
+    time.sleep(0.1)
+    tickets += batcher.submit([Job(BASE | {"seed": 2})], [None])
+    images_of(tickets)
+    assert metrics.registry.get_sample_value("triptych_batch_size_count", {"model": "tiny"}) == 1
+    start = time.monotonic()
+    images_of(batcher.submit([Job(BASE | {"seed": 1})], [None]))
+    assert time.monotonic() - start > 0.5
+    batcher.close()
+    batcher.join()
+
+
+def test_what_fails_in_company_does_not_take_the_others_along(pipe: TextToImage, queue: Queue) -> None:
+    """One prompt has weights that give no numbers."""
+    good = [queue.add(seed=seed) for seed in (1, 2)]
+    bad = queue.add(seed=3, prompt=f"(fox:{10**39})")
+    assert bad.key == good[0].key
+    queue.gate.opened.set()
+    for ticket, image in zip(good, images_of(good), strict=True):
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.job])[0]))
+    with pytest.raises(ArgumentError, match="weights"):
+        bad.done.result(SECONDS)
+
+
+def test_what_waits_and_is_dropped_is_never_made(queue: Queue) -> None:
+    dropped, kept = queue.add(seed=1), queue.add(seed=2)
+    queue.batcher.drop([dropped])
+    with pytest.raises(CancelledError):
+        dropped.done.result(0)
+    queue.gate.opened.set()
+    images_of([kept])
+    assert queue.calls() == (2, 2)
+
+
+def test_what_is_being_made_and_is_dropped_stops_at_the_next_step(queue: Queue) -> None:
+    queue.batcher.drop([queue.first])
+    queue.gate.opened.set()
+    with pytest.raises(Cancelled, match="step 1 of"):
+        queue.first.done.result(SECONDS)
+    assert queue.gate.steps == 1
+    assert queue.calls() == (0, 0)
+
+
+def test_in_company_it_goes_on_for_the_others(pipe: TextToImage, queue: Queue) -> None:
+    queue.gate.opened.set()
+    gate = Gate()
+    jobs = [Job(BASE | {"seed": seed}) for seed in (1, 2)]
+    gone, stays = queue.batcher.submit(jobs, [gate, None])
+    assert gate.reached.wait(SECONDS)
+    queue.batcher.drop([gone])
+    gate.opened.set()
+    np.testing.assert_array_equal(np.asarray(images_of([stays])[0]), np.asarray(run(pipe, jobs[1:])[0]))
+    assert gate.steps == 1, "nobody looks at its previews any more"
+
+
+def test_the_queue_is_bounded_and_dropping_makes_room(queue: Queue) -> None:
+    tickets = [queue.add(seed=seed) for seed in range(7)]
+    with pytest.raises(Refusal) as refused:
+        queue.batcher.submit([Job(BASE | {"seed": seed}) for seed in range(2)], [None] * 2)
+    assert refused.value.status == 429
+    assert int(refused.value.headers["Retry-After"]) >= 1
+    tickets.append(queue.add(seed=7))
+    with pytest.raises(Refusal):
+        queue.add(seed=8)
+    queue.batcher.drop(tickets[:1])
+    queue.add(seed=8)
+    with pytest.raises(Refusal) as refused:
+        queue.batcher.submit([Job(BASE | {"seed": seed}) for seed in range(9)], [None] * 9)
+    assert refused.value.status == 400, "that many never fit"
+
+
+def test_when_it_closes_it_finishes_what_it_accepted(queue: Queue) -> None:
+    tickets = [queue.first, queue.add(seed=1), queue.add(seed=2, num_inference_steps=3)]
+    queue.batcher.close()
+    with pytest.raises(Refusal) as refused:
+        queue.add(seed=3)
+    assert refused.value.status == 503
+    queue.gate.opened.set()
+    queue.batcher.join()
+    assert all(ticket.done.result(0) for ticket in tickets)
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "steps"),
+    [(0, 20, []), (1, 20, [9]), (3, 20, [4, 9, 14]), (3, 4, [0, 1, 2]), (3, 3, [0, 1]), (3, 1, []), (2, 2, [0])],
+)
+def test_previews_come_at_even_distances_and_before_the_last_step(count: int, total: int, steps: list[int]) -> None:
+    assert steps_of(count, total) == {index: number for number, index in enumerate(steps)}

@@ -1,0 +1,251 @@
+"""`triptych serve` as a process over loopback, and OpenAI's own client."""
+
+import base64
+import io
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import openai
+import pytest
+from PIL import Image
+
+from triptych.runtime import TextToImage
+
+from ...command_line import refused
+from ..test_tasks import picture
+from .serving import BODY, GENERATIONS, LONG, Process, png, process
+
+EXTRA = {"seed": 7, "num_inference_steps": 2}
+"""Of BODY, what OpenAI's API lacks."""
+
+
+@pytest.fixture(scope="module")
+def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with process(tmp_path_factory.mktemp("server") / "log", package) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: Process) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as asking:
+        yield asking
+
+
+@pytest.fixture(scope="module")
+def pipe(package: Path) -> TextToImage:
+    return TextToImage.load(package, device="cpu")
+
+
+def pixels_of(data: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.b64_json))))
+
+
+def counted(server: Process, name: str) -> float:
+    """A figure of all models."""
+    lines = httpx2.get(f"{server.url}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
+
+
+def in_background(server: Process, body: dict[str, Any]) -> tuple[threading.Thread, list[httpx2.Response]]:
+    """A request whose picture is being made when this returns, and where its answer will be."""
+    turns = counted(server, "triptych_component_seconds_count")
+    answers: list[httpx2.Response] = []
+
+    def post() -> None:
+        answers.append(httpx2.post(server.url + GENERATIONS, json=body, timeout=60))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    while counted(server, "triptych_component_seconds_count") == turns:  # it waits
+        time.sleep(0.01)
+    return thread, answers
+
+
+def test_openais_client_lists_models(client: openai.OpenAI, package: Path) -> None:
+    assert [model.id for model in client.models.list()] == [package.name]
+    assert client.models.retrieve(package.name).owned_by == "triptych"
+
+
+def test_openais_client_generates(client: openai.OpenAI, pipe: TextToImage) -> None:
+    made = client.images.generate(prompt="a red fox", n=2, size="64x64", response_format="b64_json", extra_body=EXTRA)
+    assert made.size == "64x64"
+    wanted = pipe("a red fox", height=64, width=64, num_images_per_prompt=2, **EXTRA).images
+    assert made.data is not None
+    for data, image, seed in zip(made.data, wanted, (7, 8), strict=True):
+        np.testing.assert_array_equal(pixels_of(data), np.asarray(image))
+        assert data.model_extra == {"seed": seed}
+
+
+def test_openais_client_edits(client: openai.OpenAI, pipe: TextToImage) -> None:
+    mask = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
+    mask.paste((0, 0, 0, 255), (0, 0, 64, 128))
+    made = client.images.edit(
+        image=("fox.png", png(picture())),
+        mask=("mask.png", png(mask)),
+        prompt="a red fox",
+        n=1,
+        extra_body=EXTRA | {"strength": 0.8},
+    )
+    light = Image.eval(mask.getchannel("A"), lambda value: 255 - value)
+    wanted = pipe("a red fox", image=picture(), mask_image=light, strength=0.8, **EXTRA).images[0]
+    assert made.data is not None
+    np.testing.assert_array_equal(pixels_of(made.data[0]), np.asarray(wanted))
+
+
+def test_openais_client_streams(client: openai.OpenAI, pipe: TextToImage) -> None:
+    said = EXTRA | {"num_inference_steps": 6}
+    events = list(
+        client.images.generate(prompt="a red fox", size="64x64", stream=True, partial_images=2, extra_body=said)
+    )
+    kinds = [openai.types.ImageGenPartialImageEvent] * 2 + [openai.types.ImageGenCompletedEvent]
+    assert [type(event) for event in events] == kinds
+    for event, kind in zip(events, kinds, strict=True):
+        kind.model_validate(event.model_dump())  # every field that its type requires
+    wanted = pipe("a red fox", height=64, width=64, **said).images[0]
+    np.testing.assert_array_equal(pixels_of(events[-1]), np.asarray(wanted))
+    edits = list(
+        client.images.edit(
+            image=("fox.png", png(picture())), prompt="a red fox", stream=True, partial_images=1, extra_body=said
+        )
+    )
+    kinds = [openai.types.ImageEditPartialImageEvent, openai.types.ImageEditCompletedEvent]
+    assert [type(event) for event in edits] == kinds
+    for event, kind in zip(edits, kinds, strict=True):
+        kind.model_validate(event.model_dump())
+
+
+def test_openais_client_understands_the_errors(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="multiple of 8") as bad:
+        client.images.generate(prompt="a red fox", size="65x64")
+    assert bad.value.type == "invalid_request_error"
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.images.generate(prompt="a red fox", model="other")
+    assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+    with pytest.raises(openai.APIError, match="weights"):
+        list(client.images.generate(prompt=f"(fox:{10**39})", size="64x64", stream=True, extra_body=EXTRA))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_stops_costing(server: Process, stream: bool) -> None:
+    """While its picture is made, and while it waits."""
+    names = ("triptych_pictures_total", "triptych_cancelled_total")
+    before = [counted(server, name) for name in names]
+    body = LONG | {"num_inference_steps": 100, "stream": stream}
+    for seconds in (0.5, 0.1):
+        with (
+            pytest.raises(httpx2.ReadTimeout),
+            httpx2.stream("POST", server.url + GENERATIONS, json=body | {"n": 3}, timeout=seconds) as answer,
+        ):
+            answer.read()
+    deadline = time.monotonic() + 10
+    while counted(server, names[1]) < before[1] + 6:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert counted(server, "triptych_queue_depth") == 0
+    start = time.monotonic()
+    httpx2.post(server.url + GENERATIONS, json=BODY, timeout=60).raise_for_status()
+    assert time.monotonic() - start < 2, "the worker is free at once"
+    assert [counted(server, name) for name in names] == [before[0] + 1, before[1] + 6]
+
+
+def test_a_body_that_is_too_large_or_too_slow_is_refused_without_being_read(package: Path, tmp_path: Path) -> None:
+    """By its head alone: the body is never sent."""
+    with process(tmp_path / "log", package, "--max-body", "1000", "--timeout", "0.5") as running:
+        url = httpx2.URL(running.url)
+        for length, status in ((1001, b"413"), (1000, b"408")):
+            with socket.create_connection((url.host, url.port), timeout=10) as connection:
+                head = (
+                    f"POST /v1/images/edits HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n"
+                    "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+                )
+                connection.sendall(head.encode())
+                received = b""
+                while piece := connection.recv(65536):  # until it is closed
+                    received += piece
+                assert received.startswith(b"HTTP/1.1 " + status), received
+
+
+def test_sigterm_lets_what_was_accepted_be_finished_and_refuses_the_rest(package: Path, tmp_path: Path) -> None:
+    with process(tmp_path / "log", package) as running:
+        thread, answers = in_background(running, LONG | {"n": 2})
+        running.tell(signal.SIGTERM)
+        running.until("/readyz", 503, "stopping")
+        assert httpx2.get(running.url + "/healthz").status_code == 200
+        refused = httpx2.post(running.url + GENERATIONS, json=BODY)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+        thread.join()
+        assert answers[0].status_code == 200
+        assert len(answers[0].json()["data"]) == 2
+        assert running.status() == 0
+
+
+def test_a_second_signal_drops_what_was_accepted(package: Path, tmp_path: Path) -> None:
+    with process(tmp_path / "log", package, "--max-steps", "4000") as running:
+        thread, answers = in_background(running, LONG | {"num_inference_steps": 900, "n": 2})
+        running.tell(signal.SIGTERM)
+        running.until("/readyz", 503, "stopping")
+        running.tell(signal.SIGTERM)
+        assert running.status(10) == -signal.SIGTERM
+        thread.join()
+        assert answers[0].status_code == 503
+
+
+def test_a_key_may_come_from_the_environment(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_API_KEY", "geheim")
+    with process(tmp_path / "log", package, "--host", "0.0.0.0") as running:
+        port = httpx2.URL(running.url).port
+        asking = {
+            key: openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key) for key in ("geheim", "other")
+        }
+        assert asking["geheim"].models.list().data
+        with pytest.raises(openai.AuthenticationError):
+            asking["other"].models.list()
+    assert "geheim" not in (tmp_path / "log").read_text()
+
+
+def test_other_machines_are_not_let_in_without_a_key_unless_that_is_said(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for host in ("0.0.0.0", "::", "10.0.0.1"):
+        assert "give --api-key, or say --without-api-key" in refused("serve", package, "--host", host, capsys=capsys)
+    assert "is empty" in refused("serve", package, "--api-key", "", capsys=capsys)
+    with process(tmp_path / "log", package, "--host", "0.0.0.0", "--without-api-key") as running:
+        running.until("/v1/models", 200)
+
+
+def test_what_cannot_be_served_is_one_line(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: Process
+) -> None:
+    assert "is no package" in refused("serve", tmp_path, capsys=capsys)
+    port = httpx2.URL(server.url).port
+    assert "cannot listen at 127.0.0.1" in refused("serve", package, "--port", port, capsys=capsys)
+    assert "unknown memory policy" in refused("serve", package, "--port", 0, "--memory", "all", capsys=capsys)
+
+
+def test_without_fastapi_it_is_one_line() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['fastapi'] = None\n"  # as if it were not installed
+        "sys.argv = ['triptych', 'serve', 'package']\n"
+        "from triptych.runtime.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: triptych serve needs FastAPI: pip install 'triptych[serve]'")
+
+
+def test_other_commands_import_nothing_of_it() -> None:
+    script = "import sys, triptych.runtime.cli; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert {"fastapi", "uvicorn", "prometheus_client", "pydantic", "triptych.runtime.service"}.isdisjoint(loaded)
