@@ -30,8 +30,16 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": Failed, "description": "The request cannot be done"},
     "5XX": {"model": Failed, "description": "The service cannot do it"},
 }
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "pattern": r"^(image_(generation|edit)\.(partial_image|completed)|error)$"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Pictures; events to stream"}
+    200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Pictures; with stream, as events"}
 }
 _STREAMED = {"background": "opaque", "output_format": "png", "quality": "auto"}
 """What OpenAI's clients expect in every event, too."""

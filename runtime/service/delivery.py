@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
@@ -49,7 +49,7 @@ def refusal_of(error: BaseException) -> Refusal:
         return error
     if isinstance(error, ArgumentError | SamplerError):
         return invalid(str(error))
-    if isinstance(error, Cancelled | CancelledError):
+    if isinstance(error, Cancelled | asyncio.CancelledError):
         return unavailable("the service stopped", "stopping")
     _log.error("500: %s: %s", type(error).__name__, error)
     return failed()
@@ -130,7 +130,7 @@ class EventStream(StreamingResponse):
             self._loop.call_soon_threadsafe(self._news.put_nowait, (row, number, what))
 
     def _tell_done(self, row: int, done: "Future[Image]") -> None:
-        self._tell(row, None, CancelledError() if done.cancelled() else done.exception() or done.result())
+        self._tell(row, None, asyncio.CancelledError() if done.cancelled() else done.exception() or done.result())
 
     async def _events(self) -> AsyncIterator[bytes]:
         missing = len(self._tickets)

@@ -43,8 +43,10 @@ class Models:
         self._packages = {path.resolve().name: path for path in packages}
         if len(self._packages) < len(packages):
             raise ArgumentError(f"packages go by the names of their folders; two are {', '.join(self._packages)}")
-        for path in packages:
-            open_package(path)
+        self._listed = [
+            Model(id=name, created=int((open_package(path).path / "model_index.json").stat().st_mtime))
+            for name, path in self._packages.items()
+        ]
         self._metrics, self._batch, self._wait, self._queue = metrics, batch, wait, queue
         self._batchers: dict[str, Batcher] = {}
         self.state = "loading"
@@ -72,10 +74,7 @@ class Models:
 
     def listed(self) -> list[Model]:
         """All of them, loaded or not."""
-        return [
-            Model(id=name, created=int((path / "model_index.json").stat().st_mtime))
-            for name, path in self._packages.items()
-        ]
+        return self._listed
 
     def find(self, name: str) -> Model:
         """One of them.

@@ -5,10 +5,10 @@ from typing import Any
 
 from ..arguments import seeds_from
 from ..cli_values import size_of
-from ..image_input import size_for
 from ..image_latents import ENCODER
 from ..pipeline import TextToImage
 from ..sampling import Sampler
+from ..starting_picture import StartingPicture
 from .jobs import Job
 from .limits import MOST_CHUNKS, Limits
 from .refusals import invalid
@@ -35,8 +35,9 @@ def jobs_of(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[
         texts["negative_prompt"] = asked.negative_prompt
     for name, text in texts.items():
         _check_text(pipe, name, text, limits)
-    steps = _steps(pipe, asked, limits, beginning)
-    height, width = _size(pipe, asked, limits, beginning)
+    starting = _starting(pipe, beginning)
+    steps = _steps(pipe, asked, limits, 1.0 if starting is None else starting.strength)
+    height, width = _size(pipe, asked, limits, starting)
     said: dict[str, Any] = {"guidance_scale": asked.guidance_scale, "scheduler": asked.scheduler}
     shared = {
         **texts,
@@ -57,27 +58,28 @@ def _check_text(pipe: TextToImage, name: str, text: str, limits: Limits) -> None
         raise invalid(f"{name} is read in {chunks} chunks; allowed: {MOST_CHUNKS}", name)
 
 
-def _steps(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[str, Any]) -> int:
+def _starting(pipe: TextToImage, beginning: Mapping[str, Any]) -> StartingPicture | None:
+    if "image" in beginning and ENCODER not in pipe.package.components:
+        raise invalid("this model has no VAE encoder, and cannot begin from a picture", "image")
+    image, mask, strength = (beginning.get(name) for name in ("image", "mask_image", "strength"))
+    return StartingPicture.read(image, mask, strength, pipe.family, 1, 1, masked=pipe.masked)
+
+
+def _steps(pipe: TextToImage, asked: Asked, limits: Limits, strength: float) -> int:
     steps = pipe.family.num_inference_steps if asked.num_inference_steps is None else asked.num_inference_steps
     if steps > limits.steps:
         raise invalid(f"num_inference_steps={steps}; allowed: 1 to {limits.steps}", "num_inference_steps")
     # a sampler that cannot be is told now, not when its turn has come
     config = pipe.family.scheduler_config(pipe.package.scheduler_config(), asked.scheduler)
-    Sampler.from_config(config, steps, strength=beginning.get("strength", 1.0))
+    Sampler.from_config(config, steps, strength=strength)
     return steps
 
 
-def _size(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[str, Any]) -> tuple[int, int]:
+def _size(pipe: TextToImage, asked: Asked, limits: Limits, starting: StartingPicture | None) -> tuple[int, int]:
     factor = pipe.vae_scale_factor
-    image = beginning.get("image")
-    if image is not None and ENCODER not in pipe.package.components:
-        raise invalid("this model has no VAE encoder, and cannot begin from a picture", "image")
-    height: int | None = None
-    width: int | None = None
-    if asked.size != "auto":
-        width, height = size_of("size", asked.size)
-    elif image is not None and not pipe.static:
-        height, width = size_for(image, factor)
+    width, height = (None, None) if asked.size == "auto" else size_of("size", asked.size)
+    if starting is not None and not pipe.static:
+        height, width = starting.size(height, width, factor)
     height, width = (side * factor for side in pipe.latent_size_of(height, width))
     if height * width > limits.pixels:
         raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")

@@ -6,6 +6,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 SEED_MOST = 2**64 - 1
+GUIDANCE_MOST = 100.0  # far beyond what gives pictures, and far below what gives no numbers
 
 
 class Asked(BaseModel):
@@ -24,7 +25,7 @@ class Asked(BaseModel):
     seed: int | None = Field(None, ge=0, le=SEED_MOST, description="Of the first picture; drawn if left out.")
     num_inference_steps: int | None = Field(None, ge=1, description="The model's own if left out.")
     guidance_scale: float | None = Field(
-        None, allow_inf_nan=False, description="1 is none; the model's own if left out."
+        None, ge=0, le=GUIDANCE_MOST, description="1 is none; the model's own if left out."
     )
     negative_prompt: str | None = Field(None, description="What to avoid.")
     scheduler: str | None = Field(None, description="In place of the model's own, such as dpmpp_2m or euler_a.")

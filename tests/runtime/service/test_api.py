@@ -204,6 +204,7 @@ def test_packages_go_by_different_names(package: Path) -> None:
         ({"response_format": "url"}, "response_format"),
         ({"output_format": "webp"}, "output_format"),
         ({"partial_images": 4}, "partial_images"),
+        ({"guidance_scale": 101}, "guidance_scale"),
         ({"steps": 3}, "steps"),
         ({"image": "/etc/passwd"}, "image"),
     ],
@@ -334,6 +335,24 @@ def test_before_it_is_loaded_and_when_it_stops_it_is_alive_but_not_ready(package
         answer = ask.post(GENERATIONS, json=BODY)
         assert error_of(answer, 503)["code"] == "stopping"
         assert answer.headers["Retry-After"]
+
+
+def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(package: Path) -> None:
+    async def ask(running: Service) -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(app=running.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+            bodies = (LONG, LONG, LONG | {"stream": True})
+            asked = [asyncio.create_task(client.post(GENERATIONS, json=body)) for body in bodies]
+            while running.figure("triptych_queue_depth", model=package.name) < 2:
+                await asyncio.sleep(0.01)
+            running.models.abandon()
+            return await asyncio.gather(*asked)
+
+    with service(package) as running:
+        begun, waiting, stream = asyncio.run(ask(running))
+    for answer in (begun, waiting):
+        assert error_of(answer, 503)["code"] == "stopping"
+    assert [event["error"]["code"] for event in events_of(stream.text)] == ["stopping"]
 
 
 def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:

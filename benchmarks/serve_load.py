@@ -1,0 +1,197 @@
+"""What the service makes of the pipeline under load: throughput, latency, and what it refuses.
+
+    python benchmarks/serve_load.py PACKAGE [--device cpu] [--steps N] [--seconds S] [--json FILE]
+
+`triptych serve` runs as a process of its own, over loopback. First CLIENTS clients ask in a closed loop, each for its
+next picture when it has the last; `jobs.run` makes the same pictures in this process, before and after, which is what
+the service could reach. Then one client alone; then requests come at OVERLOAD times that throughput, whether or not
+others are answered. The bound of a picture's latency is that of a full queue: queue and call before it, and its own.
+
+    {"date", "package", "versions", "machine", "device", "steps", "seconds", "startup_seconds", "idle_mb",
+     "pipeline_per_second", "closed": {"clients", "pictures", "per_second", "of_pipeline", "latency"},
+     "alone": {"latency"}, "open": {"offered_per_second", "asked", "accepted", "refused", "refused_share", "other",
+     "latency", "bound_seconds", "p95_of_bound"}, "made_beside_answered"}
+
+The last is 0 where nothing is lost and nothing made twice. Latencies are {"median", "p95", "most"} in seconds.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from triptych.benchmarks.machine import describe_machine, versions
+from triptych.runtime import TextToImage
+from triptych.runtime.service.jobs import Job, run
+from triptych.runtime.service.models import BATCH
+
+CLIENTS, OVERLOAD, QUEUE = 32, 3, 32
+PATH = "/v1/images/generations"
+PROMPT = "a red heart"
+
+Answers = list[tuple[int, float]]
+"""Status and seconds of each."""
+
+
+@contextlib.contextmanager
+def service(package: Path, device: str) -> Iterator[tuple[str, psutil.Process, float]]:
+    """Address and process of a service that is ready, and the seconds that took."""
+    triptych = Path(sys.executable).with_name("triptych")
+    command = [str(triptych), "serve", str(package), "--device", device, "--port", "0", "--queue", str(QUEUE)]
+    with tempfile.NamedTemporaryFile("r") as log:
+        start = time.monotonic()
+        with Path(log.name).open("w") as file, subprocess.Popen(command, stderr=file, stdout=file) as started:
+            try:
+                while (found := re.search(r"listening at (\S+)", Path(log.name).read_text())) is None:
+                    if started.poll() is not None:
+                        raise SystemExit(Path(log.name).read_text())
+                    time.sleep(0.01)
+                while httpx2.get(f"{found[1]}/readyz").status_code != 200:
+                    time.sleep(0.01)
+                yield found[1], psutil.Process(started.pid), time.monotonic() - start
+            finally:
+                started.terminate()
+
+
+async def ask(client: httpx2.AsyncClient, seed: int, steps: int) -> tuple[int, float]:
+    """One picture."""
+    start = time.monotonic()
+    body = {"prompt": PROMPT, "seed": seed, "num_inference_steps": steps}
+    return (await client.post(PATH, json=body)).status_code, time.monotonic() - start
+
+
+async def closed_loop(url: str, clients: int, seconds: float, steps: int) -> tuple[Answers, float]:
+    """Answers to clients that each wait for theirs, and the seconds until the last."""
+    answers: Answers = []
+    start = time.monotonic()
+    async with httpx2.AsyncClient(base_url=url, timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
+
+        async def loop(number: int) -> None:
+            while time.monotonic() - start < seconds:
+                answers.append(await ask(client, number, steps))
+
+        await asyncio.gather(*(loop(number) for number in range(clients)))
+    return answers, time.monotonic() - start
+
+
+async def open_loop(url: str, per_second: float, seconds: float, steps: int) -> Answers:
+    """Answers to requests that come evenly, whatever becomes of those before."""
+    async with httpx2.AsyncClient(base_url=url, timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
+        tasks = []
+        for number in range(int(per_second * seconds)):
+            tasks.append(asyncio.create_task(ask(client, number, steps)))
+            await asyncio.sleep(1 / per_second)
+        return await asyncio.gather(*tasks)
+
+
+def pipeline_rate(pipe: TextToImage, batch: int, seconds: float, steps: int) -> float:
+    """Pictures a second of `jobs.run`, PNGs as the service sends them not among it."""
+    count, start = 0, time.monotonic()
+    while time.monotonic() - start < seconds:
+        run(pipe, [Job({"prompt": PROMPT, "seed": row, "num_inference_steps": steps}) for row in range(batch)])
+        count += batch
+    return count / (time.monotonic() - start)
+
+
+def made(url: str) -> int:
+    """Pictures that the service has made."""
+    text = httpx2.get(f"{url}/metrics").text
+    return int(sum(float(value) for value in re.findall(r"^triptych_pictures_total\{.*\} (\S+)$", text, re.MULTILINE)))
+
+
+def latency(answers: Answers) -> dict[str, float]:
+    """Of those that have a picture."""
+    seconds = sorted(each for status, each in answers if status == 200)
+    return {
+        "median": round(statistics.median(seconds), 4),
+        "p95": round(seconds[int(0.95 * (len(seconds) - 1))], 4),
+        "most": round(seconds[-1], 4),
+    }
+
+
+def measure(package: Path, device: str, seconds: float, steps: int) -> dict[str, Any]:
+    """All figures, see the top of the file."""
+    pipe = TextToImage.load(package, device=device)
+    batch = 1 if pipe.device.memory.kind == "cpu" else BATCH
+    pipeline_rate(pipe, batch, 1.0, steps)  # warm
+    rates = [pipeline_rate(pipe, batch, seconds / 2, steps)]
+    with service(package, device) as (url, process, startup):
+        idle = process.memory_info().rss
+        warm, _ = asyncio.run(closed_loop(url, 2, 1.0, steps))
+        closed, took = asyncio.run(closed_loop(url, CLIENTS, seconds, steps))
+        alone, _ = asyncio.run(closed_loop(url, 1, seconds / 4, steps))
+        rate = len(closed) / took
+        flooded = asyncio.run(open_loop(url, OVERLOAD * rate, seconds, steps))
+        answers = Counter(status for status, _ in (*warm, *closed, *alone, *flooded))
+        balance = made(url) - answers[200]
+    rates.append(pipeline_rate(pipe, batch, seconds / 2, steps))
+    could = statistics.mean(rates)
+    statuses = Counter(status for status, _ in flooded)
+    bound = (QUEUE + 2 * batch) / rate
+    of_open = latency(flooded)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "package": package.resolve().name,
+        "versions": versions(),
+        "machine": asdict(describe_machine(pipe.device)),
+        "device": pipe.device.name,
+        "steps": steps,
+        "seconds": seconds,
+        "startup_seconds": round(startup, 2),
+        "idle_mb": round(idle / 1e6, 1),
+        "pipeline_per_second": round(could, 3),
+        "closed": {
+            "clients": CLIENTS,
+            "pictures": len(closed),
+            "per_second": round(rate, 3),
+            "of_pipeline": round(rate / could, 3),
+            "latency": latency(closed),
+        },
+        "alone": {"latency": latency(alone)},
+        "open": {
+            "offered_per_second": round(OVERLOAD * rate, 3),
+            "asked": len(flooded),
+            "accepted": statuses[200],
+            "refused": statuses[429],
+            "refused_share": round(statuses[429] / len(flooded), 3),
+            "other": len(flooded) - statuses[200] - statuses[429],
+            "latency": of_open,
+            "bound_seconds": round(bound, 3),
+            "p95_of_bound": round(of_open["p95"] / bound, 3),
+        },
+        "made_beside_answered": balance,
+    }
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    text = json.dumps(measure(asked.package, asked.device, asked.seconds, asked.steps), indent=2)
+    print(text)
+    if asked.json:
+        asked.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
