@@ -152,13 +152,8 @@ class EventStream(StreamingResponse):
                 else:
                     data = {"type": f"{self._kind}.partial_image", "partial_image_index": number}
                     image = to_image(what)
-                data |= {
-                    "b64_json": await asyncio.to_thread(encoded, image),
-                    "index": row,
-                    "quality": "auto",
-                    **self._facts,
-                }
-                yield _event({**data, "seed": self._jobs[row].arguments["seed"]})
+                data |= {"b64_json": await asyncio.to_thread(encoded, image), "index": row}
+                yield _event({**data, **self._facts, "seed": self._jobs[row].arguments["seed"]})
         except Exception as error:
             refusal = refusal_of(error)
             self._metrics.errors.labels(str(refusal.status)).inc()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from PIL.Image import Resampling
+
 from ..arguments import seeds_from
 from ..cli_values import size_of
 from ..image_latents import ENCODER
@@ -38,11 +40,13 @@ def jobs_of(pipe: TextToImage, asked: Asked, limits: Limits, beginning: Mapping[
     starting = _starting(pipe, beginning)
     steps = _steps(pipe, asked, limits, 1.0 if starting is None else starting.strength)
     height, width = _size(pipe, asked, limits, starting)
-    said: dict[str, Any] = {"guidance_scale": asked.guidance_scale, "scheduler": asked.scheduler}
+    said = {"guidance_scale": asked.guidance_scale, "scheduler": asked.scheduler, **beginning}
+    for name in ("image", "mask_image"):
+        if name in said:  # as the pipeline scales them, but before they wait: all are small then, and can share a call
+            said[name] = said[name].resize((width, height), Resampling.LANCZOS)
     shared = {
         **texts,
         **{name: value for name, value in said.items() if value is not None},
-        **beginning,
         "num_inference_steps": steps,
         "height": height,
         "width": width,

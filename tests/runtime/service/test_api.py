@@ -19,7 +19,7 @@ from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image import read_settings
 from triptych.runtime.service.models import Models
 
-from ..test_tasks import picture
+from ..test_tasks import mask, picture
 from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service
 
 SAID = {"num_inference_steps": 2, "height": 64, "width": 64}
@@ -107,14 +107,23 @@ def test_an_edit_is_image_to_image(served: Service, pipe: TextToImage) -> None:
     assert answer["size"] == f"{image.width}x{image.height}"
 
 
+def test_a_picture_of_another_size_is_scaled_as_the_pipeline_does(served: Service, pipe: TextToImage) -> None:
+    image, light = picture(200, 150), mask(200, 150)
+    transparent = image.convert("RGBA")
+    transparent.putalpha(Image.eval(light, lambda value: 255 - value))
+    files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(transparent), "image/png")}
+    (data,) = served.client.post(EDITS, data=BODY, files=files).json()["data"]
+    wanted = pipe("a red fox", image=image, mask_image=light, seed=7, **SAID).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(wanted))
+
+
 def test_what_is_transparent_in_a_mask_is_drawn_anew(served: Service, pipe: TextToImage) -> None:
-    """In OpenAI's API; light, in the pipeline."""
-    image = picture()
-    light = Image.new("L", image.size, 0)
-    light.paste(255, (0, 0, image.width // 2, image.height))
-    mask = image.convert("RGBA")
-    mask.putalpha(Image.eval(light, lambda value: 255 - value))
-    files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(mask), "image/png")}
+    """In OpenAI's API; light, in the pipeline. What else is in the mask says nothing."""
+    image, light = picture(), Image.new("L", (128, 128), 0)
+    light.paste(255, (0, 0, 64, 128))
+    transparent = picture(seed=1).convert("RGBA")
+    transparent.putalpha(Image.eval(light, lambda value: 255 - value))
+    files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(transparent), "image/png")}
     fields = {name: value for name, value in BODY.items() if name != "size"}
     (data,) = served.client.post(EDITS, data=fields, files=files).json()["data"]
     wanted = pipe("a red fox", image=image, mask_image=light, seed=7, num_inference_steps=2).images[0]

@@ -1,0 +1,14 @@
+"""benchmarks/serve_load.py runs, and its figures add up; how fast is for it to say, not for a test."""
+
+from pathlib import Path
+
+from triptych.benchmarks.serve_load import CLIENTS, measure
+
+
+def test_nothing_is_lost_or_made_twice_under_load(package: Path) -> None:
+    figures = measure(package, "cpu", seconds=1.0, steps=2)
+    assert figures["closed"]["pictures"] >= CLIENTS
+    assert figures["closed"]["per_second"] > 0
+    flooded = figures["open"]
+    assert flooded["asked"] == flooded["accepted"] + flooded["refused"]
+    assert (flooded["other"], figures["made_beside_answered"]) == (0, 0)
