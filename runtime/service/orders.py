@@ -66,7 +66,8 @@ def _starting(pipe: TextToImage, beginning: Mapping[str, Any]) -> StartingPictur
     if "image" in beginning and ENCODER not in pipe.package.components:
         raise invalid("this model has no VAE encoder, and cannot begin from a picture", "image")
     image, mask, strength = (beginning.get(name) for name in ("image", "mask_image", "strength"))
-    return StartingPicture.read(image, mask, strength, pipe.family, 1, 1, masked=pipe.masked)
+    factor = pipe.vae_scale_factor
+    return StartingPicture.read(image, mask, strength, None, pipe.family, 1, 1, factor=factor, masked=pipe.masked)
 
 
 def _steps(pipe: TextToImage, asked: Asked, limits: Limits, strength: float) -> int:
@@ -75,7 +76,7 @@ def _steps(pipe: TextToImage, asked: Asked, limits: Limits, strength: float) -> 
         raise invalid(f"num_inference_steps={steps}; allowed: 1 to {limits.steps}", "num_inference_steps")
     # a sampler that cannot be is told now, not when its turn has come
     config = pipe.family.scheduler_config(pipe.package.scheduler_config(), asked.scheduler)
-    Sampler.from_config(config, steps, strength=strength)
+    Sampler.from_config(config, steps, strength=strength, shortens=pipe.family.shortens)
     return steps
 
 
