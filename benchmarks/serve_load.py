@@ -124,7 +124,7 @@ def latency(answers: Answers) -> dict[str, float]:
     }
 
 
-def measure(package: Path, device: str, seconds: float, steps: int) -> dict[str, Any]:
+def measure(package: Path, device: str, seconds: float, steps: int, clients: int = CLIENTS) -> dict[str, Any]:
     """All figures, see the top of the file."""
     pipe = TextToImage.load(package, device=device)
     batch = 1 if pipe.device.memory.kind == "cpu" else BATCH
@@ -133,7 +133,7 @@ def measure(package: Path, device: str, seconds: float, steps: int) -> dict[str,
     with service(package, device) as (url, process, startup):
         idle = process.memory_info().rss
         warm, _ = asyncio.run(closed_loop(url, 2, 1.0, steps))
-        closed, took = asyncio.run(closed_loop(url, CLIENTS, seconds, steps))
+        closed, took = asyncio.run(closed_loop(url, clients, seconds, steps))
         alone, _ = asyncio.run(closed_loop(url, 1, seconds / 4, steps))
         rate = len(closed) / took
         flooded = asyncio.run(open_loop(url, OVERLOAD * rate, seconds, steps))
@@ -156,7 +156,7 @@ def measure(package: Path, device: str, seconds: float, steps: int) -> dict[str,
         "idle_mb": round(idle / 1e6, 1),
         "pipeline_per_second": round(could, 3),
         "closed": {
-            "clients": CLIENTS,
+            "clients": clients,
             "pictures": len(closed),
             "per_second": round(rate, 3),
             "of_pipeline": round(rate / could, 3),

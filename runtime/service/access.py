@@ -71,7 +71,7 @@ class Guard:
         if self._key is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # compared whatever the scheme, and in a time that does not tell how much of it is right
-            same = hmac.compare_digest(given.strip().encode(), self._key)
+            same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
             if path not in OPEN and not (same and scheme.lower() == "bearer"):
                 raise Refusal(
                     401,

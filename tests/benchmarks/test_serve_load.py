@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from triptych.benchmarks.serve_load import CLIENTS, measure
+from triptych.benchmarks.serve_load import measure
 
 
 def test_nothing_is_lost_or_made_twice_under_load(package: Path) -> None:
-    figures = measure(package, "cpu", seconds=1.0, steps=2)
-    assert figures["closed"]["pictures"] >= CLIENTS
+    figures = measure(package, "cpu", seconds=1.0, steps=2, clients=4)
+    assert figures["closed"]["pictures"] >= 4
     assert figures["closed"]["per_second"] > 0
     flooded = figures["open"]
     assert flooded["asked"] == flooded["accepted"] + flooded["refused"]

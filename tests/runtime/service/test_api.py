@@ -321,7 +321,8 @@ def test_a_full_queue_is_429(package: Path) -> None:
     async def flood(app: Any) -> list[httpx2.Response]:
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
-            return await asyncio.gather(*(client.post(GENERATIONS, json=BODY) for _ in range(8)))
+            body = BODY | {"num_inference_steps": 20}
+            return await asyncio.gather(*(client.post(GENERATIONS, json=body) for _ in range(8)))
 
     with service(package, queue=2) as running:
         answers = asyncio.run(flood(running.app))
@@ -352,6 +353,9 @@ def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(package: Path) -> 
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             bodies = (LONG, LONG, LONG | {"stream": True})
             asked = [asyncio.create_task(client.post(GENERATIONS, json=body)) for body in bodies]
+            begun = {"model": package.name, "component": "queue"}
+            while running.figure("triptych_component_seconds_count", **begun) < 1:
+                await asyncio.sleep(0.01)
             while running.figure("triptych_queue_depth", model=package.name) < 2:
                 await asyncio.sleep(0.01)
             running.models.abandon()
@@ -362,6 +366,13 @@ def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(package: Path) -> 
     for answer in (begun, waiting):
         assert error_of(answer, 503)["code"] == "stopping"
     assert [event["error"]["code"] for event in events_of(stream.text)] == ["stopping"]
+
+
+def test_a_key_may_have_any_letters(package: Path) -> None:
+    with service(package, key="schlüssel", load=False) as running:
+        for key, status in (("schlüssel", 200), ("schlussel", 401)):
+            given = {"Authorization": f"Bearer {key}".encode()}
+            assert running.client.get("/v1/models", headers=given).status_code == status
 
 
 def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:
