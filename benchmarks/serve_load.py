@@ -13,6 +13,7 @@ others are answered. The bound of a picture's latency is that of a full queue: q
      "latency", "bound_seconds", "p95_of_bound"}, "made_beside_answered"}
 
 The last is 0 where nothing is lost and nothing made twice. Latencies are {"median", "p95", "most"} in seconds.
+Needs `triptych[bench,serve]` and httpx2.
 """
 
 import argparse

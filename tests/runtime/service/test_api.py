@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import logging
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,28 @@ def test_a_preview_is_the_estimate_of_that_step(served: Service, pipe: TextToIma
     said = SAID | {"num_inference_steps": 4, "scheduler": "ddim"}
     pipe("a red fox", seed=7, **said, callback=lambda step: estimates.append(step.denoised))
     np.testing.assert_array_equal(np.asarray(opened(preview)), pipe.decode(estimates[1])[0])
+
+
+def test_a_preview_decoder_is_used_where_there_is_one(package: Path, tmp_path: Path) -> None:
+    """This one is the package's own decoder, told another scale, so that it shows which was used."""
+    for part in package.iterdir():
+        if part.name != "triptych.json":
+            (tmp_path / part.name).symlink_to(part)
+    shutil.copytree(package / "vae_decoder", tmp_path / "preview_decoder")
+    config = tmp_path / "preview_decoder" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.5}))
+    previewing = TextToImage.load(tmp_path, device="cpu")
+    wanted = []
+    said = SAID | {"num_inference_steps": 4, "scheduler": "ddim", "num_images_per_prompt": 2}
+    previewing("a red fox", seed=7, **said, callback=lambda step: wanted.append(previewing.preview(step)))
+    body = BODY | {"stream": True, "partial_images": 1, "num_inference_steps": 4, "scheduler": "ddim", "n": 2}
+    with service(tmp_path, batch=2, wait=5.0) as running:
+        told = events_of(running.client.post(GENERATIONS, json=body).text)
+        assert running.figure("triptych_batch_size_sum", model=tmp_path.name) == 2
+    previews = [event for event in told if event["type"].endswith("partial_image")]
+    assert [event["index"] for event in previews] == [0, 1]
+    for event in previews:
+        np.testing.assert_array_equal(np.asarray(opened(event)), wanted[1][event["index"]])
 
 
 def test_an_error_in_a_stream_is_an_event(served: Service) -> None:
