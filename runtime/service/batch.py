@@ -61,7 +61,7 @@ def batch(
         parquet = _parquet()
         earlier = {result.id: result for result, _ in parquet.kept(out, pictures=False)} if out.exists() else {}
         if not _waiting(rows, earlier, model_hash, overwrite=overwrite):
-            return _summary(out, rows, earlier, 0)
+            return _summary(out, rows, earlier, len(rows))
     folder = out.with_name(f".{out.name}.parts") if one_file else out
     with Results(folder, order) as results:
         if one_file and out.exists():

@@ -27,6 +27,11 @@ class Made:
     seconds: float = 0.0
 
 
+def reason_of(error: Exception) -> str:
+    """What the table says of an error."""
+    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"
+
+
 def units_of(rows: Sequence[Row], size: int) -> list[list[Row]]:
     """Rows whose settings are alike side by side, `size` at most in a unit: what an engine makes at a time."""
 
@@ -51,7 +56,7 @@ def make(pipe: TextToImage, unit: Sequence[Row], folder: Path) -> Iterator[Made]
             )
             calls.setdefault(key_of(pipe, job), []).append((row, job))
         except Exception as error:
-            yield Made(row.id, None, _reason(error))
+            yield Made(row.id, None, reason_of(error))
     for call in calls.values():
         yield from _make(pipe, call)
 
@@ -62,7 +67,7 @@ def _make(pipe: TextToImage, call: Sequence[tuple[Row, Job]]) -> Iterator[Made]:
         images = run(pipe, [job for _, job in call])
     except Exception as error:  # of whatever kind: it is these rows', and the others are still to be made
         if len(call) == 1:
-            yield Made(call[0][0].id, None, _reason(error), time.perf_counter() - start)
+            yield Made(call[0][0].id, None, reason_of(error), time.perf_counter() - start)
             return
         for alone in call:
             yield from _make(pipe, [alone])
@@ -76,7 +81,3 @@ def _png(image: Any) -> bytes:
     buffer = BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,21 +21,30 @@ from ray.exceptions import RayError
 from ..errors import ArgumentError, TriptychError
 from ..pipeline import TextToImage
 from .batch import Engine
-from .making import Made, make
+from .making import Made, make, reason_of
 from .rows import Row
 
 _BLOCKS = 10_000  # Ray Data's own limit of comfort; a block is what is made again when an actor dies
+_REACH_SECONDS = 10.0
 
 
 class Maker:
     """An actor: a package, loaded, that makes units of rows."""
 
     def __init__(self, package: Path, load: Mapping[str, Any], folder: Path) -> None:
-        self._pipe = TextToImage.load(package, **load)
         self._folder = folder
+        try:
+            self._pipe = TextToImage.load(package, **load)
+        except Exception as error:  # Ray would try again without end: it is told as a row without an id instead
+            self._refused: Exception | None = error
+        else:
+            self._refused = None
 
     def __call__(self, units: dict[str, np.ndarray]) -> Iterator[dict[str, list[Any]]]:
         """The columns of `Made`, for each picture as it is made."""
+        if self._refused is not None:
+            yield {name: [value] for name, value in asdict(Made("", None, reason_of(self._refused))).items()}
+            return
         for unit in units["item"]:
             for made in make(self._pipe, [Row(**row) for row in json.loads(unit)], self._folder):
                 yield {name: [value] for name, value in asdict(made).items()}
@@ -75,6 +85,8 @@ def on_ray(
                 **resources,
             )
             for record in made.iter_rows():
+                if not record["id"]:
+                    raise TriptychError(f"an actor cannot load {package}: {record['reason']}")
                 yield Made(**record)
         except RayError as error:
             raise TriptychError(f"Ray: {_cause(error)}") from error
@@ -85,7 +97,9 @@ def on_ray(
 
 
 def _connect(address: str | None) -> None:
-    own: dict[str, Any] = {"include_dashboard": False} if address is None else {}
+    _check_reachable(address)
+    # what is started here listens to this machine alone
+    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
@@ -93,6 +107,21 @@ def _connect(address: str | None) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # one bar is enough
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself waits without end for a machine that does not answer.
+
+    Raises:
+        ArgumentError: there is nothing at HOST:PORT; other forms of address are Ray's to check.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if not (colon and port.isdecimal()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+    except OSError as error:
+        raise ArgumentError(f"--address {address}: no Ray cluster answers there: {error.strerror or error}") from None
 
 
 def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]:
@@ -118,9 +147,8 @@ def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]
 
 
 def _said(resources: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{count} {name.removeprefix('num_').removesuffix('s').upper()}" for name, count in resources.items()
-    )
+    ((name, count),) = resources.items()
+    return f"{count} {name.removeprefix('num_')[:3].upper()}{'s' if count > 1 else ''}"
 
 
 def _cause(error: BaseException) -> str:

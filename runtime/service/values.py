@@ -77,6 +77,7 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "strength": _NUMBER,
     "num_inference_steps": _WHOLE,
     "guidance_scale": (_number_or_numbers, "a finite number, or a list of them"),
+    "image_guidance_scale": _NUMBER,
     "guidance_rescale": _NUMBER,
     "guidance_interval": _NUMBERS,
     "guidance_projection": _NUMBERS,
