@@ -57,12 +57,12 @@ def batch(
     model_hash = open_package(package).fingerprint
     order = [row.id for row in rows]
     one_file = out.suffix.lower() == ".parquet"
+    folder = out.with_name(f".{out.name}.parts") if one_file else out
     if one_file:
         parquet = _parquet()
         earlier = {result.id: result for result, _ in parquet.kept(out, pictures=False)} if out.exists() else {}
-        if not _waiting(rows, earlier, model_hash, overwrite=overwrite):
+        if not _waiting(rows, earlier, model_hash, overwrite=overwrite) and not folder.exists():
             return _summary(out, rows, earlier, len(rows))
-    folder = out.with_name(f".{out.name}.parts") if one_file else out
     with Results(folder, order) as results:
         if one_file and out.exists():
             for result, picture in parquet.kept(out, pictures=True):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ArgumentError
-from .results import Result
+from .results import PARTIAL, Result
 
 _PICTURE = "picture"
 _GROUP = 64  # pictures in a row group: so many are in memory
@@ -53,7 +53,7 @@ def join(results: Sequence[Result], folder: Path, path: Path) -> None:
     Raises:
         ArgumentError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.tmp")
+    partial = folder / f".{path.name}{PARTIAL}"  # the next `Results` clears what a kill leaves of it
     try:
         with pq.ParquetWriter(partial, _SCHEMA) as writer:
             for start in range(0, len(results), _GROUP):

@@ -26,6 +26,7 @@ from .rows import Row
 
 _BLOCKS = 10_000  # Ray Data's own limit of comfort; a block is what is made again when an actor dies
 _REACH_SECONDS = 10.0
+_RETRIES = 3  # of a block whose actor died: a picture that kills each of them is not tried without end
 
 
 class Maker:
@@ -82,6 +83,8 @@ def on_ray(
                 batch_size=1,
                 concurrency=actors,
                 fn_constructor_args=(package.absolute(), own, folder.absolute()),
+                max_restarts=-1,
+                max_task_retries=_RETRIES,
                 **resources,
             )
             for record in made.iter_rows():

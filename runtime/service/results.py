@@ -1,12 +1,15 @@
 """A folder of pictures and a table of what became of each row, of which a kill at any moment leaves no half."""
 
+import errno
 import fcntl
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +19,7 @@ from .rows import Row
 
 TABLE = "results.jsonl"
 _JOURNAL = ".results.journal"
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
 _TABLE_SECONDS = 2.0  # least time between two tables; longer where writing one takes long
 _TABLE_SHARE = 20  # a table is written when so many times as long as the last one took has gone by
 
@@ -52,31 +55,15 @@ class Results:
     def __init__(self, folder: Path, order: Sequence[str]) -> None:
         self.folder, self.table = folder, folder / TABLE
         self._order = {name: place for place, name in enumerate(order)}
-        self._written, self._wait = time.monotonic(), _TABLE_SECONDS
+        self._journal = _held(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()) and not any((folder / name).exists() for name in (TABLE, _JOURNAL)):
-                raise ArgumentError(f"{folder} holds other things and no {TABLE}: name another folder")
-            self._journal = (folder / _JOURNAL).open("a+b", buffering=0)
-        except OSError as error:
-            raise ArgumentError(f"{folder} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._journal.close()
-            raise TriptychError(f"{folder} is being written by another batch; wait for it or name another") from None
-        for left in folder.glob(f".*{_PARTIAL}"):
-            left.unlink()
-        lines = self.table.read_bytes().splitlines() if self.table.exists() else []
-        self._journal.seek(0)
-        lines += [line for line in self._journal.read().splitlines(keepends=True) if line.endswith(b"\n")]
-        try:
-            results = [Result(**json.loads(line)) for line in lines]
+            self.rows = {result.id: result for result in self._read()}
         except (ValueError, TypeError) as error:
             self._journal.close()
             raise ArgumentError(f"{self.table} was not written by `triptych batch`: {error}") from None
-        self.rows = {result.id: result for result in results}
-        self.write_table()  # what a killed writer left half of its journal is gone with it
+        for left in folder.glob(f".*{PARTIAL}"):
+            left.unlink()
+        self.write_table()  # which empties the journal, of half a line too
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +106,12 @@ class Results:
         if picture is not None and result.file is not None:
             self._write(self.folder / result.file, picture)
         self.rows[result.id] = result
-        self._journal.write(_line(result))
+        line = _line(result)
+        try:
+            if self._journal.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise _unwritten(self.table, error) from None
         if time.monotonic() - self._written > self._wait:
             self.write_table()
 
@@ -136,14 +128,44 @@ class Results:
         self._wait = max(_TABLE_SECONDS, _TABLE_SHARE * (self._written - start))
 
     def _write(self, path: Path, content: bytes) -> None:
-        partial = path.with_name(f".{path.name}{_PARTIAL}")
+        partial = path.with_name(f".{path.name}{PARTIAL}")
         try:
             partial.write_bytes(content)
             partial.replace(path)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-            raise TriptychError(f"{path} cannot be written: {error.strerror}; what is there is whole") from None
+            raise _unwritten(path, error) from None
+
+    def _read(self) -> Iterator[Result]:
+        """The table, and the whole lines of the journal, which are later."""
+        if self.table.exists():
+            yield from (Result(**json.loads(line)) for line in self.table.read_bytes().splitlines())
+        self._journal.seek(0)
+        for line in self._journal.read().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                yield Result(**json.loads(line))
+
+
+def _held(folder: Path) -> FileIO:
+    """The journal of a folder, locked; the system lets go of the lock when its holder dies."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not any((folder / name).exists() for name in (TABLE, _JOURNAL)):
+            raise ArgumentError(f"{folder} holds other things and no {TABLE}: name another folder")
+        journal = FileIO(folder / _JOURNAL, "a+")
+    except OSError as error:
+        raise _unwritten(folder, error) from None
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        journal.close()
+        raise TriptychError(f"{folder} is being written by another batch; wait for it or name another") from None
+    return journal
+
+
+def _unwritten(path: Path, error: OSError) -> TriptychError:
+    return TriptychError(f"{path} cannot be written: {error.strerror}; what is done is kept")
 
 
 def _line(result: Result) -> bytes:

@@ -2,9 +2,12 @@
 
 import fcntl
 import hashlib
+import itertools
 import json
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.image import read_settings
-from triptych.runtime.service.rows import read, seed_of
+from triptych.runtime.service.batch import batch, here
+from triptych.runtime.service.making import Made
+from triptych.runtime.service.rows import Row, read, seed_of
 
 from ...command_line import refused, run
 from ...pictures import linked
@@ -190,6 +195,49 @@ def test_pictures_in_one_file(package: Path, tmp_path: Path, capsys: pytest.Capt
     assert (status, said.strip()) == (0, "4 done, 4 of them before")
     assert out.stat().st_mtime_ns == written
     assert "was not written by" in refused("batch", package, jobs, jobs, capsys=capsys)
+
+
+def test_one_file_is_gone_on_with(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not there until it is whole; what was done when the run ended is."""
+    pq = pytest.importorskip("pyarrow.parquet", reason="Parquet needs triptych[parquet]")
+    jobs, out = write(tmp_path / "jobs.jsonl", [{"id": name, **BASE} for name in "abc"]), tmp_path / "out.parquet"
+    engine = here(package, {"device": "cpu"}, tmp_path)
+
+    def interrupted(units: Sequence[list[Row]]) -> Iterator[Made]:
+        yield from itertools.islice(engine(units), 2)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        batch(package, jobs, out, interrupted, size=1)
+    assert not out.exists()
+    assert list(table(tmp_path / ".out.parquet.parts")) == ["a", "b"]
+    for before in (2, 3):
+        status, _, said = run("batch", package, jobs, out, "--device", "cpu", capsys=capsys)
+        assert (status, said.splitlines()[-1]) == (0, f"3 done, {before} of them before")
+        assert [row["id"] for row in pq.read_table(out).to_pylist()] == ["a", "b", "c"]
+        assert {file.name for file in tmp_path.iterdir()} == {jobs.name, out.name}
+        # as a kill just before its end leaves it
+        (tmp_path / ".out.parquet.parts").mkdir()
+        (tmp_path / ".out.parquet.parts" / ".results.journal").touch()
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_is_done(package: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the second picture is above it."""
+    rows = [{"id": "small", **BASE, "width": 32, "height": 32}, {"id": "large", **BASE, "width": 128, "height": 128}]
+    jobs, out = write(tmp_path / "jobs.jsonl", rows), tmp_path / "out"
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
+        "from triptych.runtime.cli import main; main()"
+    )
+    command = [sys.executable, "-c", limited, "batch", package, jobs, out, "--device", "cpu"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1] == (
+        f"error: {out}/large.png cannot be written: File too large; what is done is kept"
+    )
+    results = table(out)
+    assert list(results) == ["small"]
+    check_whole(out, results)
 
 
 def test_a_folder_serves_one_process_and_pictures_alone(
