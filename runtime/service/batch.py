@@ -102,11 +102,11 @@ def _run(engine: Engine, waiting: Sequence[Row], size: int, before: int) -> Iter
     with tqdm(total=before + len(waiting), initial=before, unit="picture", leave=False, disable=None) as bar:
         for row in waiting:
             if row.reason:
-                bar.update()
                 yield row, Made(row.id, None, row.reason)
+                bar.update()  # once it is kept
         for made in engine(units) if units else ():
-            bar.update()
             yield by_id.pop(made.id), made
+            bar.update()
 
 
 def _waiting(rows: Sequence[Row], known: Mapping[str, Result], model_hash: str, *, overwrite: bool) -> list[Row]:

@@ -1,7 +1,7 @@
 """Pictures in one file of Parquet, each beside what the table of results says of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +58,7 @@ def join(results: Sequence[Result], folder: Path, path: Path) -> None:
         with pq.ParquetWriter(partial, _SCHEMA) as writer:
             for start in range(0, len(results), _GROUP):
                 rows = [
-                    asdict(result) | {_PICTURE: None if result.file is None else (folder / result.file).read_bytes()}
+                    vars(result) | {_PICTURE: None if result.file is None else (folder / result.file).read_bytes()}
                     for result in results[start : start + _GROUP]
                 ]
                 writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Self
@@ -169,4 +169,4 @@ def _unwritten(path: Path, error: OSError) -> TriptychError:
 
 
 def _line(result: Result) -> bytes:
-    return json.dumps(asdict(result)).encode() + b"\n"
+    return json.dumps(vars(result)).encode() + b"\n"

@@ -1,11 +1,19 @@
 """Batches in processes of their own that are killed at random moments, and gone on with."""
 
+import fcntl
 import json
+import os
+import pty
 import random
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,3 +64,28 @@ def test_a_batch_that_is_killed_loses_and_doubles_nothing(kills: int, package: P
     alone = tmp_path / "alone"
     subprocess.run([*COMMAND, package, jobs, alone, "--device", "cpu"], check=True, capture_output=True)
     assert {n: r["sha256"] for n, r in results.items()} == {n: r["sha256"] for n, r in table(alone).items()}
+
+
+def test_the_time_left_is_shown_on_a_terminal_and_ctrl_c_keeps_what_is_done(package: Path, tmp_path: Path) -> None:
+    jobs, out = write(tmp_path / "jobs.jsonl", [{"id": str(n), **BASE} for n in range(400)]), tmp_path / "out"
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
+    command = [*COMMAND, package, jobs, out, "--batch", "1", "--device", "cpu"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+        os.close(theirs)
+        said, start = b"", time.monotonic()
+        # such as "3/400 [00:01<02:12, 3.0picture/s]"
+        while not re.search(rb"[1-9]\d*/400 \[[\d:]+<\d+:\d+", said) and time.monotonic() - start < PATIENCE:
+            if select.select([terminal], [], [], 1.0)[0]:
+                said += os.read(terminal, 4096)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the terminal of a process that ended cannot be read
+            while more := os.read(terminal, 4096):
+                said += more
+    os.close(terminal)
+    assert process.returncode == 130
+    assert said.decode().splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in said.decode()
+    results = table(out)
+    assert 0 < len(results) < 400
+    check_whole(out, results)
