@@ -81,6 +81,8 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "guidance_rescale": _NUMBER,
     "guidance_interval": _NUMBERS,
     "guidance_projection": _NUMBERS,
+    "denoising_start": _NUMBER,
+    "denoising_end": _NUMBER,
     "eta": _NUMBER,
     "timesteps": _GRID,
     "sigmas": _GRID,
@@ -90,6 +92,8 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "original_size": _WHOLES,
     "crops_coords_top_left": _WHOLES,
     "target_size": _WHOLES,
+    "aesthetic_score": _NUMBER,
+    "negative_aesthetic_score": _NUMBER,
     "scheduler": _TEXT,
     "noise": _TEXT,
 }
