@@ -1,4 +1,4 @@
-"""The command line: `triptych export | generate | serve | bench | inspect | schedulers | doctor`.
+"""The command line: `triptych export | generate | batch | serve | bench | inspect | schedulers | doctor`.
 
 Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
 """
@@ -185,6 +185,58 @@ def generate(
         paths = generate_walk(package, prompts, arguments | walk, load, out, report=_say)
     for path in paths:
         print(path)
+
+
+@cli.command()
+@_PACKAGE
+@click.argument("jobs", type=_PATH)
+@click.argument("out", type=_PATH)
+@click.option("--batch", "size", type=click.IntRange(min=1), default=4, show_default=True, help="Pictures of one call.")
+@click.option("--overwrite", is_flag=True, help="Make pictures anew whose row or package is another than before.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs it.")
+@click.option("--address", help="With --engine ray: of the cluster; one is started if left out.")
+@click.option(
+    "--cpus-per-actor",
+    type=click.IntRange(min=1),
+    help="With --engine ray: if left out, each actor has a GPU, or, without GPUs, all CPUs of a machine.",
+)
+@loading
+def batch(
+    package: Path,
+    jobs: Path,
+    out: Path,
+    size: int,
+    overwrite: bool,
+    engine: str,
+    address: str | None,
+    cpus_per_actor: int | None,
+    load: dict[str, Any],
+) -> None:
+    """Make the pictures of JOBS, a .jsonl, .csv or .parquet file, and say in a table what became of each.
+
+    A row has an id, a prompt, and any settings under the names of the arguments in Python, such as seed, width and
+    num_inference_steps. OUT is a folder, with pictures named by id and results.jsonl, or a name that ends in .parquet,
+    which holds both. Run again, it makes what is missing or failed, and nothing else.
+    """
+    from .service.batch import batch as run
+    from .service.batch import here
+
+    if engine == "ray":
+        try:
+            from .service.ray_batch import on_ray
+        except ImportError as error:
+            raise TriptychError(f"`triptych batch --engine ray` needs triptych[ray]: {error}") from None
+        chosen = on_ray(package, load, jobs.parent, _say, address=address, cpus_per_actor=cpus_per_actor)
+    elif address is not None or cpus_per_actor is not None:
+        raise ArgumentError("--address and --cpus-per-actor are for --engine ray")
+    else:
+        chosen = here(package, load, jobs.parent, _say)
+    summary = run(package, jobs, out, chosen, size=size, overwrite=overwrite)
+    print(summary.out)
+    done = f"{summary.done} done, {summary.before} of them before"
+    if summary.failed:
+        _fail(f"{summary.failed} rows failed, {summary.out} says why; {done}", 1)
+    _say(done)
 
 
 @cli.command()

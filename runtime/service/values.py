@@ -1,0 +1,103 @@
+"""The settings of one picture as a file of jobs has them, typed or as text."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _whole(value: Any) -> int:
+    """Also 7.0 and its text: columns with gaps are often written as floats."""
+    if isinstance(value, str):
+        value = int(value) if value.strip().removeprefix("-").isdecimal() else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _list(value: Any) -> list[Any]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        raise TypeError
+    return parts
+
+
+def _wholes(value: Any) -> list[int]:
+    return [_whole(part) for part in _list(value)]
+
+
+def _numbers(value: Any) -> list[float]:
+    return [_number(part) for part in _list(value)]
+
+
+def _number_or_numbers(value: Any) -> float | list[float]:
+    return _numbers(value) if isinstance(value, list) or "," in str(value) else _number(value)
+
+
+def _numbers_or_name(value: Any) -> list[float] | str:
+    if isinstance(value, str):
+        try:
+            return _numbers(value)
+        except ValueError:
+            if "," in value:
+                raise
+            return value
+    return _numbers(value)
+
+
+_TEXT = _text, "a text"
+_FILE = _text, "the name of a file"
+_WHOLE = _whole, "a whole number"
+_NUMBER = _number, "a finite number"
+_WHOLES = _wholes, "a list of whole numbers"
+_NUMBERS = _numbers, "a list of finite numbers"
+_GRID = _numbers_or_name, "a list of finite numbers, or a name"
+
+VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "prompt": _TEXT,
+    "prompt_2": _TEXT,
+    "negative_prompt": _TEXT,
+    "negative_prompt_2": _TEXT,
+    "image": _FILE,
+    "mask_image": _FILE,
+    "strength": _NUMBER,
+    "num_inference_steps": _WHOLE,
+    "guidance_scale": (_number_or_numbers, "a finite number, or a list of them"),
+    "image_guidance_scale": _NUMBER,
+    "guidance_rescale": _NUMBER,
+    "guidance_interval": _NUMBERS,
+    "guidance_projection": _NUMBERS,
+    "denoising_start": _NUMBER,
+    "denoising_end": _NUMBER,
+    "eta": _NUMBER,
+    "timesteps": _GRID,
+    "sigmas": _GRID,
+    "seed": _WHOLE,
+    "height": _WHOLE,
+    "width": _WHOLE,
+    "original_size": _WHOLES,
+    "crops_coords_top_left": _WHOLES,
+    "target_size": _WHOLES,
+    "aesthetic_score": _NUMBER,
+    "negative_aesthetic_score": _NUMBER,
+    "scheduler": _TEXT,
+    "noise": _TEXT,
+}
+"""Arguments of `TextToImage.__call__` that are one picture's -> what makes one of a cell, and what a cell may be.
+
+The function raises ValueError, TypeError or OverflowError where it is something else.
+"""

@@ -1,0 +1,75 @@
+"""The same batches on Ray, started here with two CPUs."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ...command_line import refused, run
+from .test_batch import BASE, check_whole, table
+from .test_kills import COMMAND, made
+from .test_rows import write
+
+pytest.importorskip("ray", reason="batches on Ray need triptych[ray]")
+
+PATIENCE = 180.0  # seconds for Ray to start, or to start an actor again
+
+
+def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("nan")}, {"seed": -1}, {}]
+    jobs = write(tmp_path / "jobs.jsonl", [{"id": f"n{n}", **BASE, **other} for n, other in enumerate(others * 2)])
+    results = []
+    for engine in ("local", "ray"):
+        out = tmp_path / engine
+        command = ("batch", package, jobs, out, "--device", "cpu", "--engine", engine)
+        status, told, said = run(*command, capsys=capsys)
+        assert (status, told.strip()) == (1, f"{out}/results.jsonl")
+        assert "6 rows failed" in said
+        check_whole(out, table(out))
+        results.append({name: result | {"seconds": None} for name, result in table(out).items()})
+    assert "Ray: 1 actor of" in said
+    assert results[0] == results[1]
+
+
+@pytest.mark.slow
+def test_an_actor_that_is_killed_loses_nothing(package: Path, tmp_path: Path) -> None:
+    """Two actors, one of which is killed while both are at work; Ray starts it again."""
+    records = [{"id": f"n{n}", **BASE, "num_inference_steps": 10, "seed": n} for n in range(60)]
+    jobs, out = write(tmp_path / "jobs.jsonl", records), tmp_path / "out"
+    command = [*COMMAND, package, jobs, out, "--device", "cpu", "--batch", "2"]
+    with subprocess.Popen([*command, "--engine", "ray", "--cpus-per-actor", "1"], stderr=subprocess.PIPE) as process:
+        start = time.monotonic()
+        while made(out) < 4 and process.poll() is None and time.monotonic() - start < PATIENCE:
+            time.sleep(0.01)
+        workers = [
+            child
+            for child in psutil.Process(process.pid).children(recursive=True)
+            if "MapWorker" in child.name() + "".join(child.cmdline())
+        ]
+        assert workers, "it was at work"
+        workers[0].kill()
+        before = made(out)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said.decode()
+    assert before < len(records)
+    results = table(out)
+    assert list(results) == [record["id"] for record in records]
+    check_whole(out, results)
+    here = tmp_path / "here"
+    subprocess.run([*COMMAND, package, jobs, here, "--device", "cpu"], check=True, capture_output=True)
+    assert {n: r["sha256"] for n, r in results.items()} == {n: r["sha256"] for n, r in table(here).items()}
+
+
+def test_what_ray_cannot_do_is_one_line(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}])
+    command = ("batch", package, jobs, tmp_path / "out", "--engine", "ray")
+    line = refused(*command, "--address", "127.0.0.1:1", capsys=capsys)
+    assert "--address 127.0.0.1:1: no Ray cluster answers there" in line
+    assert "no machine of the cluster has as many" in run(*command, "--cpus-per-actor", 1000, capsys=capsys)[2]
+    status, _, said = run(*command, "--device", "nope", capsys=capsys)
+    assert status == 2
+    assert said.splitlines()[-1].startswith(f"error: an actor cannot load {package}: unknown device 'nope'; allowed:")
