@@ -48,13 +48,14 @@ def export_parts(checkpoint: Path, package: Path, folder: Path, parts: Sequence[
     """A package with these components of a checkpoint, exported with the options, and the others of another package."""
     from triptych.export import export
     from triptych.export import package as exporting
+    from triptych.export.checkpoint import open_checkpoint
 
     every = exporting.components_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "components_of", lambda opened: {part: every(opened)[part] for part in parts})
         export(checkpoint, folder, **options)
     (folder / "triptych.json").unlink()
-    own = {name for name in ("text_encoder", "unet") if (checkpoint / name).exists()}
+    own = open_checkpoint(checkpoint).parts.keys() - {"vae"}
     for name in {*own, "vae_decoder", "vae_encoder"} - {*parts}:
         (folder / name).symlink_to(package / name)
     return folder
