@@ -69,7 +69,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
 	$(PYTHON) -m venv $(COMPAT)
-	$(COMPAT)/bin/pip install --disable-pip-version-check -q -c constraints-transformers4.txt -e '.[dev]'
+	$(COMPAT)/bin/pip install --disable-pip-version-check -q -c constraints-transformers4.txt -e '.[test]'
 	touch $@
 
 # Regenerates what is generated from code; a test fails when it is stale.

@@ -62,6 +62,7 @@ def limiting(command: Callable[..., None]) -> Callable[..., None]:
     "--wait", type=click.FloatRange(min=0), default=10, show_default=True, help="Milliseconds to wait for company."
 )
 @click.option("--queue", type=_POSITIVE, default=32, show_default=True, help="Pictures that may wait, of a package.")
+@click.option("--ui", is_flag=True, help="Have a page to play on, at /; with an API key, browsers ask for it.")
 @limiting
 @click.option("--log-prompts", is_flag=True, help="Let prompts be in the log.")
 @loading
@@ -74,6 +75,7 @@ def serve(
     batch: int | None,
     wait: float,
     queue: int,
+    ui: bool,
     limits: dict[str, Any],
     log_prompts: bool,
     load: dict[str, Any],
@@ -87,6 +89,11 @@ def serve(
         from .service.server import serve as run
     except ImportError as error:
         raise TriptychError(f"triptych serve needs FastAPI: pip install 'triptych[serve]' ({error})") from None
+    if ui:
+        try:
+            import gradio  # noqa: F401
+        except ImportError as error:
+            raise TriptychError(f"triptych serve --ui needs Gradio: pip install 'triptych[ui]' ({error})") from None
     run(
         packages,
         load,
@@ -99,5 +106,6 @@ def serve(
         wait=wait / 1000,
         queue=queue,
         log_prompts=log_prompts,
+        ui=ui,
         report=lambda line: click.echo(line, err=True),
     )

@@ -17,8 +17,8 @@ from .refusals import Refusal, too_large
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key: they say nothing of what is asked for."""
 
-FORMS = "/v1/images/edits"
-"""The path that takes forms, with pictures in them; bodies of others are small."""
+FORMS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server")
+"""Paths that take forms, with pictures in them, the API's and the page's; bodies of others are small."""
 
 _CLOSE = {"Connection": "close"}  # of an answer before the body was read
 
@@ -92,7 +92,7 @@ class _Body:
 
     def __init__(self, receive: Receive, limits: Limits, path: str, headers: Headers) -> None:
         self._receive, self._timeout = receive, limits.timeout
-        self._most = limits.body if path == FORMS else JSON_BYTES
+        self._most = limits.body if path in FORMS else JSON_BYTES
         self._bytes, self._complete = 0, False
         self._deadline = asyncio.get_running_loop().time() + limits.timeout
         declared = headers.get("content-length", "0")

@@ -1,6 +1,7 @@
 """The process of the service: where it listens, how it starts, and how it stops."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -11,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ..errors import ArgumentError
 from .access import is_local
@@ -18,6 +20,9 @@ from .api import create_app
 from .limits import Limits
 from .metrics import Metrics
 from .models import Models
+
+_FAREWELL = 5
+"""Seconds that open pages are given once all pictures are made; they never hang up by themselves."""
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -35,6 +40,7 @@ def serve(
     wait: float,
     queue: int,
     log_prompts: bool,
+    ui: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve until told to stop: at SIGTERM or SIGINT what was accepted is finished, at a second one it is dropped.
@@ -49,6 +55,7 @@ def serve(
         without_api_key: listen at other addresses than this machine's own, and let everybody call.
         batch, wait, queue: see `Models`.
         log_prompts: whether prompts may be in the log.
+        ui: have the page, too.
         report: called with a line of text that says where it listens.
 
     Raises:
@@ -65,11 +72,19 @@ def serve(
         warnings.filterwarnings("ignore", "the prompt is longer")  # it quotes what is left out
     metrics = Metrics()
     models = Models(packages, metrics, batch=batch, wait=wait, queue=queue)
-    app = create_app(models, limits, metrics, key=api_key, local=local, log_prompts=log_prompts)
-    with _listening(host, port) as listener:
+    api = create_app(models, limits, metrics, key=api_key, local=local, log_prompts=log_prompts)
+    app: ASGIApp = api
+    with _listening(host, port) as listener, contextlib.ExitStack() as stack:
+        if ui:
+            from .page import Page  # Gradio takes seconds to import
+
+            app = stack.enter_context(contextlib.closing(Page(api, models, limits, metrics, key=api_key, local=local)))
         bound = listener.getsockname()[1]
         report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off"), models, load_options)
+        config = uvicorn.Config(
+            app, log_config=None, lifespan="on" if ui else "off", timeout_graceful_shutdown=_FAREWELL if ui else None
+        )
+        server = _Server(config, models, load_options)
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
