@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub.utils._http
 import pytest
 
 COMMIT = "c0ffee" + "0" * 34
@@ -65,6 +66,8 @@ def serving(folder: Path, hub_id: str, cache: Path) -> Iterator[list[str]]:
         "HF_HUB_DISABLE_XET": True,
         "HF_HUB_OFFLINE": False,
     }
+    # before 1.0 a session that was opened offline stayed so
+    getattr(huggingface_hub.utils._http, "reset_sessions", lambda: None)()
     try:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in constants.items():

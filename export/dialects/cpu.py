@@ -7,14 +7,17 @@ import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from diffusers.models.upsampling import Upsample2D
-from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertAttention
 from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
 
+from ..quiet import quiet
 from .dialect import Dialect, Speaker, once
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
+
+with quiet():  # diffusers 0.36 imports what warns where there is no GPU
+    from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertAttention
 
 
 class FusedAttention(Speaker):
