@@ -139,3 +139,18 @@ def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
+
+
+def refused_without(module: str, *arguments: str) -> str:
+    """The one line that `triptych` ends with where a module is not installed."""
+    script = (
+        "import sys\n"
+        f"sys.modules[{module!r}] = None\n"  # as if it were not
+        f"sys.argv = ['triptych', *{arguments!r}]\n"
+        "from triptych.runtime.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    return line

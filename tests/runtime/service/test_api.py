@@ -27,17 +27,6 @@ SAID = {"num_inference_steps": 2, "height": 64, "width": 64}
 """BODY, as the pipeline takes it."""
 
 
-@pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def served(package: Path) -> Iterator[Service]:
-    with service(package) as running:
-        yield running
-
-
 def opened(data: dict[str, Any]) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data["b64_json"])))
 

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,6 @@ from triptych.runtime.service.refusals import Refusal
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 2, "height": 64, "width": 64}
 SECONDS = 30
-
-
-@pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
 
 
 class Gate:

@@ -1,6 +1,5 @@
 """Jobs that share a call, and what they give."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,6 @@ from triptych.runtime.service.jobs import Job, key_of, run
 from ..test_tasks import picture
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 3}
-
-
-@pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
 
 
 def test_a_picture_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:

@@ -22,21 +22,10 @@ from triptych.runtime.service.page import Page
 from triptych.runtime.service.refusals import Refusal
 from triptych.runtime.service.watching import Making, watched
 
-from .serving import GENERATIONS, LIMITS, Service, png, service
+from .serving import GENERATIONS, LIMITS, Service, png, refused_without, service
 
 KEY = "geheim: 鍵"
 FORM = Form("a red fox", "", 2, 7.5, "7", False, "", AUTO, 1)
-
-
-@pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def served(package: Path) -> Iterator[Service]:
-    with service(package) as running:
-        yield running
 
 
 @contextlib.contextmanager
@@ -203,16 +192,7 @@ def test_pictures_are_watched_and_are_those_of_the_pipeline(served: Service, pip
 
 
 def test_without_gradio_it_is_one_line() -> None:
-    script = (
-        "import sys\n"
-        "sys.modules['gradio'] = None\n"  # as if it were not installed
-        "sys.argv = ['triptych', 'serve', 'package', '--ui']\n"
-        "from triptych.runtime.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    line = refused_without("gradio", "serve", "package", "--ui")
     assert line.startswith("error: triptych serve --ui needs Gradio: pip install 'triptych[ui]'")
 
 

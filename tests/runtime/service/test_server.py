@@ -22,7 +22,7 @@ from triptych.runtime import TextToImage
 
 from ...command_line import refused
 from ..test_tasks import picture
-from .serving import BODY, GENERATIONS, LONG, Process, png, process
+from .serving import BODY, GENERATIONS, LONG, Process, png, process, refused_without
 
 EXTRA = {"seed": 7, "num_inference_steps": 2}
 """Of BODY, what OpenAI's API lacks."""
@@ -38,11 +38,6 @@ def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def client(server: Process) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as asking:
         yield asking
-
-
-@pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
 
 
 def pixels_of(data: Any) -> np.ndarray:
@@ -230,16 +225,7 @@ def test_what_cannot_be_served_is_one_line(
 
 
 def test_without_fastapi_it_is_one_line() -> None:
-    script = (
-        "import sys\n"
-        "sys.modules['fastapi'] = None\n"  # as if it were not installed
-        "sys.argv = ['triptych', 'serve', 'package']\n"
-        "from triptych.runtime.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    line = refused_without("fastapi", "serve", "package")
     assert line.startswith("error: triptych serve needs FastAPI: pip install 'triptych[serve]'")
 
 

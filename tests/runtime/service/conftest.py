@@ -1,0 +1,21 @@
+"""What the tests of the service share: the package's pipeline, and the service in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from triptych.runtime import TextToImage
+
+from .serving import Service, service
+
+
+@pytest.fixture(scope="module")
+def pipe(package: Path) -> TextToImage:
+    return TextToImage.load(package, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def served(package: Path) -> Iterator[Service]:
+    with service(package) as running:
+        yield running
