@@ -1,8 +1,8 @@
 """Who may ask, and how much they may send: looked at before anything of the body is read."""
 
 import asyncio
+import contextlib
 import hmac
-import ipaddress
 from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse
@@ -11,7 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .limits import JSON_BYTES, Limits
-from .metrics import Metrics
+from .metrics import Figures
+from .options import is_local
 from .refusals import Refusal, too_large
 
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
@@ -21,6 +22,7 @@ FORMS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server
 """Paths that take forms, with pictures in them, the API's and the page's; bodies of others are small."""
 
 _CLOSE = {"Connection": "close"}  # of an answer before the body was read
+_LINGER_SECONDS = 2.0  # that what is left of it is read
 
 
 class Guard:
@@ -33,13 +35,13 @@ class Guard:
     Args:
         app: what is guarded.
         limits: of bytes and time.
-        metrics: that count errors.
+        figures: that count errors.
         key: that callers must have, None if they need none.
         local: whether only this machine may call.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, key: str | None, local: bool) -> None:
-        self._app, self._limits, self._metrics, self._local = app, limits, metrics, local
+    def __init__(self, app: ASGIApp, *, limits: Limits, figures: Figures, key: str | None, local: bool) -> None:
+        self._app, self._limits, self._figures, self._local = app, limits, figures, local
         self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,9 +50,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        closing = False
+
         async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                self._metrics.errors.labels(str(message["status"])).inc()
+            nonlocal closing
+            if message["type"] == "http.response.start":
+                closing = Headers(raw=message["headers"]).get("connection") == "close"
+                if message["status"] >= 400:
+                    self._figures.erred(message["status"])
+            elif closing and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await _read_on(receive)
+                message = {"type": "http.response.body"}
             await send(message)
 
         headers = Headers(scope=scope)
@@ -64,7 +75,7 @@ class Guard:
         try:
             await self._app(scope, body, counted)
         except Exception:  # answered further out
-            self._metrics.errors.labels("500").inc()
+            self._figures.erred(500)
             raise
 
     def _check_caller(self, path: str, headers: Headers) -> None:
@@ -115,17 +126,17 @@ class _Body:
         return message
 
 
+async def _read_on(receive: Receive) -> None:
+    """Read for a little what nobody wants: who is still sending gets the answer then, not a broken connection."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+                pass
+
+
 def _name_in(url: str) -> str:
     """The host's name or address, "" where there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def is_local(host: str) -> bool:
-    """Whether a name or address is this machine's own, which no other machine reaches."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -52,7 +52,7 @@ class Actions:
     ) -> AsyncIterator[list[Any]]:
         """What is in the making, the gallery, the history and the seed, again and again until the pictures are made."""
         try:
-            batcher, asked = self._models.batcher(model), Form(*said).asked()
+            batcher, asked = self._models.queue(model), Form(*said).asked()
             beginning = await asyncio.to_thread(beginning_of, edited, strength, self._limits)
             jobs = await asyncio.to_thread(jobs_of, batcher.pipe, asked, self._limits, beginning)
             seeds = [str(job.arguments["seed"]) for job in jobs]
@@ -91,7 +91,7 @@ class Actions:
     async def _loaded(self, model: str) -> Batcher:
         while self._models.state == "loading":
             await asyncio.sleep(0.1)
-        return self._models.batcher(model)
+        return self._models.queue(model)
 
 
 def _told(error: Exception) -> gr.Error:

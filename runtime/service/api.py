@@ -16,10 +16,10 @@ from starlette.exceptions import HTTPException
 from ..errors import ArgumentError, SamplerError
 from ..settings import own_version
 from .access import Guard
+from .catalog import Catalog
 from .delivery import EventStream, Gone, pictures, refusal_of
 from .limits import Limits
-from .metrics import Metrics
-from .models import Models
+from .metrics import Figures, Metrics
 from .orders import jobs_of
 from .refusals import Refusal, failed, invalid
 from .schema import Answer, Asked, Edit, Failed, Generation, Model, ModelList, State
@@ -48,14 +48,14 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(
-    models: Models, limits: Limits, metrics: Metrics, *, key: str | None, local: bool, log_prompts: bool = False
+    models: Catalog, limits: Limits, figures: Figures, *, key: str | None, local: bool, log_prompts: bool = False
 ) -> FastAPI:
     """The service as an ASGI application.
 
     Args:
         models: that it serves.
         limits: of each request.
-        metrics: that it tells.
+        figures: that it tells; where they are `Metrics`, /metrics has them.
         key: that callers must have, None if they need none.
         local: whether only this machine may call, where there is no key.
         log_prompts: whether prompts may be in the log.
@@ -63,23 +63,23 @@ def create_app(
     app = FastAPI(
         title="Triptych", summary="Text to image.", version=own_version(), redoc_url=None, responses=_FAILURES
     )
-    app.add_middleware(Guard, limits=limits, metrics=metrics, key=key, local=local)
+    app.add_middleware(Guard, limits=limits, figures=figures, key=key, local=local)
     _answer_errors(app)
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # Guard checks it; this describes it
     v1 = APIRouter(prefix="/v1", dependencies=secured)
 
     async def make(request: Request, kind: str, asked: Asked, beginning: Mapping[str, Any]) -> Any:
-        batcher = models.batcher(asked.model)
-        jobs = await asyncio.to_thread(jobs_of, batcher.pipe, asked, limits, beginning)
+        queue = models.queue(asked.model)
+        jobs = await asyncio.to_thread(jobs_of, queue.pipe, asked, limits, beginning)
         if log_prompts:
-            _log.info("%s: %r", batcher.name, asked.prompt)
+            _log.info("%s: %r", queue.name, asked.prompt)
         width, height = (jobs[0].arguments[side] for side in ("width", "height"))
         created, size = int(time.time()), f"{width}x{height}"
         if asked.stream:
             facts = {"created_at": created, "size": size, **_STREAMED}
             previews = asked.partial_images
-            return EventStream(kind, batcher, jobs, limits.timeout, metrics, previews=previews, facts=facts)
-        return Answer(created=created, data=await pictures(request, batcher, jobs, limits.timeout), size=size)
+            return EventStream(kind, queue, jobs, limits.timeout, figures, previews=previews, facts=facts)
+        return Answer(created=created, data=await pictures(request, queue, jobs, limits.timeout), size=size)
 
     @v1.post("/images/generations", response_model=Answer, responses=_EVENTS)
     async def generations(request: Request, asked: Generation) -> Any:
@@ -115,10 +115,12 @@ def create_app(
         response.status_code = 200 if models.state == "ready" else 503
         return State(status=models.state)
 
-    @app.get("/metrics", response_class=Response, dependencies=secured)
-    async def prometheus() -> Response:
-        """Figures for Prometheus."""
-        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+    if isinstance(figures, Metrics):
+
+        @app.get("/metrics", response_class=Response, dependencies=secured)
+        async def prometheus() -> Response:
+            """Figures for Prometheus."""
+            return Response(figures.text(), media_type="text/plain; version=0.0.4")
 
     return app
 

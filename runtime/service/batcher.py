@@ -1,41 +1,15 @@
 """Pictures that wait for their turn, and the thread that makes them; those that can be made in one call are."""
 
-import logging
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from ..errors import Cancelled, TriptychError
 from ..pipeline import TextToImage
-from ..sampling import Step
-from .jobs import Job, call, key_of
+from .jobs import Job, key_of
 from .metrics import Metrics
-from .refusals import full, invalid, unavailable
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Watch = Callable[[Step, int], None]
-"""Called in the worker's thread after each step, with the row of the picture in it."""
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Ticket:
-    """A picture that was accepted. `done` gives it; `dropped` says that nobody waits for it any more."""
-
-    job: Job
-    key: Hashable
-    watch: Watch | None = None
-    done: "Future[Image]" = field(default_factory=Future)
-    arrived: float = field(default_factory=time.monotonic)
-    dropped: bool = False
+from .refusals import check_room, unavailable
+from .tickets import Ticket, Watch, make
 
 
 class Batcher:
@@ -70,15 +44,12 @@ class Batcher:
         Raises:
             Refusal: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
         """
-        if len(jobs) > self._queue:
-            raise invalid(f"n={len(jobs)}; allowed: {self._queue}, which is as many as may wait", "n")
         key = key_of(self.pipe, jobs[0])
         tickets = [Ticket(job, key, watch) for job, watch in zip(jobs, watches, strict=True)]
         with self._changed:
             if self._closing:
                 raise unavailable("the service is about to stop", "stopping")
-            if len(self._waiting) + len(tickets) > self._queue:
-                raise full(len(self._waiting), max(1, math.ceil(len(self._waiting) * self._seconds)))
+            check_room(len(tickets), len(self._waiting), self._queue, self._seconds)
             self._waiting.extend(tickets)
             self._changed.notify()
         return tickets
@@ -91,7 +62,7 @@ class Batcher:
                     ticket.dropped = True
                     if ticket.done.cancel():
                         self._waiting.remove(ticket)
-                    self._metrics.cancelled.labels(self.name).inc()
+                    self._metrics.dropped(self.name)
             self._changed.notify()
 
     def close(self) -> None:
@@ -112,7 +83,9 @@ class Batcher:
 
     def _work(self) -> None:
         while tickets := self._next():
-            self._make(tickets)
+            start = time.monotonic()
+            make(self.name, self.pipe, tickets, self._metrics)
+            self._seconds = (time.monotonic() - start) / len(tickets)
             self._making = []
 
     def _next(self) -> list[Ticket]:
@@ -136,28 +109,3 @@ class Batcher:
                 self._metrics.waited(self.name, time.monotonic() - ticket.arrived)
             self._making = tickets
             return tickets
-
-    def _make(self, tickets: list[Ticket]) -> None:
-        def after(step: Step) -> bool:
-            for row, ticket in enumerate(tickets):
-                if ticket.watch is not None and not ticket.dropped:
-                    ticket.watch(step, row)
-            return not all(ticket.dropped for ticket in tickets)
-
-        start = time.monotonic()
-        try:
-            output = call(self.pipe, [ticket.job for ticket in tickets], after)
-        except Exception as error:
-            if len(tickets) > 1 and not isinstance(error, Cancelled):
-                for ticket in tickets:  # what one of them brought about is not the others' fault
-                    self._make([ticket])
-                return
-            if not isinstance(error, TriptychError):
-                _log.exception("a picture of %s failed", self.name)
-            for ticket in tickets:
-                ticket.done.set_exception(error)
-            return
-        self._seconds = (time.monotonic() - start) / len(tickets)
-        self._metrics.called(self.name, output)
-        for ticket, image in zip(tickets, output.images, strict=True):
-            ticket.done.set_result(image)

@@ -20,12 +20,12 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import ArgumentError, Cancelled, SamplerError
 from ..image import to_image
-from .batcher import Batcher
 from .jobs import Job
-from .metrics import Metrics
-from .previews import watch_of
+from .metrics import Figures
+from .previews import Previews
 from .refusals import Refusal, failed, invalid, timed_out, unavailable
 from .schema import Event, Picture
+from .tickets import Queue
 
 _PING_SECONDS = 15  # between signs of life in a stream, which proxies cut when there are none
 _USAGE = {
@@ -55,14 +55,14 @@ def refusal_of(error: BaseException) -> Refusal:
     return failed()
 
 
-async def pictures(request: Request, batcher: Batcher, jobs: Sequence[Job], timeout: float) -> list[Picture]:
+async def pictures(request: Request, queue: Queue, jobs: Sequence[Job], timeout: float) -> list[Picture]:
     """All pictures, when all are done; dropped when the client goes away or time is up.
 
     Raises:
         Refusal: of the queue, of time, or of a picture that could not be made.
         Gone: there is nobody to answer.
     """
-    tickets = batcher.submit(jobs, [None] * len(jobs))
+    tickets = queue.submit(jobs, [None] * len(jobs))
     made = asyncio.gather(*(asyncio.wrap_future(ticket.done) for ticket in tickets), return_exceptions=True)
     gone = asyncio.create_task(_disconnected(request))
     awaited: set[asyncio.Future[Any]] = {made, gone}
@@ -76,7 +76,7 @@ async def pictures(request: Request, batcher: Batcher, jobs: Sequence[Job], time
             ]
         raise Gone if gone.done() else timed_out(timeout)
     finally:
-        batcher.drop(tickets)
+        queue.drop(tickets)
         gone.cancel()
 
 
@@ -85,8 +85,8 @@ class EventStream(StreamingResponse):
 
     Args:
         kind: image_generation or image_edit.
-        batcher, jobs, timeout: as of `pictures`.
-        metrics: that are told of errors, which have no status once a stream has begun.
+        queue, jobs, timeout: as of `pictures`.
+        figures: that are told of errors, which have no status once a stream has begun.
         previews: of each picture.
         facts: that all events tell.
 
@@ -99,20 +99,20 @@ class EventStream(StreamingResponse):
     def __init__(
         self,
         kind: str,
-        batcher: Batcher,
+        queue: Queue,
         jobs: Sequence[Job],
         timeout: float,
-        metrics: Metrics,
+        figures: Figures,
         *,
         previews: int,
         facts: Event,
     ) -> None:
-        self._kind, self._batcher, self._jobs, self._metrics, self._facts = kind, batcher, jobs, metrics, facts
+        self._kind, self._queue, self._jobs, self._figures, self._facts = kind, queue, jobs, figures, facts
         self._timeout, self._deadline = timeout, time.monotonic() + timeout
         self._news: asyncio.Queue[tuple[int, int | None, Any]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        watches = [watch_of(batcher.pipe, previews, partial(self._tell, row)) for row in range(len(jobs))]
-        self._tickets = batcher.submit(jobs, watches)
+        watches = [Previews(previews, partial(self._tell, row)) if previews else None for row in range(len(jobs))]
+        self._tickets = queue.submit(jobs, watches)
         for row, ticket in enumerate(self._tickets):
             ticket.done.add_done_callback(partial(self._tell_done, row))
         super().__init__(self._events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -122,7 +122,7 @@ class EventStream(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:  # also where nothing was ever sent
-            self._batcher.drop(self._tickets)
+            self._queue.drop(self._tickets)
 
     def _tell(self, row: int, number: int | None, what: Any) -> None:
         """Called in the worker's thread: a preview by number, or with None the picture or what was in its way."""
@@ -156,7 +156,7 @@ class EventStream(StreamingResponse):
                 yield _event({**data, **self._facts, "seed": self._jobs[row].arguments["seed"]})
         except Exception as error:
             refusal = refusal_of(error)
-            self._metrics.errors.labels(str(refusal.status)).inc()
+            self._figures.erred(refusal.status)
             yield _event({"type": "error", **refusal.body})
 
 

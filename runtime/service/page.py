@@ -57,7 +57,7 @@ class Page:
             css=CSS,
         )
         self._api = api
-        self._page: ASGIApp = PasswordAsKey(Guard(page, limits=limits, metrics=metrics, key=key, local=local))
+        self._page: ASGIApp = PasswordAsKey(Guard(page, limits=limits, figures=metrics, key=key, local=local))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI calls it; what happens at start and end is the page's alone."""

@@ -1,13 +1,13 @@
 """Pictures in the making: at which steps, and how they are drawn."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..components import PREVIEW_DECODER
 from ..pipeline import TextToImage
 from ..sampling import Step
-from .batcher import Watch
 
 
 def steps_of(count: int, total: int) -> dict[int, int]:
@@ -19,19 +19,19 @@ def steps_of(count: int, total: int) -> dict[int, int]:
     return {index: number for number, index in enumerate(indices)}
 
 
-def watch_of(pipe: TextToImage, count: int, show: Callable[[int, np.ndarray], None]) -> Watch | None:
-    """What calls `show` with number and pixels uint8 [H, W, 3] of each of `count` previews; None for none of them.
+@dataclass(frozen=True)
+class Previews:
+    """A watch that shows `count` previews of a picture: `show` gets number and pixels uint8 [H, W, 3] of each.
 
     They are drawn by the package's preview decoder, or, where it has none, at the cost of its own decoder.
     """
-    if count == 0:
-        return None
-    small = PREVIEW_DECODER in pipe.package.components
 
-    def watch(step: Step, row: int) -> None:
-        number = steps_of(count, step.total).get(step.index)
+    count: int
+    show: Callable[[int, np.ndarray], None]
+
+    def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
+        """See `tickets.Watch`."""
+        number = steps_of(self.count, step.total).get(step.index)
         if number is not None:
-            pixels = pipe.preview(step)[row] if small else pipe.decode(step.denoised[row : row + 1])[0]
-            show(number, pixels)
-
-    return watch
+            small = PREVIEW_DECODER in pipe.package.components
+            self.show(number, pipe.preview(step)[row] if small else pipe.decode(step.denoised[row : row + 1])[0])

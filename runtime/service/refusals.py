@@ -1,5 +1,6 @@
 """What the service refuses, in the shape that OpenAI's API gives errors."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,10 +41,24 @@ def too_large(given: str, allowed: int) -> Refusal:
     return Refusal(413, f"the body has {given}; allowed: {allowed} bytes", code="body_too_large")
 
 
-def full(waiting: int, seconds: int) -> Refusal:
-    """429: as much waits as may; `seconds` is when to come back."""
-    message = f"{waiting} pictures are waiting, which is as many as may; try again in {seconds} s"
-    return Refusal(429, message, code="queue_full", headers={"Retry-After": str(seconds)})
+def check_room(count: int, waiting: int, most: int, seconds: float) -> None:
+    """Whether pictures may wait, too.
+
+    Args:
+        count: of them.
+        waiting: that wait already.
+        most: that may wait.
+        seconds: that each takes, for when to come back.
+
+    Raises:
+        Refusal: more than ever may (400), or more than now (429).
+    """
+    if count > most:
+        raise invalid(f"n={count}; allowed: {most}, which is as many as may wait", "n")
+    if waiting + count > most:
+        after = max(1, math.ceil(waiting * seconds))
+        message = f"{waiting} pictures are waiting, of {most} that may; try again in {after} s"
+        raise Refusal(429, message, code="queue_full", headers={"Retry-After": str(after)})
 
 
 def unavailable(message: str, code: str, *, seconds: int = 1) -> Refusal:

@@ -5,9 +5,7 @@ import contextlib
 import logging
 import socket
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
@@ -15,11 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import ArgumentError
-from .access import is_local
 from .api import create_app
-from .limits import Limits
+from .log import quiet_of_prompts
 from .metrics import Metrics
 from .models import Models
+from .options import Options
 
 _FAREWELL = 5
 """Seconds that open pages are given once all pictures are made; they never hang up by themselves."""
@@ -28,33 +26,14 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def serve(
-    packages: Sequence[Path],
-    load_options: Mapping[str, Any],
-    limits: Limits,
-    *,
-    host: str,
-    port: int,
-    api_key: str | None,
-    without_api_key: bool,
-    batch: int | None,
-    wait: float,
-    queue: int,
-    log_prompts: bool,
-    ui: bool = False,
-    report: Callable[[str], None] = lambda line: None,
+    options: Options, *, host: str, port: int, ui: bool = False, report: Callable[[str], None] = lambda line: None
 ) -> None:
     """Serve until told to stop: at SIGTERM or SIGINT what was accepted is finished, at a second one it is dropped.
 
     Args:
-        packages: folders of ONNX graphs.
-        load_options: of `TextToImage.load`.
-        limits: of each request.
+        options: of the service.
         host: name or address of this machine to listen at.
         port: 0 is any that is free.
-        api_key: that callers must have.
-        without_api_key: listen at other addresses than this machine's own, and let everybody call.
-        batch, wait, queue: see `Models`.
-        log_prompts: whether prompts may be in the log.
         ui: have the page, too.
         report: called with a line of text that says where it listens.
 
@@ -62,29 +41,26 @@ def serve(
         ArgumentError: it may not, or cannot, listen there.
         PackageError, ProviderError: a package cannot be loaded.
     """
-    local = is_local(host)
-    if api_key == "":
-        raise ArgumentError("--api-key is empty; give a key, or leave it out")
-    if api_key is None and not local and not without_api_key:
-        raise ArgumentError(f"--host {host} is open to other machines: give --api-key, or say --without-api-key")
+    options.check_access()
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
-    if not log_prompts:
-        warnings.filterwarnings("ignore", "the prompt is longer")  # it quotes what is left out
-    metrics = Metrics()
-    models = Models(packages, metrics, batch=batch, wait=wait, queue=queue)
-    api = create_app(models, limits, metrics, key=api_key, local=local, log_prompts=log_prompts)
+    if not options.log_prompts:
+        quiet_of_prompts()
+    metrics, limits = Metrics(), options.limits
+    models = Models(options.packages, metrics, batch=options.batch, wait=options.wait, queue=options.queue)
+    access: dict[str, Any] = {"key": options.api_key, "local": options.local}
+    api = create_app(models, limits, metrics, **access, log_prompts=options.log_prompts)
     app: ASGIApp = api
     with _listening(host, port) as listener, contextlib.ExitStack() as stack:
         if ui:
             from .page import Page  # Gradio takes seconds to import
 
-            app = stack.enter_context(contextlib.closing(Page(api, models, limits, metrics, key=api_key, local=local)))
+            app = stack.enter_context(contextlib.closing(Page(api, models, limits, metrics, **access)))
         bound = listener.getsockname()[1]
         report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
         config = uvicorn.Config(
             app, log_config=None, lifespan="on" if ui else "off", timeout_graceful_shutdown=_FAREWELL if ui else None
         )
-        server = _Server(config, models, load_options)
+        server = _Server(config, models, options.load)
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure

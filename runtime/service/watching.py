@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..components import PREVIEW_DECODER
+from ..pipeline import TextToImage
 from ..sampling import Step
-from .batcher import Batcher, Watch
+from .batcher import Batcher
 from .delivery import refusal_of
 from .jobs import Job
-from .previews import watch_of
+from .previews import Previews
 from .refusals import timed_out
+from .tickets import Watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +64,7 @@ async def watched(batcher: Batcher, jobs: Sequence[Job], timeout: float) -> "Asy
         with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that would read it
             loop.call_soon_threadsafe(tell, state, changes)
 
-    tickets = batcher.submit(jobs, [_watch(batcher, partial(later, state)) for state in states])
+    tickets = batcher.submit(jobs, [_watch(batcher.pipe, partial(later, state)) for state in states])
     try:
         for ticket in tickets:
             ticket.done.add_done_callback(lambda _: later(states[0]))  # nothing but that there is news
@@ -82,14 +84,12 @@ async def watched(batcher: Batcher, jobs: Sequence[Job], timeout: float) -> "Asy
         batcher.drop(tickets)
 
 
-def _watch(batcher: Batcher, later: Any) -> Watch:
-    pipe = batcher.pipe
+def _watch(pipe: TextToImage, later: Callable[..., None]) -> Watch:
     count = PREVIEWS if PREVIEW_DECODER in pipe.package.components else DECODED_PREVIEWS
-    draw = watch_of(pipe, count, lambda _, pixels: later(preview=pixels))
+    draw = Previews(count, lambda _, pixels: later(preview=pixels))
 
-    def watch(step: Step, row: int) -> None:
+    def watch(pipe: TextToImage, step: Step, row: int) -> None:
         later(step=step.index + 1, total=step.total)
-        if draw is not None:
-            draw(step, row)
+        draw(pipe, step, row)
 
     return watch

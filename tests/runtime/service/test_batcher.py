@@ -27,7 +27,7 @@ class Gate:
     def __init__(self) -> None:
         self.reached, self.opened, self.steps = threading.Event(), threading.Event(), 0
 
-    def __call__(self, step: Step, row: int) -> None:
+    def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
         self.steps += 1
         self.reached.set()
         assert self.opened.wait(SECONDS)

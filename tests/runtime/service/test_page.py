@@ -173,7 +173,7 @@ def test_a_picture_with_too_many_pixels_is_not_unpacked(served: Service, tmp_pat
 
 def test_pictures_are_watched_and_are_those_of_the_pipeline(served: Service, pipe: TextToImage, package: Path) -> None:
     said: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 60, "height": 64, "width": 64, "seed": 7}
-    batcher = served.models.batcher(package.name)
+    batcher = served.models.queue(package.name)
 
     async def watch(timeout: float) -> tuple[list[int], list[Any]]:
         steps: list[int] = []

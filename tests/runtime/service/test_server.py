@@ -167,6 +167,19 @@ def test_a_body_that_is_too_large_or_too_slow_is_refused_without_being_read(pack
                 assert received.startswith(b"HTTP/1.1 " + status), received
 
 
+@pytest.mark.parametrize("key", [None, "geheim"])
+def test_who_is_still_sending_what_is_refused_gets_the_answer(
+    package: Path, tmp_path: Path, key: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed at once, the connection would break before it is read."""
+    if key is not None:
+        monkeypatch.setenv("TRIPTYCH_API_KEY", key)
+    with process(tmp_path / "log", package) as running:
+        for _ in range(5):
+            answer = httpx2.post(running.url + GENERATIONS, json=BODY | {"prompt": "x" * (1 << 25)})
+            assert answer.status_code == (413 if key is None else 401)
+
+
 def test_sigterm_lets_what_was_accepted_be_finished_and_refuses_the_rest(package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package) as running:
         thread, answers = in_background(running, LONG | {"num_inference_steps": 30, "n": 2})
@@ -209,7 +222,9 @@ def test_other_machines_are_not_let_in_without_a_key_unless_that_is_said(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1"):
-        assert "give --api-key, or say --without-api-key" in refused("serve", package, "--host", host, capsys=capsys)
+        assert "give it a key (--api-key or TRIPTYCH_API_KEY), or say --without-api-key" in refused(
+            "serve", package, "--host", host, capsys=capsys
+        )
     assert "is empty" in refused("serve", package, "--api-key", "", capsys=capsys)
     with process(tmp_path / "log", package, "--host", "0.0.0.0", "--without-api-key") as running:
         running.until("/v1/models", 200)
