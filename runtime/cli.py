@@ -1,4 +1,4 @@
-"""The command line: `triptych export | generate | batch | serve | bench | inspect | schedulers | doctor`.
+"""The command line: `triptych export | generate | batch | serve | ray-config | bench | inspect | schedulers | doctor`.
 
 Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
 """
@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from .cli_options import HEIGHT, WIDTH, beginning, calibrating, conditioning, loading, sourcing, walking
-from .cli_serve import serve
+from .cli_serve import ray_config, serve
 from .cli_values import Numbers, package_and_prompts, size_of
 from .errors import ArgumentError, TriptychError
 
@@ -329,6 +329,7 @@ def doctor(as_json: bool) -> None:
 
 
 cli.add_command(serve)
+cli.add_command(ray_config)
 
 
 def main() -> None:

@@ -53,7 +53,6 @@ class Components:
     def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
         if memory not in POLICIES:
             raise ArgumentError(f"unknown memory policy {memory!r}; {nearest(memory, POLICIES)}")
-        check_dialect(package, device)
         self.memory = memory
         self.loaded: dict[str, Graph] = {}
         self._signatures: dict[str, Signature] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import check_size
 from .bound import BoundLoop
-from .components import DECODER, PREVIEW_DECODER, Components
+from .components import DECODER, PREVIEW_DECODER, Components, check_dialect
 from .conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
@@ -26,7 +26,11 @@ from .shapes import latent_channels, latent_size, sample_channels, scaling_facto
 
 
 class Phases:
-    """A package, loaded: each graph in a session of its own, no state between pictures."""
+    """A package, loaded: each graph in a session of its own, no state between pictures.
+
+    Use `load`. With `memory="low"` nothing of a package with a manifest is loaded until it is run: so it can be asked
+    what it can do where it cannot run, too.
+    """
 
     def __init__(self, package: Package, device: Device, memory: str = "fast") -> None:
         self.package = package
@@ -78,6 +82,7 @@ class Phases:
         """
         opened = open_package(package)
         chosen = open_device(device, session_options=session_options, provider_options=provider_options)
+        check_dialect(opened, chosen)
         return cls(opened, chosen, memory)
 
     def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
