@@ -18,6 +18,9 @@ from .refusals import Refusal, too_large
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key: they say nothing of what is asked for."""
 
+DOCS_FILES = "/docs-files"
+"""Script and style of /docs, which come from here, not from the internet; they need no key either."""
+
 FORMS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server")
 """Paths that take forms, with pictures in them, the API's and the page's; bodies of others are small."""
 
@@ -83,7 +86,7 @@ class Guard:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # compared whatever the scheme, and in a time that does not tell how much of it is right
             same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
-            if path not in OPEN and not (same and scheme.lower() == "bearer"):
+            if not (path in OPEN or path.startswith(f"{DOCS_FILES}/")) and not (same and scheme.lower() == "bearer"):
                 raise Refusal(
                     401,
                     "no key, or a wrong one; give the service's as Authorization: Bearer KEY",

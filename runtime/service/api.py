@@ -10,12 +10,13 @@ from fastapi import APIRouter, FastAPI, Form, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
+from fastapi_offline import FastAPIOffline
 from PIL.Image import Image
 from starlette.exceptions import HTTPException
 
 from ..errors import ArgumentError, SamplerError
 from ..settings import own_version
-from .access import Guard
+from .access import DOCS_FILES, Guard
 from .catalog import Catalog
 from .delivery import EventStream, Gone, pictures, refusal_of
 from .limits import Limits
@@ -60,8 +61,13 @@ def create_app(
         local: whether only this machine may call, where there is no key.
         log_prompts: whether prompts may be in the log.
     """
-    app = FastAPI(
-        title="Triptych", summary="Text to image.", version=own_version(), redoc_url=None, responses=_FAILURES
+    app = FastAPIOffline(
+        title="Triptych",
+        summary="Text to image.",
+        version=own_version(),
+        redoc_url=None,
+        static_url=DOCS_FILES,
+        responses=_FAILURES,
     )
     app.add_middleware(Guard, limits=limits, figures=figures, key=key, local=local)
     _answer_errors(app)

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import logging
+import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -391,6 +392,10 @@ def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:
     with service(package, key="geheim", load=False) as running:
         ask = running.client
         for path in ("/healthz", "/docs", "/openapi.json"):
+            assert ask.get(path).status_code == 200
+        sources = re.findall(r'(?:src|href)="([^"]+)"', ask.get("/docs").text)
+        assert len(sources) == 3
+        for path in sources:  # script, style and icon of /docs, which are the service's own
             assert ask.get(path).status_code == 200
         for given in ({}, {"Authorization": "Bearer geheimer"}, {"Authorization": "Basic geheim"}, {"X-Key": "geheim"}):
             for path in ("/v1/models", "/metrics", "/v1/other"):

@@ -123,6 +123,12 @@ def counted(server: Process, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
+def test_the_description_can_be_read_without_the_internet(page: Page, server: Process) -> None:
+    """`page` looks at what was asked for."""
+    page.goto(f"{server.url}/docs")
+    expect(page.get_by_text("/v1/images/generations", exact=True)).to_be_visible()
+
+
 def test_a_picture_is_watched_made_and_its_settings_come_back(page: Page, previewing: Path, tmp_path: Path) -> None:
     fill(page, prompt="a red fox (sitting:1.2)", negative="blue — 青", steps=STEPS, guidance=3.5, seed=2**63 + 1)
     page.locator("#draw input").uncheck()

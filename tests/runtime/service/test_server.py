@@ -205,6 +205,16 @@ def test_a_second_signal_drops_what_was_accepted(package: Path, tmp_path: Path) 
         assert answers[0].status_code == 503
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_left_out_of_a_prompt_is_in_the_log_only_when_asked_for(
+    static_package: Path, tmp_path: Path, asked: bool
+) -> None:
+    with process(tmp_path / "log", static_package, *["--log-prompts"] * asked) as running:
+        body = {"prompt": "a " * 75 + "zebra", "num_inference_steps": 2}
+        httpx2.post(running.url + GENERATIONS, json=body, timeout=60).raise_for_status()
+    assert ("left out: 'zebra'" in (tmp_path / "log").read_text()) == asked
+
+
 def test_a_key_may_come_from_the_environment(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_API_KEY", "geheim")
     with process(tmp_path / "log", package, "--host", "0.0.0.0") as running:
