@@ -69,7 +69,7 @@ class Guard:
 
         headers = Headers(scope=scope)
         try:
-            self._check_caller(scope["path"], headers)
+            self._check_caller(scope, headers)
             body = _Body(receive, self._limits, scope["path"], headers)
         except Refusal as refusal:
             answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, **_CLOSE})
@@ -81,11 +81,12 @@ class Guard:
             self._figures.erred(500)
             raise
 
-    def _check_caller(self, path: str, headers: Headers) -> None:
+    def _check_caller(self, scope: Scope, headers: Headers) -> None:
         if self._key is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # compared whatever the scheme, and in a time that does not tell how much of it is right
             same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
+            path = scope["path"]
             if not (path in OPEN or path.startswith(f"{DOCS_FILES}/")) and not (same and scheme.lower() == "bearer"):
                 raise Refusal(
                     401,
@@ -95,7 +96,8 @@ class Guard:
                 )
             return
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and not is_local(_name_in(f"//{host}")):
+        caller, _ = scope.get("client") or ("", 0)
+        if self._local and not (is_local(_name_in(f"//{host}")) and is_local(caller)):
             raise Refusal(403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host")
         if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other sites may not ask this service", code="wrong_origin")

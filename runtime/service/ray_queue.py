@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
 
 from ..errors import TriptychError
 from ..image import to_image
@@ -17,7 +18,7 @@ from .jobs import Job
 from .metrics import Figures
 from .previews import Previews
 from .ray_replica import Begun, Failed, Made, Preview
-from .refusals import check_room
+from .refusals import check_room, unavailable
 from .tickets import Ticket
 
 _RETRIES = 3  # of a picture whose replica died: one that kills each of them is not tried without end
@@ -77,11 +78,13 @@ class RayQueue:
                 try:
                     await self._ask(ticket, watch, shown)
                     break
-                except RayActorError as error:
+                except (RayActorError, ObjectLostError) as error:
                     if not retries:
                         raise TriptychError(f"{_RETRIES + 1} replicas died over one picture") from error
                     _log.warning("a replica of %s died; its picture is made by another", self.name)
                     await asyncio.sleep(_PAUSE)
+        except DeploymentUnavailableError:
+            ticket.done.set_exception(unavailable(f"{self.name} has no replica that runs", "no_replica"))
         except Exception as error:
             ticket.done.set_exception(error)
 

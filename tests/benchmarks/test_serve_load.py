@@ -6,7 +6,7 @@ from triptych.benchmarks.serve_load import measure
 
 
 def test_nothing_is_lost_or_made_twice_under_load(package: Path) -> None:
-    figures = measure(package, "cpu", seconds=1.0, steps=2, clients=4)
+    figures = measure(package, "cpu", seconds=4.0, steps=2, clients=4)
     assert figures["closed"]["pictures"] >= 4
     assert figures["closed"]["per_second"] > 0
     flooded = figures["open"]

@@ -29,6 +29,8 @@ BODY: dict[str, Any] = {"prompt": "a red fox", "size": "64x64", "num_inference_s
 LONG = BODY | {"num_inference_steps": 60, "size": "128x128"}
 """One that takes seconds."""
 
+CALLER = ("127.0.0.1", 50000)
+
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 
 
@@ -59,7 +61,7 @@ class Service:
             local=local,
             log_prompts=log_prompts,
         )
-        self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False)
+        self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False, client=CALLER)
 
     def figure(self, name: str, **labels: str) -> float:
         """A sample of the metrics, 0 where there is none."""

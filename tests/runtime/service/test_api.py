@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
 from triptych.runtime import TextToImage
@@ -406,6 +407,14 @@ def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:
             error_of(ask.post(GENERATIONS, content=b"{", headers=given), 401)
         assert ask.get("/v1/models", headers={"Authorization": "Bearer geheim"}).status_code == 200
         assert "HTTPBearer" in ask.get("/openapi.json").json()["components"]["securitySchemes"]
+
+
+@pytest.mark.parametrize(("caller", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.0.0.7", 403), ("", 403)])
+def test_other_machines_do_not_get_in_by_saying_localhost(package: Path, caller: str, status: int) -> None:
+    """Where something before it, such as a proxy of Ray's, listens to all."""
+    with service(package, load=False, local=True) as running:
+        asking = TestClient(running.app, base_url="http://localhost", client=(caller, 50000))
+        assert asking.get("/v1/models").status_code == status
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from triptych.runtime.service.page import Page
 from triptych.runtime.service.refusals import Refusal
 from triptych.runtime.service.watching import Making, watched
 
-from .serving import GENERATIONS, LIMITS, Service, png, refused_without, service
+from .serving import CALLER, GENERATIONS, LIMITS, Service, png, refused_without, service
 
 KEY = "geheim: 鍵"
 FORM = Form("a red fox", "", 2, 7.5, "7", False, "", AUTO, 1)
@@ -33,7 +33,7 @@ def asking(running: Service, *, key: str | None = None, **changes: Any) -> Itera
     """Who asks the service and its page."""
     limits = dataclasses.replace(LIMITS, **changes)
     page = Page(running.app, running.models, limits, running.metrics, key=key, local=True)
-    with contextlib.closing(page), TestClient(page, base_url="http://localhost") as client:
+    with contextlib.closing(page), TestClient(page, base_url="http://localhost", client=CALLER) as client:
         yield client
 
 
@@ -82,7 +82,7 @@ def test_the_page_is_guarded_as_the_api_is(served: Service) -> None:
 
 def test_what_it_kept_is_deleted_at_the_end(served: Service) -> None:
     page = Page(served.app, served.models, LIMITS, served.metrics, key=None, local=True)
-    with TestClient(page, base_url="http://localhost") as client:
+    with TestClient(page, base_url="http://localhost", client=CALLER) as client:
         (kept,) = client.post("/gradio_api/upload", files={"files": ("fox.png", b"x")}).json()
     assert Path(kept).is_relative_to(page.files)
     page.close()

@@ -26,7 +26,7 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.image import read_settings
+from triptych.runtime.image import SETTINGS_KEY, read_settings
 
 from ...command_line import refused, run
 from ..test_tasks import picture
@@ -38,6 +38,7 @@ import ray
 from ray import serve
 
 from triptych.runtime.service.ray_serve import KEY, build
+from triptych.runtime.settings import Settings
 
 PATIENCE = 180.0  # seconds for Ray to start, or to start a replica again
 QUEUE = 6
@@ -122,7 +123,8 @@ def test_pictures_are_those_of_the_package_with_their_settings(url: str, pipe: T
             np.testing.assert_array_equal(pixels_of({"b64_json": data.b64_json}), wanted)
         file = tmp_path / "fox.png"
         file.write_bytes(base64.b64decode(made.data[0].b64_json or ""))
-        assert read_settings(file).seed == 7
+        wanted_settings = pipe("a red fox", width=64, height=64, **extra).images[0].info[SETTINGS_KEY]
+        assert read_settings(file) == Settings.from_json(wanted_settings)
         edited = client.images.edit(image=("a.png", png(picture())), prompt="a red fox", extra_body=extra)
         assert edited.data is not None
         wanted = np.asarray(pipe("a red fox", image=picture(), **extra).images[0])
