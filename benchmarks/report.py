@@ -86,10 +86,11 @@ def table() -> str:
         *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
         f"| pictures of the demo model that show what was asked for, of {scores[0]['pictures']}: int8, fp32 | "
         f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
+        *_service(),
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
-        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`, `startup.py`, `memory_policy.py` and",
-        "`fidelity.py` of `benchmarks`.",
+        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`, `startup.py`, `memory_policy.py`,",
+        "`fidelity.py`, `serve_load.py` and `serve_soak.py` of `benchmarks`.",
     ]
     for path in peers.recorded():
         results = read(path)
@@ -109,6 +110,25 @@ def with_table(readme: str) -> str:
     before, rest = readme.split(START)
     _, after = rest.split(END)
     return before + START + table() + END + after
+
+
+def _service() -> list[str]:
+    """The rows of `triptych serve`, with the demo model."""
+    load, soak = _read("serve.json"), _read("serve-soak.json")
+    closed, flood, before, after = load["closed"], load["open"], soak["before"], soak["after"]
+    answers = sum(count for of_kind in soak["answers"].values() for count in of_kind.values())
+    return [
+        f"| `triptych serve` of the demo model | ready in {load['startup_seconds']:.1f} s, {load['idle_mb']:.0f} MB |",
+        f"| under {closed['clients']} clients, calls of {load['batch']} | {closed['per_second']:.1f} pictures of "
+        f"{load['steps']} steps a second, {closed['of_batch']:.2f} of `triptych batch` in turn with it |",
+        f"| offered {flood['offered_per_second'] / closed['per_second']:.0f} times as many | "
+        f"{flood['refused_share']:.0%} answered with 429, the rest within {flood['most_of_bound']:.2f} times what a "
+        "full queue takes; none lost |",
+        f"| {soak['seconds'] / 60:.0f} minutes of clients that vanish, wrong and huge requests | "
+        f"{answers:,} requests, {before['resident_mb']:.0f} to {after['resident_mb']:.0f} MB "
+        f"({soak['resident_growth']:+.1%}), threads {before['threads']} to {after['threads']}, handles "
+        f"{before['handles']} to {after['handles']} |",
+    ]
 
 
 def _fidelity(precision: str) -> str:

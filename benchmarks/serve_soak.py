@@ -1,0 +1,203 @@
+"""What becomes of the service in a long time of mixed load: memory, threads and file handles.
+
+    python benchmarks/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--json FILE]
+
+`triptych serve` runs as a process of its own. All at once, clients ask for pictures of changing sizes, whole, streamed
+and from pictures that they send; clients vanish at any moment; others send what cannot be done: broken bodies, huge
+sizes and pictures, too much of everything. After WARM_UP seconds of that, and again after S more, the clients stop for
+the process to come to rest, where threads and handles are counted; memory is the median of the minute before.
+
+    {"date", "package", "versions", "machine", "device", "seconds", "answers": {kind: {status: count}}, "wrong",
+     "before": STATE, "after": STATE, "resident_growth", "resident_mb": [of each minute, WARM_UP among them]}
+
+STATE is {"resident_mb", "threads", "handles"}; `wrong` counts answers other than those that such a request must get.
+Needs `triptych[bench,serve]` and httpx2.
+"""
+
+import argparse
+import asyncio
+import datetime
+import io
+import json
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from PIL import Image
+
+from triptych.benchmarks.machine import describe_machine, versions
+from triptych.benchmarks.serve_load import service
+from triptych.runtime.device import open_device
+
+WARM_UP, REST = 300.0, 3.0  # seconds
+_MINUTE = 60
+GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
+SIZES = ("64x64", "128x64", "64x128", "128x128")
+GONE = 0
+"""In the place of a status: the client did not wait for one."""
+
+Ask = Callable[[httpx2.AsyncClient], Awaitable[int]]
+
+
+def _body(**others: Any) -> dict[str, Any]:
+    size, steps = random.choice(SIZES), random.randint(1, 6)
+    return {"prompt": f"fox {random.random()}", "size": size, "num_inference_steps": steps, **others}
+
+
+def _png(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (width, height)).save(file, format="PNG")
+    return file.getvalue()
+
+
+_PICTURE, _BOMB = _png(100, 80), _png(8000, 8000)
+
+
+async def _whole(client: httpx2.AsyncClient) -> int:
+    return (await client.post(GENERATIONS, json=_body(n=random.randint(1, 2)))).status_code
+
+
+async def _streamed(client: httpx2.AsyncClient) -> int:
+    return (await client.post(GENERATIONS, json=_body(stream=True, partial_images=2))).status_code
+
+
+async def _edited(client: httpx2.AsyncClient) -> int:
+    body = _body(num_inference_steps=random.randint(2, 6))  # of one step, a share is none
+    form = {name: str(value) for name, value in body.items() if name != "size"}
+    return (await client.post(EDITS, data=form, files={"image": ("a.png", _PICTURE)})).status_code
+
+
+async def _vanishing(client: httpx2.AsyncClient) -> int:
+    body = _body(stream=random.random() < 0.5, partial_images=2, n=2) | {"num_inference_steps": 50}
+    try:
+        return (await client.post(GENERATIONS, json=body, timeout=random.uniform(0.005, 1.0))).status_code
+    except httpx2.TimeoutException:
+        return GONE
+
+
+async def _vanishing_in_the_body(client: httpx2.AsyncClient) -> int:
+    url = client.base_url
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"POST {EDITS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\nhalf".encode())
+    await writer.drain()
+    await asyncio.sleep(random.uniform(0, 0.2))
+    writer.close()
+    return GONE
+
+
+async def _wrong(client: httpx2.AsyncClient) -> int:
+    said: dict[str, Any] = random.choice(
+        (
+            {"content": b'{"prompt": "a', "headers": {"content-type": "application/json"}},
+            {"content": b"\xff" * 1000, "headers": {"content-type": "application/json"}},
+            {"json": {"prompt": ["a"]}},
+            {"json": _body(size="100000x100000")},
+            {"json": _body(size=f"{'9' * 3000}x64")},
+            {"json": _body(n=10**9)},
+            {"json": _body(num_inference_steps=10**9)},
+            {"json": _body(prompt="fox " * 50_000)},
+            {"json": _body(scheduler="../../etc/passwd")},
+            {"json": _body(guidance_scale="nan")},
+        )
+    )
+    return (await client.post(GENERATIONS, **said)).status_code
+
+
+async def _too_large(client: httpx2.AsyncClient) -> int:
+    return (await client.post(GENERATIONS, json=_body(prompt="x" * (1 << 21)))).status_code
+
+
+async def _bomb(client: httpx2.AsyncClient) -> int:
+    return (await client.post(EDITS, data={"prompt": "fox"}, files={"image": ("a.png", _BOMB)})).status_code
+
+
+KINDS: dict[str, tuple[Ask, int, float, set[int]]] = {
+    "whole": (_whole, 3, 0.0, {200, 429}),
+    "streamed": (_streamed, 2, 0.0, {200, 429}),
+    "edited": (_edited, 1, 0.0, {200, 429}),
+    "vanishing": (_vanishing, 3, 0.0, {GONE, 200, 429}),
+    "vanishing in the body": (_vanishing_in_the_body, 1, 0.1, {GONE}),
+    "wrong": (_wrong, 1, 0.05, {400}),
+    "too large": (_too_large, 1, 0.5, {413}),
+    "decompression bomb": (_bomb, 1, 0.5, {400}),
+}
+"""What they ask, how many clients do, how many seconds they pause, and what they may be answered."""
+
+
+async def _load(url: str, seconds: float, answers: dict[str, Counter], look: Callable[[], None]) -> None:
+    end = time.monotonic() + seconds
+
+    async def loop(kind: str) -> None:
+        ask, _, pause, _ = KINDS[kind]
+        async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
+            while time.monotonic() < end:
+                answers[kind][await ask(client)] += 1
+                await asyncio.sleep(pause)
+
+    async def watch() -> None:
+        while time.monotonic() < end:
+            look()
+            await asyncio.sleep(1)
+
+    await asyncio.gather(watch(), *(loop(kind) for kind, (_, clients, _, _) in KINDS.items() for _ in range(clients)))
+    await asyncio.sleep(REST)
+
+
+def measure(package: Path, device: str, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
+    """All figures, see the top of the file."""
+    answers: dict[str, Counter] = {kind: Counter() for kind in KINDS}
+    resident: list[float] = []  # MB, each second
+    states = []
+    with service(package, device) as (url, process, _):
+        for lasting in (warm_up, seconds):
+            asyncio.run(_load(url, lasting, answers, lambda: resident.append(process.memory_info().rss / 1e6)))
+            states.append(
+                {
+                    "resident_mb": round(statistics.median(resident[-_MINUTE:]), 1),
+                    "threads": process.num_threads(),
+                    "handles": process.num_fds(),
+                }
+            )
+    before, after = states
+    allowed = {kind: statuses for kind, (_, _, _, statuses) in KINDS.items()}
+    ran_on = open_device(device)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "package": package.resolve().name,
+        "versions": versions(),
+        "machine": asdict(describe_machine(ran_on)),
+        "device": ran_on.name,
+        "seconds": seconds,
+        "answers": {kind: {str(key): count for key, count in sorted(of.items())} for kind, of in answers.items()},
+        "wrong": sum(count for kind, of in answers.items() for key, count in of.items() if key not in allowed[kind]),
+        "before": before,
+        "after": after,
+        "resident_growth": round(after["resident_mb"] / before["resident_mb"] - 1, 4),
+        "resident_mb": [
+            round(statistics.median(resident[start : start + _MINUTE]), 1) for start in range(0, len(resident), _MINUTE)
+        ],
+    }
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    text = json.dumps(measure(asked.package, asked.device, asked.seconds), indent=2)
+    print(text)
+    if asked.json:
+        asked.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
