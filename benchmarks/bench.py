@@ -19,7 +19,7 @@ from triptych.runtime.families import Family
 from triptych.runtime.package import Package
 from triptych.runtime.sampling import Sampler, Step
 
-from .components import PROMPT, components_in_use, inputs_of, measure_component, with_share
+from .components import PROMPT, beginning_of, components_in_use, inputs_of, measure_component, with_share
 from .files import check_writable, write_whole
 from .machine import describe_machine, versions
 from .matmul import measure_matrix_product
@@ -140,6 +140,7 @@ def _picture(
     pipe: TextToImage, asked: Conditions, load_seconds: float, report: Callable[[str], None]
 ) -> tuple[SamplerFigures, PictureFigures]:
     """Make a picture, after a short one to warm up."""
+    beginning = beginning_of(pipe, asked.height, asked.width)
 
     def make(steps: int, count: Callable[[Step], None]) -> dict[str, float]:
         out = pipe(
@@ -150,6 +151,7 @@ def _picture(
             height=asked.height,
             width=asked.width,
             callback=count,
+            **beginning,
         )
         return out.timings
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.components import DECODER, load_graph
 from triptych.runtime.device import Device
-from triptych.runtime.families import Family
+from triptych.runtime.families import TEXT_TO_IMAGE, Family
 from triptych.runtime.guidance import Guidance
 from triptych.runtime.package import Package
 
@@ -27,6 +28,17 @@ PROMPT = "a red heart"
 def components_in_use(family: Family) -> tuple[str, ...]:
     """Those that a picture needs, in the order in which it needs them."""
     return (*family.text_encoders, family.generator, DECODER)
+
+
+def beginning_of(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
+    """What a call begins from where a model makes no picture from text alone, all of it to be drawn: its arguments."""
+    family = pipe.family
+    if not pipe.masked and TEXT_TO_IMAGE in family.tasks:
+        return {}
+    image = Image.new("RGB", (width, height), "gray")
+    if family.image_guidance_scale is not None:
+        return {"image": image}
+    return {"image": image, "strength": 1.0} | ({"mask_image": image} if pipe.masked else {})
 
 
 def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str, np.ndarray]]:

@@ -30,8 +30,9 @@ from triptych.runtime import TextToImage
 from triptych.runtime.components import DECODER, Components
 from triptych.runtime.decoding import decode, decode_in_tiles
 from triptych.runtime.device import open_device
+from triptych.runtime.families import family_of
 from triptych.runtime.package import open_package
-from triptych.runtime.shapes import scaling_factor, vae_factor
+from triptych.runtime.shapes import vae_factor
 
 STEPS = 2  # the memory of one is the memory of fifty
 COMPARED, LARGE = 1024, 2048  # pixels on a side: decoded whole, too; and in tiles alone
@@ -99,7 +100,7 @@ def decoder(package: Path, side: int, memory: str) -> Figures:
     config = opened.config(DECODER)
     latent, channels = side // vae_factor(config), config["latent_channels"]
     latents = np.random.default_rng(0).standard_normal((1, channels, latent, latent), np.float32)
-    latents /= scaling_factor(config)
+    latents /= family_of(opened).scaling_factor
     figures: Figures = {}
     with watched(figures):
         if memory == "low":

@@ -50,7 +50,8 @@ class Family:
     `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
     `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
     `Sampler.from_config`. Where they edit a picture, `image_guidance_scale` is what they take for that. `chunks` is how
-    many are made of a prompt at most, None as many as it needs: see `runtime.chunks`.
+    many are made of a prompt at most, None as many as it needs: see `runtime.chunks`. `scaling_factor` is what its
+    latents are multiplied by, where the decoder's config does not say it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Family:
     shortens: bool = False
     image_guidance_scale: float | None = None
     chunks: int | None = None
+    scaling_factor: float = 0.18215
     generator: str = "unet"
 
     @property
@@ -139,6 +141,7 @@ STABLE_DIFFUSION_XL = Family(
     num_inference_steps=50,
     strength=0.3,
     mask_strength=0.9999,
+    scaling_factor=0.13025,
     zeroes_negatives=True,
     told=("original_size", "crops_coords_top_left", "target_size"),
 )
@@ -157,6 +160,7 @@ STABLE_DIFFUSION_XL_REFINER = Family(
     num_inference_steps=50,
     strength=0.3,
     mask_strength=0.9999,
+    scaling_factor=0.13025,
     zeroes_negatives=True,
     told=("original_size", "crops_coords_top_left", "aesthetic_score"),
     refines=True,

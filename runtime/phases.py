@@ -43,7 +43,7 @@ class Phases:
         network = self._graphs.signature(self.family.generator)
         self._network_inputs = network.inputs
         vae, generator = package.config(DECODER), package.config(self.family.generator)
-        self.scaling_factor, self.vae_scale_factor = scaling_factor(vae), vae_factor(vae)
+        self.scaling_factor, self.vae_scale_factor = scaling_factor(vae, self.family.scaling_factor), vae_factor(vae)
         self._bound = device.memory.kind != "cpu"
         self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
         self.latent_channels = latent_channels(vae)
@@ -178,7 +178,7 @@ class Phases:
             PackageError: the package has none; `triptych export --preview-decoder` adds it.
         """
         config = self.package.config(PREVIEW_DECODER)
-        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor(config)))
+        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor(config, own=1.0)))
 
     def completed(
         self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance, *, avoided: bool = False

@@ -13,12 +13,12 @@ from .package import Package
 from .session import Tensor
 
 # What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
-_SCALING_FACTOR, _VAE_BLOCKS, _LATENT_CHANNELS, _SAMPLE_SIZE = 0.18215, 4, 4, 64
+_VAE_BLOCKS, _LATENT_CHANNELS, _SAMPLE_SIZE = 4, 4, 64
 
 
-def scaling_factor(vae: Mapping[str, Any]) -> float:
-    """What latents are divided by before they are decoded, from the decoder's config."""
-    return float(vae.get("scaling_factor", _SCALING_FACTOR))
+def scaling_factor(vae: Mapping[str, Any], own: float) -> float:
+    """What latents are divided by before they are decoded: from the decoder's config, or `own` where that is silent."""
+    return float(vae.get("scaling_factor", own))
 
 
 def vae_factor(vae: Mapping[str, Any]) -> int:

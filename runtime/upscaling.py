@@ -43,7 +43,8 @@ def upscaled(
         What the second pass gave, and the seconds of both.
 
     Raises:
-        ArgumentError: a factor or strength that is none, something to begin from, or a package of fixed shapes.
+        ArgumentError: a factor or strength that is none, something to begin from, a list of guidance scales, or a
+            package of fixed shapes.
     """
     if not upscale > 1 or not np.isfinite(upscale):
         raise ArgumentError(f"upscale={upscale:g} is out of range; allowed: above 1, such as 1.5 or 2")
@@ -52,6 +53,8 @@ def upscaled(
     for name in ("image", "latents"):
         if name in arguments:
             raise ArgumentError(f"upscale begins from a text and a seed; leave {name} out")
+    if np.ndim(arguments.get("guidance_scale", 0.0)):
+        raise ArgumentError("upscale runs two passes of other numbers of steps; give guidance_scale as one number")
     sides = pipe.latent_size_of(height, width)
     larger = [round(side * upscale) * pipe.vae_scale_factor for side in sides]
     pipe.latent_size_of(*larger)  # where shapes are fixed, this is an error, before anything is computed

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionInstructPix2PixPipeline
 
+from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families import INSTRUCT_PIX2PIX
@@ -112,3 +113,7 @@ def test_the_command_line_edits(folders: tuple[Path, Path], tmp_path: Path, caps
     command = ["generate", folders[1], "make it snow", "--steps", 2, "--image", tmp_path / "image.png"]
     assert run(*command, "--image-guidance", 2, "--out", out, capsys=capsys)[0] == 0
     assert read_settings(out).image_guidance_scale == 2
+
+
+def test_the_benchmark_knows_what_to_begin_from(pipe: TextToImage) -> None:
+    assert pipe("a fox", num_inference_steps=2, **beginning_of(pipe, 64, 64)).images[0].size == (64, 64)

@@ -416,3 +416,21 @@ def test_an_autoencoder_that_overflows_float16_is_kept_in_float32(
     assert {value["dtype"] for value in (*facts["inputs"], *facts["outputs"])} == {"float32"}
     assert any(line.startswith("vae_decoder: kept in fp32, because values reach") for line in lines)
     assert "kept in fp32" in as_text(describe(open_package(package)))
+
+
+@pytest.mark.parametrize(("model", "factor"), [("sd21", 0.18215), ("sdxl", 0.13025)])
+def test_latents_are_scaled_as_the_family_scales_them_where_the_decoder_does_not_say(
+    folders: dict[str, tuple[Path, Path]], tmp_path: Path, model: str, factor: float
+) -> None:
+    """As older exporters left it."""
+    folder = linked(folders[model][1], tmp_path / "package")
+    decoder = folder / "vae_decoder"
+    own = decoder.resolve()
+    decoder.unlink()
+    decoder.mkdir()
+    for entry in own.iterdir():
+        if entry.name != "config.json":
+            (decoder / entry.name).symlink_to(entry)
+    config = json.loads((own / "config.json").read_text())
+    (decoder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "scaling_factor"}))
+    assert TextToImage.load(folder, device="cpu").scaling_factor == factor

@@ -18,6 +18,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
+from triptych.benchmarks.components import beginning_of
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
 from triptych.runtime import TextToImage
@@ -270,3 +271,7 @@ def test_its_package_says_what_it_is(folders: tuple[Path, Path]) -> None:
     index = json.loads((folders[1] / "model_index.json").read_text())
     assert index["text_encoder"] == [None, None]
     assert index["requires_aesthetics_score"] is True
+
+
+def test_the_benchmark_knows_what_to_begin_from(refiner: TextToImage) -> None:
+    assert refiner("a fox", num_inference_steps=2, **beginning_of(refiner, 64, 64)).images[0].size == (64, 64)

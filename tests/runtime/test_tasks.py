@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image
 
+from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.image import read_settings
@@ -147,6 +148,11 @@ def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     folder = tmp_path_factory.mktemp("inpainting")
     checkpoint = make_checkpoint(folder / "checkpoint", kind="StableDiffusionInpaintPipeline", unet={"in_channels": 9})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
+
+
+def test_the_benchmark_knows_what_an_inpainting_model_begins_from(inpainting: tuple[Path, Path]) -> None:
+    pipe = TextToImage.load(inpainting[1], device="cpu")
+    assert pipe("a fox", num_inference_steps=2, **beginning_of(pipe, 64, 64)).images[0].size == (64, 64)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])

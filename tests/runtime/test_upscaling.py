@@ -91,6 +91,7 @@ def test_both_passes_run_on_the_same_graphs(pipe: TextToImage) -> None:
         ({"upscale": 2, "strength": 0}, "strength=0 is out of range; allowed: above 0, to 1"),
         ({"upscale": 2, "image": Image.new("RGB", (64, 64))}, "upscale begins from a text and a seed; leave image out"),
         ({"upscale": 2, "latents": np.zeros((1, 4, 16, 16), np.float32)}, "a text and a seed; leave latents out"),
+        ({"upscale": 2, "guidance_scale": [7.0] * 5}, "upscale runs two passes .* guidance_scale as one number"),
         ({"upscale": 2, "height": 100}, "height=100 must be a positive multiple of 8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
