@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .cli_options import loading
+from .cli_output import say
 from .errors import ArgumentError, TriptychError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def serve(options: "Options", api_key: str | None, host: str, port: int, ui: boo
         host=host,
         port=port,
         ui=ui,
-        report=lambda line: click.echo(line, err=True),
+        report=say,
     )
 
 
