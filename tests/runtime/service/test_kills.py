@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from ...command_line import interruptible
 from .test_batch import BASE, check_whole, table
 from .test_rows import write
 
@@ -71,7 +72,7 @@ def test_the_time_left_is_shown_on_a_terminal_and_ctrl_c_keeps_what_is_done(pack
     terminal, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
     command = [*COMMAND, package, jobs, out, "--batch", "1", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, preexec_fn=interruptible) as process:
         os.close(theirs)
         said, start = b"", time.monotonic()
         # such as "3/400 [00:01<02:12, 3.0picture/s]"

@@ -28,7 +28,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.image import SETTINGS_KEY, read_settings
 
-from ...command_line import refused, run
+from ...command_line import interruptible, refused, run
 from ..test_tasks import picture
 from .serving import BODY, EDITS, GENERATIONS, LIMITS, LONG, png, refused_without
 
@@ -276,7 +276,7 @@ def started(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     command = [str(Path(sys.executable).with_name("serve")), "run", "triptych.yaml"]
     with (
         (tmp_path / "log").open("w") as log,
-        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as running,
+        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, preexec_fn=interruptible) as running,
     ):
         process, url = psutil.Process(running.pid), f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + PATIENCE
