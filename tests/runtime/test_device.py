@@ -82,6 +82,13 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     assert list(tmp_path.glob("profile*.json"))
 
 
+@pytest.mark.parametrize(("said", "stops"), [({}, "1"), ({"session.force_spinning_stop": 0}, "0")])
+def test_threads_stop_spinning_when_a_run_ends_unless_asked_otherwise(said: dict[str, int], stops: str) -> None:
+    """Those of one graph would be in the way of the next one's."""
+    options = open_device("cpu", session_options=said).options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == stops
+
+
 def test_unknown_or_unusable_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ProviderError, match="unknown session option 'intra_op_threads'; did you mean intra_op_num_threads"
