@@ -27,6 +27,7 @@ def table() -> str:
     bench = _read("bench-sd15-cpu.json")
     export = _read("export-sd15.json")["runs"]
     memory, startup, loop = _read("memory.json"), _read("startup.json"), _read("loop.json")
+    spinning = _read("spinning.json")
     plain = memory["measured"]["plain"]["peak_bytes"]
     scores = [json.loads((SCORES / f"onnx-{precision}.json").read_text())["names"] for precision in ("int8", "fp32")]
     own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
@@ -80,6 +81,8 @@ def table() -> str:
             f"({run['peak_over_weights']:.2f} times the fp32 weights), every graph at {worst:.0f} dB or more |"
         )
     lines += [
+        "| a picture of the demo model, threads at rest when a graph's run ends | "
+        f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} of ONNX Runtime's own setting |",
         f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
         f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
@@ -90,7 +93,7 @@ def table() -> str:
         "",
         "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
         "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`, `startup.py`, `memory_policy.py`,",
-        "`fidelity.py`, `serve_load.py` and `serve_soak.py` of `benchmarks`.",
+        "`fidelity.py`, `spinning.py`, `serve_load.py` and `serve_soak.py` of `benchmarks`.",
     ]
     for path in peers.recorded():
         results = read(path)

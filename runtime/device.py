@@ -39,6 +39,7 @@ EXTRA_OF = {
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 
 Provider = str | tuple[str, Mapping[str, Any]]
+_STOP = "session.force_spinning_stop"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Device:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3  # what a warning would say of placement is said by our own checks
         # Each graph has threads of its own, which would go on spinning after its run, in the way of the next graph's
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if _STOP not in self.session_options:
+            options.add_session_config_entry(_STOP, "1")
         if self.on_cpu:
             options.enable_mem_pattern = False  # it plans one block a shape beside the arena: 40% more at the peak
             options.enable_cpu_mem_arena = keep_memory

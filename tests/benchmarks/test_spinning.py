@@ -1,0 +1,11 @@
+"""benchmarks/spinning.py runs; how much it is, is for it to say."""
+
+from pathlib import Path
+
+from triptych.benchmarks.spinning import TURN, measure
+
+
+def test_both_settings_make_as_many_pictures(package: Path) -> None:
+    figures = measure(package, TURN)
+    assert figures["pictures"] == 2 * (TURN - 1)
+    assert figures["ratio"] > 0
