@@ -1,11 +1,13 @@
 """The command line, run in this process."""
 
-import signal
 import sys
 
 import pytest
 
 from triptych.runtime import cli
+
+INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""At the beginning of `python -c`: Ctrl-C ends it, even where the tests run in a background that ignores it."""
 
 
 def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -30,8 +32,3 @@ def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
     assert [line.startswith("error: ") for line in lines[-2:]].count(True) == 1
     assert len(lines) <= 2, "the device in use may be told before"
     return lines[-1]
-
-
-def interruptible() -> None:
-    """For a process about to begin: Ctrl-C ends it, even where the tests run in a background that ignores it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

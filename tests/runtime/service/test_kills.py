@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from ...command_line import interruptible
+from ...command_line import INTERRUPTIBLE
 from .test_batch import BASE, check_whole, table
 from .test_rows import write
 
-COMMAND = [sys.executable, "-c", "from triptych.runtime.cli import main; main()", "batch"]
+COMMAND = [sys.executable, "-c", INTERRUPTIBLE + "from triptych.runtime.cli import main; main()", "batch"]
 PICTURES = 6  # made before a kill, at most
 PATIENCE = 120.0  # seconds for the next picture
 
@@ -72,7 +72,7 @@ def test_the_time_left_is_shown_on_a_terminal_and_ctrl_c_keeps_what_is_done(pack
     terminal, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
     command = [*COMMAND, package, jobs, out, "--batch", "1", "--device", "cpu"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, preexec_fn=interruptible) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         said, start = b"", time.monotonic()
         # such as "3/400 [00:01<02:12, 3.0picture/s]"

@@ -7,26 +7,29 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ...command_line import refused, run
 from .test_batch import BASE, check_whole, table
 from .test_kills import COMMAND, made
 from .test_rows import write
 
 pytest.importorskip("ray", reason="batches on Ray need triptych[ray]")
+pytestmark = pytest.mark.usefixtures("alone_with_ray")
 
 PATIENCE = 180.0  # seconds for Ray to start, or to start an actor again
 
 
-def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(
-    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def batch(*arguments: object) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of `triptych batch`; in a process of its own, as Ray is one to a process."""
+    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(package: Path, tmp_path: Path) -> None:
     others = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("nan")}, {"seed": -1}, {}]
     jobs = write(tmp_path / "jobs.jsonl", [{"id": f"n{n}", **BASE, **other} for n, other in enumerate(others * 2)])
     results = []
     for engine in ("local", "ray"):
         out = tmp_path / engine
-        command = ("batch", package, jobs, out, "--device", "cpu", "--engine", engine)
-        status, told, said = run(*command, capsys=capsys)
+        status, told, said = batch(package, jobs, out, "--device", "cpu", "--engine", engine)
         assert (status, told.strip()) == (1, f"{out}/results.jsonl")
         assert "6 rows failed" in said
         check_whole(out, table(out))
@@ -64,12 +67,14 @@ def test_an_actor_that_is_killed_loses_nothing(package: Path, tmp_path: Path) ->
     assert {n: r["sha256"] for n, r in results.items()} == {n: r["sha256"] for n, r in table(here).items()}
 
 
-def test_what_ray_cannot_do_is_one_line(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_ray_cannot_do_is_one_line(package: Path, tmp_path: Path) -> None:
     jobs = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}])
-    command = ("batch", package, jobs, tmp_path / "out", "--engine", "ray")
-    line = refused(*command, "--address", "127.0.0.1:1", capsys=capsys)
-    assert "--address 127.0.0.1:1: no Ray cluster answers there" in line
-    assert "no machine of the cluster has as many" in run(*command, "--cpus-per-actor", 1000, capsys=capsys)[2]
-    status, _, said = run(*command, "--device", "nope", capsys=capsys)
-    assert status == 2
-    assert said.splitlines()[-1].startswith(f"error: an actor cannot load {package}: unknown device 'nope'; allowed:")
+    command = (package, jobs, tmp_path / "out", "--engine", "ray")
+    for more, reason in (
+        (("--address", "127.0.0.1:1"), "--address 127.0.0.1:1: no Ray cluster answers there"),
+        (("--cpus-per-actor", 1000), "no machine of the cluster has as many"),
+        (("--device", "nope"), f"error: an actor cannot load {package}: unknown device 'nope'; allowed:"),
+    ):
+        status, _, said = batch(*command, *more)
+        assert status == 2
+        assert reason in said.splitlines()[-1]

@@ -28,7 +28,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.image import SETTINGS_KEY, read_settings
 
-from ...command_line import interruptible, refused, run
+from ...command_line import INTERRUPTIBLE, refused, run
 from ..test_tasks import picture
 from .serving import BODY, EDITS, GENERATIONS, LIMITS, LONG, png, refused_without
 
@@ -39,6 +39,8 @@ from ray import serve
 
 from triptych.runtime.service.ray_serve import KEY, build
 from triptych.runtime.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("alone_with_ray")
 
 PATIENCE = 180.0  # seconds for Ray to start, or to start a replica again
 QUEUE = 6
@@ -74,6 +76,11 @@ class Cluster:
         text = httpx2.get(self._figures).text
         return sum(float(value) for value in re.findall(rf"^ray_{name}\{{.*\}} (\S+)$", text, re.MULTILINE))
 
+    def settled(self, name: str) -> float:
+        """When nothing more comes of what was before."""
+        time.sleep(2)
+        return self.figure(name)
+
     def until(self, name: str, figure: float) -> None:
         """Figures come some time after what they count."""
         deadline = time.monotonic() + 20
@@ -88,7 +95,7 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(alone_with_ray: None) -> Iterator[Cluster]:
     yield Cluster()
     serve.shutdown()
     ray.shutdown()
@@ -158,7 +165,7 @@ def test_what_cannot_be_done_is_said_as_it_is_without_ray(url: str) -> None:
 def test_ray_batches_what_can_share_a_call(cluster: Cluster, url: str, pipe: TextToImage) -> None:
     """Three together, and one of another kind that came with them."""
     bodies = [BODY | {"seed": seed} for seed in range(3)] + [BODY | {"num_inference_steps": 3}]
-    pictures, calls = (cluster.figure(name) for name in ("triptych_pictures_total", "triptych_batch_size_count"))
+    pictures, calls = (cluster.settled(name) for name in ("triptych_pictures_total", "triptych_batch_size_count"))
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda body: httpx2.post(url + GENERATIONS, json=body, timeout=PATIENCE), bodies))
     for body, answer in zip(bodies, answers, strict=True):
@@ -190,7 +197,7 @@ def test_the_queue_is_bounded(url: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_goes_away_stops_costing(cluster: Cluster, url: str, stream: bool) -> None:
-    made, cancelled = (cluster.figure(name) for name in ("triptych_pictures_total", "triptych_cancelled_total"))
+    made, cancelled = (cluster.settled(name) for name in ("triptych_pictures_total", "triptych_cancelled_total"))
     body = LONG | {"n": 3, "stream": stream, "num_inference_steps": STEPS}
     with pytest.raises(httpx2.ReadTimeout), httpx2.stream("POST", url + GENERATIONS, json=body, timeout=2) as answer:
         answer.read()
@@ -273,10 +280,10 @@ def started(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     status, config, _ = run("ray-config", package, *said, capsys=capsys)
     assert status == 0
     (tmp_path / "triptych.yaml").write_text(config)
-    command = [str(Path(sys.executable).with_name("serve")), "run", "triptych.yaml"]
+    command = [sys.executable, "-c", INTERRUPTIBLE + "from ray.serve.scripts import cli; cli()", "run", "triptych.yaml"]
     with (
         (tmp_path / "log").open("w") as log,
-        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, preexec_fn=interruptible) as running,
+        subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as running,
     ):
         process, url = psutil.Process(running.pid), f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + PATIENCE
