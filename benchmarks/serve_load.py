@@ -138,6 +138,18 @@ def latency(answers: Answers) -> dict[str, float]:
     }
 
 
+def circumstances(package: Path, device: str) -> dict[str, Any]:
+    """What figures were taken of, when, and on what."""
+    ran_on = open_device(device)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "package": package.resolve().name,
+        "versions": versions(),
+        "machine": asdict(describe_machine(ran_on)),
+        "device": ran_on.name,
+    }
+
+
 def measure(package: Path, device: str, seconds: float, steps: int, clients: int = CLIENTS) -> dict[str, Any]:
     """All figures, see the top of the file."""
     rates: list[float] = []
@@ -155,17 +167,12 @@ def measure(package: Path, device: str, seconds: float, steps: int, clients: int
         flooded = asyncio.run(open_loop(url, OVERLOAD * rate, seconds, steps))
         of_all = Counter(status for status, _ in (*warm, *closed, *alone, *flooded))
         balance = made(url) - of_all[200]
-    ran_on = open_device(device)
     could = statistics.mean(rates)
     statuses = Counter(status for status, _ in flooded)
     bound = (QUEUE + 2 * BATCH) / rate
     of_open = latency(flooded)
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "package": package.resolve().name,
-        "versions": versions(),
-        "machine": asdict(describe_machine(ran_on)),
-        "device": ran_on.name,
+        **circumstances(package, device),
         "steps": steps,
         "batch": BATCH,
         "seconds": seconds,

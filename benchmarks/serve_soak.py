@@ -16,7 +16,6 @@ Needs `triptych[bench,serve]` and httpx2.
 
 import argparse
 import asyncio
-import datetime
 import io
 import json
 import random
@@ -24,16 +23,13 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from PIL import Image
 
-from triptych.benchmarks.machine import describe_machine, versions
-from triptych.benchmarks.serve_load import service
-from triptych.runtime.device import open_device
+from triptych.benchmarks.serve_load import circumstances, service
 
 WARM_UP, REST = 300.0, 3.0  # seconds
 _MINUTE = 60
@@ -166,13 +162,8 @@ def measure(package: Path, device: str, seconds: float, warm_up: float = WARM_UP
             )
     before, after = states
     allowed = {kind: statuses for kind, (_, _, _, statuses) in KINDS.items()}
-    ran_on = open_device(device)
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "package": package.resolve().name,
-        "versions": versions(),
-        "machine": asdict(describe_machine(ran_on)),
-        "device": ran_on.name,
+        **circumstances(package, device),
         "seconds": seconds,
         "answers": {kind: {str(key): count for key, count in sorted(of.items())} for kind, of in answers.items()},
         "wrong": sum(count for kind, of in answers.items() for key, count in of.items() if key not in allowed[kind]),

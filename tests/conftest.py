@@ -15,12 +15,15 @@ STATIC = (2, 144, 112)
 """Batch of the U-Net, height and width in pixels: no multiples of the U-Net's own factor."""
 
 
+def shared_base(factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of a run share."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def once(factory: pytest.TempPathFactory, place: str, make: Callable[[Path], Path]) -> Path:
     """What `make` writes, at a place that the processes of a run share, by the first of them that needs it."""
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    folder = base / place
+    folder = shared_base(factory) / place
     folder.parent.mkdir(exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,6 @@
 """What the tests of the service share: the package's pipeline, and the service in this process."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,15 +8,14 @@ import pytest
 
 from triptych.runtime import TextToImage
 
+from ...conftest import shared_base
 from .serving import Service, service
 
 
 @pytest.fixture(scope="module")
 def alone_with_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two processes of tests do not start Ray at once: its parts would meet at ports that they take at random."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with (base / "ray.lock").open("w") as lock:
+    with (shared_base(tmp_path_factory) / "ray.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
