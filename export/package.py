@@ -26,9 +26,10 @@ from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .macs import count_macs
 from .overflow import LIMIT, watched
 from .precision import FP32_FLOOR_DB, Precision, precision_named
+from .quantization.affine import INTEGERS
 from .quantization.calibration import NOTHING, Calibration, Run, calibrate
 from .quantization.plan import Plan, quantize, speakable
-from .quantization.quality import measure_quality, record
+from .quantization.quality import IMAGES_FLOOR_DB, SSIM_FLOOR, check_quality, measure_quality, record
 from .quiet import quiet
 from .verify import ask, verify
 from .widening import widened
@@ -58,6 +59,7 @@ def export(
     embeddings: Sequence[str | Path] = (),
     clip_skip: int = 0,
     calibration: Run | None = None,
+    allow_low_quality: bool = False,
     report: Report = lambda line: None,
 ) -> Path:
     """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
@@ -85,13 +87,14 @@ def export(
         embeddings: learned words (textual inversion) to add, each a .safetensors file or "FILE=TOKEN".
         clip_skip: how many of the text encoder's last layers to leave out, as diffusers counts them.
         calibration: what the checkpoint draws to find out the ranges of its layers, in int8 only; None is `Run()`.
+        allow_low_quality: in int8, publish a package whose images are below the floor, see `quantization.quality`.
         report: called with a line of text as each thing is done.
 
     Raises:
         ArgumentError: a precision or dialect that is none, or that do not go together; a calibration or clip_skip that
             cannot be.
         SourceError: a checkpoint or an embedding that is missing, broken or not supported.
-        VerificationError: a graph does not do what PyTorch does.
+        VerificationError: a graph does not do what PyTorch does, or images in int8 are below their floor.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
     chosen = precision_named(precision)
@@ -99,6 +102,8 @@ def export(
     spoken.check_precision(precision)
     if calibration is not None and not chosen.calibrated:
         raise ArgumentError(f"a calibration is for precision int8, not {precision}")
+    if allow_low_quality and not chosen.calibrated:
+        raise ArgumentError(f"allow_low_quality is for precision int8, not {precision}")
     if chosen.quantized:
         spoken = speakable(spoken)
     checkpoint = open_checkpoint(source, revision, variant=variant, config=config)
@@ -132,7 +137,12 @@ def export(
         write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
         if calibrated.pictures:
             quality = measure_quality(folder, calibrated)
-            report(f"pictures: {quality['psnr_db']} dB from PyTorch's, the worst {quality['psnr_db_worst']} dB")
+            report(
+                f"images: {quality['psnr_db']} dB from PyTorch's (floor {IMAGES_FLOOR_DB:g}), the worst "
+                f"{quality['psnr_db_worst']} dB, its SSIM {quality['ssim_worst']} (floor {SSIM_FLOOR:g})"
+            )
+            if not allow_low_quality:
+                check_quality(quality)
             record(folder, "pictures", quality)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
@@ -252,6 +262,7 @@ def _manifest(
         "precision": precision.name,
         "dialect": dialect.name,
         "channels_block": channels_block() if dialect.optimised else None,
+        "integers": INTEGERS if precision.calibrated else None,
         "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
         # ONNX Runtime's name as an installed distribution depends on its build
         "versions": {tool: version(tool) for tool in _TOOLS} | {"onnxruntime": ort.__version__},

@@ -43,6 +43,7 @@ def cli(debug: bool) -> None:
 @sourcing
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
 @calibrating
+@click.option("--allow-low-quality", is_flag=True, help="For int8: publish images below 30 dB or an SSIM of 0.92.")
 def export(
     source: str,
     package: Path,
@@ -53,6 +54,7 @@ def export(
     origin: dict[str, Any],
     force: bool,
     calibration: dict[str, Any],
+    allow_low_quality: bool,
 ) -> None:
     """Turn SOURCE into a PACKAGE of verified ONNX graphs.
 
@@ -74,6 +76,7 @@ def export(
             static=shape,
             force=force,
             calibration=CalibrationRun(**calibration) if calibration else None,
+            allow_low_quality=allow_low_quality,
             report=say,
             **origin,
         )

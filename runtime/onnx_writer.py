@@ -11,7 +11,16 @@ import numpy as np
 
 OPSET = 17  # the last in which reductions have their axes as an attribute, which needs no constant on a device
 _IR_VERSION = 8  # that of opset 17
-DATA_TYPES = {"float32": 1, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}  # TensorProto.DataType
+DATA_TYPES = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "int32": 6,
+    "int64": 7,
+    "bool": 9,
+    "float16": 10,
+    "float64": 11,
+}  # TensorProto.DataType
 _FLOAT, _INT, _INTS = 1, 2, 7  # AttributeProto.AttributeType
 
 Attribute = float | int | Sequence[int]

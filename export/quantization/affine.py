@@ -5,8 +5,17 @@ from dataclasses import dataclass
 import torch
 
 LEVELS = 255
-"""Steps of an unsigned 8-bit activation; weights use -127..127, so that zero is in the middle."""
-WEIGHT_LIMIT = 127
+"""Steps of an unsigned 8-bit activation."""
+STORED_LIMIT = 127
+"""Largest integer of a stored weight, one that is converted to float before it is multiplied."""
+MULTIPLIED_LIMIT = 64
+"""Largest integer of a weight that integer kernels multiply.
+
+Without VNNI or an equivalent, x86 kernels add each pair of products in 16 bits with saturation (`vpmaddubsw`):
+2 * 255 * 64 = 32,640 fits, 2 * 255 * 65 does not. See docs/packages.md.
+"""
+INTEGERS = {"activations": [0, LEVELS], "weights": [-MULTIPLIED_LIMIT, MULTIPLIED_LIMIT]}
+"""Ranges of the integers that int8 packages multiply, as their manifest has them."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,15 @@ class Affine:
         return (integers.clamp(0, LEVELS) - self.zero_point) * self.scale
 
 
-def quantize_weight(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A weight [out, ...] -> int8 of the same shape, and the scale of each output channel, float32 [out].
+def quantize_weight(weight: torch.Tensor, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A weight [out, ...] -> int8 of that shape in -limit..limit, and the scale of each output channel, float32 [out].
 
-    One scale a channel costs nothing in integer kernels, and channels differ by orders of magnitude.
+    One scale per channel costs nothing in integer kernels, and channels differ by orders of magnitude.
     """
     largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).float()
-    scale = torch.where(largest > 0, largest / WEIGHT_LIMIT, 1.0)
+    scale = torch.where(largest > 0, largest / limit, 1.0)
     integers = torch.round(weight / scale.view(-1, *[1] * (weight.dim() - 1)))
-    return integers.clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8), scale
+    return integers.clamp(-limit, limit).to(torch.int8), scale
 
 
 def quantize_blocks(weight: torch.Tensor, bits: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,8 +47,8 @@ WORK = 33e12
 FEWEST, MOST = 2, 64
 """Pictures, whatever they cost."""
 
-SAMPLES = 4
-"""Network calls, spread over the run, on which layers are measured for what they do to the answer."""
+SAMPLES = 12
+"""Calls of a component, spread over images and steps, that its plan is made on."""
 LARGEST_SAMPLE = 32
 """Height and width of the latents that these are cropped to: gradients of a whole call take too much memory."""
 
@@ -168,7 +168,9 @@ def _denoise(
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)
-            samples = samples or calls[:: -(-len(calls) // SAMPLES)]
+            samples += [
+                calls[k * len(calls) // SAMPLES] for k in range(SAMPLES) if k * len(conditioning) // SAMPLES == index
+            ]
     cropped = [(_crop(latents[-1:]), timestep, given[-1:]) for latents, timestep, given in samples]
     return finals, plan(unet.module, ranges, cropped, dialect)
 
@@ -178,7 +180,8 @@ def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tupl
     scaled = [torch.from_numpy(each / np.float32(decoder.config["scaling_factor"])) for each in latents]
     with observed(decoder.module) as ranges, torch.inference_mode():
         pixels = [to_pixels(decoder.module(each)[0].numpy())[0] for each in scaled]
-    return pixels, plan(decoder.module, ranges, [(_crop(each),) for each in scaled[:SAMPLES]], dialect)
+    samples = [(_crop(each),) for each in scaled[:: -(-len(scaled) // SAMPLES)]]
+    return pixels, plan(decoder.module, ranges, samples, dialect)
 
 
 def _crop(latents: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..dialects.dialect import Speaker, once
-from .affine import Affine, quantize_weight
+from .affine import MULTIPLIED_LIMIT, Affine, quantize_weight
 from .operators import DYNAMIC_QUANTIZE_MATMUL, dequantized, dynamic_quantize_matmul, qlinear_conv, rounded
 from .ranges import Ranges
 
@@ -30,7 +30,7 @@ class QuantizedConv(nn.Module):
     def __init__(self, conv: nn.Conv2d, ranges: Ranges) -> None:
         super().__init__()
         self.stride, self.padding, self.dilation = _pair(conv.stride), _pair(conv.padding), _pair(conv.dilation)
-        weight, scale = quantize_weight(conv.weight.detach())
+        weight, scale = quantize_weight(conv.weight.detach(), MULTIPLIED_LIMIT)
         bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
         unit = ranges.given.scale * scale
         self.register_buffer("weight", weight)
@@ -54,7 +54,7 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        weight, scale = quantize_weight(linear.weight.detach())
+        weight, scale = quantize_weight(linear.weight.detach(), MULTIPLIED_LIMIT)
         self.register_buffer("weight", weight.T.contiguous())
         self.register_buffer("weight_scale", scale)
         self.register_buffer("weight_zero_point", torch.zeros(len(weight), dtype=torch.int8))

@@ -8,6 +8,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from ..dialects import Dialect
+from .clipping import clip
 from .layers import DynamicQuantizeMatMul, QDQConv, QDQLinear, QLinearConv
 from .ranges import Ranges, quantizable
 from .sensitivity import Inputs, float_layers, measure
@@ -17,6 +18,10 @@ LAYERS: dict[str, tuple[type[QLinearConv | QDQConv], type[DynamicQuantizeMatMul 
     "cpu": (QLinearConv, DynamicQuantizeMatMul),
 }
 """Dialect -> how it says convolutions and linear layers."""
+
+
+PROBED = 4
+"""Samples, of all, on which layers are measured for what they do to the answer: each takes a pass back."""
 
 
 def speakable(dialect: Dialect) -> Dialect:
@@ -39,7 +44,7 @@ class Plan:
 
 
 def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs], dialect: str) -> Plan:
-    """Find out on sample inputs which layers to keep in float.
+    """Find out on sample inputs where to cut ranges off, and which layers to keep in float.
 
     Args:
         module: float tensors -> a tuple, the first of which is its answer.
@@ -47,10 +52,11 @@ def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs]
         samples: inputs of the module.
         dialect: as which the layers are to be said.
     """
+    clipped = clip(module, ranges, samples)
     layers = {name: layer for name, layer in quantizable(module).items() if name in ranges}
-
-    rounded = {name: quantized(layer, ranges[name], dialect) for name, layer in layers.items()}
-    return Plan(ranges, float_layers(measure(module, layers, rounded, samples)), samples)
+    rounded = {name: quantized(layer, clipped[name], dialect) for name, layer in layers.items()}
+    probed = samples[:: -(-len(samples) // PROBED)]
+    return Plan(clipped, float_layers(measure(module, layers, rounded, probed)), samples)
 
 
 def quantize(module: nn.Module, plan: Plan, dialect: str) -> None:

@@ -1,6 +1,7 @@
-"""How near a package's pictures are to its checkpoint's, PSNR and SSIM, and what the manifest says of it."""
+"""Image quality of an int8 package: PSNR and SSIM against its checkpoint, their floor, their record."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from triptych.runtime import TextToImage
+from triptych.runtime.errors import VerificationError
 from triptych.runtime.package import MANIFEST, read_json
 
 from ..files import write_json
@@ -17,6 +19,10 @@ PEAK = 255.0
 MOST_DB = 100.0
 """The PSNR of equal pictures, so that the figure stays a number; one grey level off in one value of 512x512 is 107."""
 WINDOW, SIGMA = 11, 1.5
+IMAGES_FLOOR_DB = 30.0
+"""Least mean PSNR of the calibration's images; what differs above it is seen side by side only."""
+SSIM_FLOOR = 0.92
+"""Least SSIM of the worst of them; below it an image has other contents."""
 STABILITY = ((0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2)
 
 
@@ -75,6 +81,21 @@ def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
         "ssim": round(float(np.mean(similarities)), 4),
         "ssim_worst": round(min(similarities), 4),
     }
+
+
+def check_quality(figures: Mapping[str, Any]) -> None:
+    """Refuse figures of `measure_quality` that are below the floor.
+
+    Raises:
+        VerificationError: says by how much, and what would help.
+    """
+    if not (figures["psnr_db"] >= IMAGES_FLOOR_DB and figures["ssim_worst"] >= SSIM_FLOOR):  # NaN is below, too
+        raise VerificationError(
+            f"images in int8 are {figures['psnr_db']:.1f} dB from PyTorch's and the worst has an SSIM of "
+            f"{figures['ssim_worst']:.2f}, below the floor of {IMAGES_FLOOR_DB:g} dB and {SSIM_FLOOR:g}; nothing was "
+            "published. Calibrate with the prompts, guidance and steps that the model is used with "
+            "(--calibration-prompts, ...), take --precision w8, or publish it as it is with --allow-low-quality"
+        )
 
 
 def record(package: Path, measure: str, figures: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..dialects.dialect import Speaker, once
-from .affine import quantize_blocks, quantize_weight
+from .affine import STORED_LIMIT, quantize_blocks, quantize_weight
 from .operators import dequantized
 from .weight_operators import MATMUL_NBITS, dequantized_blocks, matmul_nbits, pack
 
@@ -26,7 +26,7 @@ class ByteWeight(StoredWeight):
     def __init__(self, weight: torch.Tensor, axis: int) -> None:
         super().__init__()
         self.axis = axis
-        integers, scale = quantize_weight(weight.movedim(axis, 0))
+        integers, scale = quantize_weight(weight.movedim(axis, 0), STORED_LIMIT)
         self.register_buffer("integers", integers.movedim(0, axis).contiguous())
         self.register_buffer("scale", scale)
         self.register_buffer("zero_point", torch.zeros(len(scale), dtype=torch.int8))
@@ -120,7 +120,7 @@ class StoredEmbedding(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
-        rows, scale = quantize_weight(embedding.weight.detach())
+        rows, scale = quantize_weight(embedding.weight.detach(), STORED_LIMIT)
         self.register_buffer("rows", rows)
         self.register_buffer("scale", scale[:, None])
 

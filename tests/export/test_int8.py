@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from tests.command_line import refused
+from tests.processors import environment_of
 from triptych.export import CalibrationRun, export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.dialects import dialect_named
@@ -17,11 +21,15 @@ from triptych.export.precision import FP32_FLOOR_DB, INT8_FLOOR_DB
 from triptych.export.quantization import calibration, quality
 from triptych.export.quantization.calibration import calibrate
 from triptych.runtime import TextToImage
+from triptych.runtime.errors import VerificationError
 from triptych.runtime.inspection import as_text, describe
 from triptych.runtime.package import open_package
+from triptych.runtime.saturation import PAIR_LIMIT
 
 RUN = CalibrationRun(prompts=("a fox", "a red heart"), guidance_scale=2.5, steps=3)
+OPTIONS: dict[str, Any] = {"precision": "int8", "calibration": RUN}
 PICTURES = 3
+DEMO = Path(__file__).parents[2] / "models" / "emoji"
 CONV = "com.microsoft::QLinearConv"
 
 
@@ -34,7 +42,7 @@ def a_short_run() -> Any:
 
 @pytest.fixture(scope="module")
 def int8_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(checkpoint, tmp_path_factory.mktemp("int8") / "tiny", precision="int8", calibration=RUN)
+    return export(checkpoint, tmp_path_factory.mktemp("int8") / "tiny", allow_low_quality=True, **OPTIONS)
 
 
 def test_layers_are_integers_but_for_those_kept(int8_package: Path) -> None:
@@ -52,6 +60,18 @@ def test_layers_are_integers_but_for_those_kept(int8_package: Path) -> None:
         assert "kept_in_float" not in components[name]
         assert components[name]["parity"]["floor_db"] == FP32_FLOOR_DB
         assert CONV not in components[name]["operators"]
+
+
+def test_the_manifest_states_the_integers_that_are_multiplied(int8_package: Path, package: Path) -> None:
+    integers = json.loads((int8_package / "triptych.json").read_text())["integers"]
+    assert integers == {"activations": [0, 255], "weights": [-64, 64]}
+    assert 2 * 255 * 64 <= PAIR_LIMIT < 2 * 255 * 65
+    assert json.loads((package / "triptych.json").read_text())["integers"] is None
+    graph = onnx.load(int8_package / "unet" / "model.onnx")
+    stored = [onnx.numpy_helper.to_array(each) for each in graph.graph.initializer if each.data_type == 3]
+    weights = [array for array in stored if array.ndim > 1]
+    assert len(weights) > 20
+    assert all(np.abs(array.astype(int)).max() <= 64 for array in weights)
 
 
 def test_weights_take_a_quarter(int8_package: Path) -> None:
@@ -74,7 +94,7 @@ def test_the_manifest_says_what_pictures_lose(int8_package: Path) -> None:
 def test_a_portable_package_says_integers_in_the_words_of_the_standard(
     int8_package: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    portable = export(checkpoint, tmp_path / "portable", precision="int8", dialect="portable", calibration=RUN)
+    portable = export(checkpoint, tmp_path / "portable", dialect="portable", allow_low_quality=True, **OPTIONS)
     manifest, cpu = (json.loads((path / "triptych.json").read_text()) for path in (portable, int8_package))
     for name in ("unet", "vae_decoder"):
         facts = manifest["components"][name]
@@ -104,6 +124,45 @@ def test_the_same_calibration_twice(checkpoint: Path) -> None:
         np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
+@pytest.mark.slow
+def test_images_below_the_floor_are_not_published(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError, match=r"images in int8 are 2\d\.\d dB .* below the floor of 30 dB and 0\.92"):
+        export(checkpoint, tmp_path / "low", **OPTIONS)  # weights are random: images have 27 dB
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("psnr_db", "ssim_worst", "passes"),
+    [(30.0, 0.92, True), (29.99, 0.99, False), (40.0, 0.919, False), (float("nan"), 0.99, False)],
+)
+def test_the_floor_is_on_images(psnr_db: float, ssim_worst: float, passes: bool) -> None:
+    figures = {"psnr_db": psnr_db, "ssim_worst": ssim_worst}
+    if passes:
+        quality.check_quality(figures)
+    else:
+        with pytest.raises(VerificationError, match="--calibration-prompts"):
+            quality.check_quality(figures)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["here", "avx2"])
+def test_the_demo_model_keeps_its_quality_on_every_processor(
+    processor: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    environment = None if processor == "here" else environment_of(processor, tmp_path_factory)
+    package = tmp_path / "emoji"
+    prompts = DEMO / "evaluation" / "prompts.txt"
+    command = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
+    program = "from triptych.runtime.cli import main; main()"
+    options = ["--calibration-guidance", "2.5", "--calibration-steps", "20"]
+    subprocess.run([sys.executable, "-c", program, *command, *options], check=True, env=environment)
+    manifest = json.loads((package / "triptych.json").read_text())
+    recorded = manifest["quality"]["pictures"]
+    assert recorded["psnr_db"] >= quality.IMAGES_FLOOR_DB + 4
+    assert recorded["ssim_worst"] >= quality.SSIM_FLOOR
+    assert manifest["channels_block"] in ((8,) if processor == "avx2" else (1, 8, 16))
+
+
 def test_reference_pictures_are_those_of_the_runtime(checkpoint: Path, package: Path) -> None:
     calibrated = calibrate(open_checkpoint(checkpoint), dialect_named("portable"), None, RUN)
     measured = quality.measure_quality(package, calibrated)  # in float32, so that only rounding to pixels is left
@@ -129,6 +188,7 @@ def test_a_score_goes_into_the_manifest_and_changes_nothing_else(int8_package: P
     ("options", "message"),
     [
         (("--precision", "fp32", "--calibration-steps", "3"), "a calibration is for precision int8, not fp32"),
+        (("--precision", "fp16", "--allow-low-quality"), "allow_low_quality is for precision int8, not fp16"),
         (("--precision", "int8", "--calibration-steps", "0"), "num_inference_steps"),
         (("--precision", "int8", "--calibration-guidance", "nan"), "guidance_scale"),
         (("--precision", "int8", "--calibration-prompts", "{empty}"), "no prompts to calibrate with"),

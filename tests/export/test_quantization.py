@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from triptych.export.graph import OPSET, count_operators
-from triptych.export.quantization.affine import Affine, quantize_weight
+from triptych.export.quantization.affine import MULTIPLIED_LIMIT, STORED_LIMIT, Affine, quantize_weight
+from triptych.export.quantization.clipping import Histogram
 from triptych.export.quantization.layers import QuantizedLinear
 from triptych.export.quantization.operators import TRANSLATIONS, dequantized
 from triptych.export.quantization.plan import LAYERS, Plan, quantize, quantized
@@ -62,16 +63,35 @@ def test_ranges_hold_zero_exactly_and_everything_else_to_a_step(first: float, se
     assert float(affine.rounded(torch.zeros(1))) == 0
 
 
-def test_weights_are_rounded_by_channel() -> None:
+@pytest.mark.parametrize("limit", [MULTIPLIED_LIMIT, STORED_LIMIT])
+def test_weights_are_rounded_by_channel(limit: int) -> None:
     weight = torch.randn(6, 5, 3, 3, generator=torch.Generator().manual_seed(0)) * torch.logspace(-6, 2, 6).view(
         6, 1, 1, 1
     )
     weight[3] = 0
-    integers, scale = quantize_weight(weight)
+    integers, scale = quantize_weight(weight, limit)
     assert (integers.dtype, integers.shape, scale.shape) == (torch.int8, weight.shape, (6,))
+    assert int(integers.abs().max()) == limit
     error = (dequantized(integers, scale, torch.zeros(6, dtype=torch.int8), 0) - weight).abs().amax((1, 2, 3))
     assert (error <= scale / 2 * 1.0001).all()
     assert not error[3]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(0.1, 10), st.floats(-3, 3), st.floats(0.01, 1000), st.integers(0, 2**32 - 1))
+def test_clipped_ranges_lose_no_more_than_whole_ones(width: float, centre: float, outlier: float, seed: int) -> None:
+    values = torch.randn(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * width + centre
+    values[0] = outlier
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    histogram = Histogram(low, high)
+    histogram.add(values)
+    clipped = histogram.clipped()
+    assert low <= clipped[0] <= 0 <= clipped[1] <= high
+
+    def lost(ends: tuple[float, float]) -> float:
+        return float((Affine.covering(*ends).rounded(values) - values).square().sum())
+
+    assert lost(clipped) <= lost((low, high)) * 1.05  # the histogram knows a value to a part of 2048
 
 
 @pytest.mark.parametrize("dialect", LAYERS)
