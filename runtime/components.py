@@ -11,6 +11,7 @@ from .device import PROVIDERS, Device
 from .errors import ArgumentError, NumericalError, ProviderError, nearest
 from .families import family_of
 from .package import Package
+from .saturation import PAIR_LIMIT, saturates
 from .session import Graph
 from .shapes import Signature, signature_of
 
@@ -21,6 +22,9 @@ POLICIES = ("fast", "low")
 
 DIALECTS = ("cpu", "cuda")
 """Those whose operators run on the device of that name alone."""
+
+_EARLY_INTEGERS = {"activations": (0, 255), "weights": (-127, 127)}
+"""Those of int8 packages from before manifests stated them."""
 
 _EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
@@ -106,7 +110,7 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         ProviderError: its operators are those of another kind of device.
         PackageError: see `Graph`.
     """
-    check_dialect(package, device)
+    check_device(package, device)
     static = (package.manifest or {}).get("static") is not None
     return Graph(
         package.graph(name),
@@ -118,12 +122,17 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
     )
 
 
-def check_dialect(package: Package, device: Device) -> None:
-    """Refuse a package whose operators the device has no kernels for.
+def check_device(package: Package, device: Device) -> None:
+    """Refuse a package that the device has no kernels for, or whose kernels here do not compute what it states.
 
     Raises:
         ProviderError: says which device, or which kind of CPU, it was exported for.
     """
+    _check_dialect(package, device)
+    _check_integers(package, device)
+
+
+def _check_dialect(package: Package, device: Device) -> None:
     manifest = package.manifest or {}
     dialect, block = manifest.get("dialect", "portable"), manifest.get("channels_block")
     if dialect in DIALECTS and device.provider != PROVIDERS[dialect]:
@@ -135,6 +144,20 @@ def check_dialect(package: Package, device: Device) -> None:
         raise ProviderError(
             f"{package.path} was optimised for CPUs whose convolutions take channels in blocks of {block}, and this "
             f"one's take {channels_block()}; export it on such a machine as this one, or with --dialect portable"
+        )
+
+
+def _check_integers(package: Package, device: Device) -> None:
+    manifest = package.manifest or {}
+    if manifest.get("precision") != "int8" or device.memory.kind != "cpu":
+        return
+    integers = manifest.get("integers") or _EARLY_INTEGERS
+    activation, weight = (max(map(abs, integers[kind])) for kind in ("activations", "weights"))
+    if 2 * activation * weight > PAIR_LIMIT and saturates():
+        raise ProviderError(
+            f"{package.path} has int8 weights up to {weight}, whose products this processor (no VNNI) adds in 16 bits, "
+            f"where they saturate at {PAIR_LIMIT:,}: images would be wrong; export it again, on any machine: this "
+            "version writes weights that every processor multiplies exactly"
         )
 
 

@@ -1,7 +1,7 @@
 """What a package holds, from its manifest, or from its graphs where there is none."""
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .columns import columns
@@ -19,7 +19,7 @@ def describe(package: Package) -> dict[str, Any]:
     Without a manifest, inputs and outputs are read by loading the graphs; what nobody recorded is left out.
     """
     manifest = package.manifest or {}
-    recorded = ("source", "precision", "quality", "dialect", "static", "versions")
+    recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
     facts = {key: manifest[key] for key in recorded if key in manifest}
     return {
         "package": str(package.path),
@@ -68,6 +68,8 @@ def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
         "quality": _quality(quality.get("pictures")),
         "semantic score": _score(quality.get("semantic")),
         "dialect": description["dialect"],
+        "channels in blocks of": _text(description.get("channels_block")),
+        "integers": _integers(description.get("integers")),
         "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
     }
@@ -93,6 +95,17 @@ def _quality(pictures: Mapping[str, Any] | None) -> str | None:
         f"PSNR {pictures['psnr_db']} dB (worst {pictures['psnr_db_worst']}), SSIM {pictures['ssim']} "
         f"over {pictures['pictures']} pictures, against {pictures['against']}"
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _integers(ranges: Mapping[str, Sequence[int]] | None) -> str | None:
+    """Ranges of the integers that are multiplied, "activations 0..255, weights -64..64"."""
+    if ranges is None:
+        return None
+    return ", ".join(f"{kind} {low}..{high}" for kind, (low, high) in ranges.items())
 
 
 def _score(sets: Mapping[str, Any] | None) -> str | None:

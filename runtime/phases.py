@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import check_size
 from .bound import BoundLoop
-from .components import DECODER, PREVIEW_DECODER, Components, check_dialect
+from .components import DECODER, PREVIEW_DECODER, Components, check_device
 from .conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
 from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
@@ -82,7 +82,7 @@ class Phases:
         """
         opened = open_package(package)
         chosen = open_device(device, session_options=session_options, provider_options=provider_options)
-        check_dialect(opened, chosen)
+        check_device(opened, chosen)
         return cls(opened, chosen, memory)
 
     def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:

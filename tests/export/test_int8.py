@@ -65,6 +65,7 @@ def test_layers_are_integers_but_for_those_kept(int8_package: Path) -> None:
 def test_the_manifest_states_the_integers_that_are_multiplied(int8_package: Path, package: Path) -> None:
     integers = json.loads((int8_package / "triptych.json").read_text())["integers"]
     assert integers == {"activations": [0, 255], "weights": [-64, 64]}
+    assert "integers: activations 0..255, weights -64..64" in as_text(describe(open_package(int8_package)))
     assert 2 * 255 * 64 <= PAIR_LIMIT < 2 * 255 * 65
     assert json.loads((package / "triptych.json").read_text())["integers"] is None
     graph = onnx.load(int8_package / "unet" / "model.onnx")

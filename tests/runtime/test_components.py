@@ -1,6 +1,10 @@
 """What is in memory when."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.processors import PROCESSORS, environment_of
 from triptych.runtime import TextToImage
 from triptych.runtime import components as policy
 from triptych.runtime.components import Components
 from triptych.runtime.device import open_device
-from triptych.runtime.errors import ArgumentError, PackageError
+from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
 from triptych.runtime.package import open_package
 from triptych.runtime.session import Graph
 
@@ -121,3 +126,58 @@ def test_a_component_that_is_not_there_is_named(package: Path) -> None:
 def test_an_unknown_policy_names_those_there_are(package: Path) -> None:
     with pytest.raises(ArgumentError, match="unknown memory policy 'small'; allowed: fast, low"):
         TextToImage.load(package, device="cpu", memory="small")
+
+
+def with_manifest(package: Path, copy: Path, **changes: Any) -> Path:
+    """A copy of the package whose manifest has these keys."""
+    shutil.copytree(package, copy)
+    manifest = json.loads((copy / "triptych.json").read_text())
+    (copy / "triptych.json").write_text(json.dumps(manifest | changes))
+    return copy
+
+
+SAFE = {"activations": [0, 255], "weights": [-64, 64]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "saturating", "loads"),
+    [
+        ({"precision": "int8", "integers": SAFE}, True, True),
+        ({"precision": "int8", "integers": {"activations": [0, 255], "weights": [-65, 65]}}, True, False),
+        ({"precision": "int8", "integers": None}, True, False),
+        ({"precision": "int8", "integers": None}, False, True),
+        ({"precision": "fp32", "integers": None}, True, True),
+    ],
+)
+def test_int8_packages_whose_products_would_saturate_here_are_refused(
+    changes: dict[str, Any],
+    saturating: bool,
+    loads: bool,
+    portable_package: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = with_manifest(portable_package, tmp_path / "package", **changes)
+    monkeypatch.setattr(policy, "saturates", lambda: saturating)
+    if loads:
+        TextToImage.load(changed, device="cpu", memory="low")
+    else:
+        with pytest.raises(ProviderError, match=r"int8 weights up to (65|127), .* export it again"):
+            TextToImage.load(changed, device="cpu", memory="low")
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_an_early_int8_package_is_refused_by_processors_without_vnni(
+    processor: str, portable_package: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    environment = environment_of(processor, tmp_path_factory)
+    program = "from triptych.runtime.cli import main; main()"
+    for name, integers, status in (("early", None, 2), ("now", SAFE, 0)):
+        changed = with_manifest(portable_package, tmp_path / name, precision="int8", integers=integers)
+        command = [sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == status
+        if status:
+            assert "int8 weights up to 127" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 1
