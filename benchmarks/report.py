@@ -1,4 +1,4 @@
-"""The README's table of measured figures, written from benchmarks/results.
+"""The README's table of measured figures, and that of docs/packages.md, written from benchmarks/results.
 
 python benchmarks/report.py           # writes it anew between its two markers
 python benchmarks/report.py --check   # exit status 1 if it is stale
@@ -17,6 +17,9 @@ README = REPOSITORY / "README.md"
 SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
 RESULTS = REPOSITORY / "benchmarks" / "results"
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
+PACKAGES = REPOSITORY / "docs" / "packages.md"
+SPEED_START, SPEED_END = "<!-- int8 speed -->\n", "<!-- end of int8 speed -->\n"
+PROCESSORS = {"avx2": "AVX2", "avx512": "AVX-512", "avx512-vnni": "AVX512-VNNI", "avx2-vnni": "AVX-VNNI"}
 
 LOW = {"low": "`--memory low`, fp32", "low_int8": "`--memory low`, int8"}
 NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
@@ -86,6 +89,7 @@ def table() -> str:
         f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
         f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
+        f"| a U-Net call in int8, of the time in fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
         *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
         f"| pictures of the demo model that show what was asked for, of {scores[0]['pictures']}: int8, fp32 | "
         f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
@@ -110,9 +114,37 @@ def table() -> str:
 
 def with_table(readme: str) -> str:
     """The README's text with the table as it should be."""
-    before, rest = readme.split(START)
-    _, after = rest.split(END)
-    return before + START + table() + END + after
+    return _between(readme, START, table(), END)
+
+
+def with_int8_speed(page: str) -> str:
+    """The text of docs/packages.md with the table of int8 calls as it should be."""
+    measured = _read("int8-processors.json")
+    cpus = sorted({facts["cpu"] for facts in measured.values()})
+    lines = [
+        f"One row of Stable Diffusion 1.5's U-Net at 512x512, random weights, 2 cores ({', '.join(cpus)}), medians of "
+        f"{min(facts['rounds'] for facts in measured.values())} rounds in turns (`python benchmarks/int8_speed.py`):",
+        "",
+        "| processor | int8 | fp32 | ratio |",
+        "|---|---|---|---|",
+        *(
+            f"| {PROCESSORS[name]} | {_seconds(facts['int8_seconds'])} | {_seconds(facts['fp32_seconds'])} | "
+            f"{facts['ratio']:.2f} |"
+            for name, facts in sorted(measured.items())
+        ),
+    ]
+    return _between(page, SPEED_START, "\n".join(lines) + "\n", SPEED_END)
+
+
+def _between(text: str, start: str, content: str, end: str) -> str:
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    return before + start + content + end + after
+
+
+def _int8_ratios() -> str:
+    measured = _read("int8-processors.json")
+    return ", ".join(f"{facts['ratio']:.2f} with {PROCESSORS[name]}" for name, facts in sorted(measured.items()))
 
 
 def _service() -> list[str]:
@@ -154,3 +186,4 @@ def _seconds(value: float) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_table(README.read_text()))
+    PACKAGES.write_text(with_int8_speed(PACKAGES.read_text()))

@@ -36,13 +36,17 @@ def environment_of(processor: str, factory: pytest.TempPathFactory) -> dict[str,
     """
     if platform.machine() != "x86_64" or PROCESSORS[processor] not in host_flags():
         pytest.skip(f"this processor cannot stand in for one with {processor} alone")
-    folder = once(factory, "processors/copy", _make)
+    return environment(processor, once(factory, "processors/copy", make))
+
+
+def environment(processor: str, folder: Path) -> dict[str, str]:
+    """This process's environment variables, with what `make` wrote to `folder` in use."""
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "LD_PRELOAD": str(folder / "cpuid.so"), "PROCESSOR": processor}
 
 
-def _make(folder: Path) -> Path:
-    """The onnxruntime package with each CPUID replaced, and the library that handles what takes its place."""
+def make(folder: Path) -> Path:
+    """Write the onnxruntime package with each CPUID replaced, and the library that handles what takes its place."""
     original = Path(onnxruntime.__file__).parent
     package = folder / "onnxruntime"
     shutil.copytree(original, package, ignore=shutil.ignore_patterns("libonnxruntime.so*", "tools", "transformers"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from triptych.benchmarks.peers import report as peers
-from triptych.benchmarks.report import with_table
+from triptych.benchmarks.report import with_int8_speed, with_table
 from triptych.runtime.schedulers import names
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,6 +32,8 @@ def test_the_families_in_the_readme_are_those_of_the_code() -> None:
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert with_table(readme) == readme
+    page = (REPOSITORY / "docs" / "packages.md").read_text()
+    assert with_int8_speed(page) == page
 
 
 def test_the_page_of_peers_is_that_of_the_recorded_figures() -> None:
