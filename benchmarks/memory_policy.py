@@ -30,8 +30,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.components import DECODER, Components
 from triptych.runtime.decoding import decode, decode_in_tiles
 from triptych.runtime.device import open_device
-from triptych.runtime.families import family_of
-from triptych.runtime.package import open_package
+from triptych.runtime.package import family_of, open_package
 from triptych.runtime.shapes import vae_factor
 
 STEPS = 2  # the memory of one is the memory of fifty

@@ -16,16 +16,15 @@ import numpy as np
 import onnxruntime as ort
 
 from .bound_network import BoundNetwork, key_of
-from .components import check_finite
 from .conditioning import TEXT, Conditioning, fed
 from .device import Device
 from .device_memory import Buffer, View, bind_input, bind_output, outputs_by_name
 from .guidance import Guidance, Projection, rows_of
-from .image_latents import Kept
+from .mask_blending import Kept
 from .sampling import Sampler, Step
 from .sampling.denoise import Draw, first_latents
 from .sampling.matrices import Layout, matrices
-from .session import Graph
+from .session import Graph, check_finite
 from .step_graph import KEPT, StepGraph, scalars
 
 _STEP_GRAPHS = 16  # sessions that are kept; a run has four at most, from and to calls with guidance and without

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from .arguments import size_of
 from .cli_options import HEIGHT, WIDTH, calibrating, loading, sourcing
 from .cli_output import fail, say
 from .cli_pictures import batch, generate
 from .cli_serve import ray_config, serve
-from .cli_values import size_of
 from .errors import TriptychError
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
@@ -148,6 +148,7 @@ def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None
     from dataclasses import asdict
 
     from . import schedulers as listing
+    from .scheduler_table import as_text
 
     chosen = names or tuple(listing.names())
     descriptions = [listing.describe(name) for name in chosen]
@@ -157,7 +158,7 @@ def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None
         except ImportError as error:
             raise TriptychError(f"`triptych schedulers --plot` needs triptych[bench]: {error}") from None
         save(chosen, plot)
-    print(json.dumps([asdict(each) for each in descriptions], indent=2) if as_json else listing.as_text(descriptions))
+    print(json.dumps([asdict(each) for each in descriptions], indent=2) if as_json else as_text(descriptions))
 
 
 @cli.command()

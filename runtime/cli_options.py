@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from .cli_values import lines_of, size_of, weighted
+from .arguments import lines_of, size_of
+from .cli_values import weighted
 from .errors import ArgumentError
 from .image_input import read_picture
 

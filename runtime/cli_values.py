@@ -34,18 +34,6 @@ class Numbers(click.ParamType):
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 
-def size_of(option: str, text: str) -> tuple[int, int]:
-    """Width and height in pixels, of the option by that name.
-
-    Raises:
-        ArgumentError: it is no WIDTHxHEIGHT.
-    """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
-    return int(width), int(height)
-
-
 def weighted(text: str) -> tuple[str, float]:
     """What stands before the last colon, and the number after it; all of it and 1 where no number is there.
 
@@ -53,20 +41,6 @@ def weighted(text: str) -> tuple[str, float]:
     """
     name, colon, weight = text.rpartition(":")
     return (name, float(weight)) if colon and _NUMBER.fullmatch(weight) else (text, 1.0)
-
-
-def lines_of(file: Path) -> list[str]:
-    """The lines of a text file that are not empty.
-
-    Raises:
-        ArgumentError: it cannot be read as text.
-    """
-    try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise ArgumentError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ArgumentError(f"{file} cannot be read: it is no UTF-8 text") from None
 
 
 def package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:

@@ -4,13 +4,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from .blocking import channels_block
+from .conditioning import UNNAMED
 from .device import PROVIDERS, Device
-from .errors import ArgumentError, NumericalError, ProviderError, nearest
-from .families import family_of
-from .package import Package
+from .errors import ArgumentError, ProviderError, nearest
+from .package import Package, family_of
 from .saturation import PAIR_LIMIT, saturates
 from .session import Graph
 from .shapes import Signature, signature_of
@@ -119,6 +117,7 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         keep_memory=keep_memory,
         optimised=package.is_optimised(name),
         capture=static and name == family_of(package).generator,
+        aliases=UNNAMED,
     )
 
 
@@ -158,16 +157,4 @@ def _check_integers(package: Package, device: Device) -> None:
             f"{package.path} has int8 weights up to {weight}, whose products this processor (no VNNI) adds in 16 bits, "
             f"where they saturate at {PAIR_LIMIT:,}: images would be wrong; export it again, on any machine: this "
             "version writes weights that every processor multiplies exactly"
-        )
-
-
-def check_finite(array: np.ndarray, component: str, where: str = "") -> None:
-    """Refuse what a component gave if it is no number.
-
-    Raises:
-        NumericalError: it holds NaN or infinity; names the component, and `where` that was.
-    """
-    if not np.isfinite(array).all():
-        raise NumericalError(
-            f"{component} gave NaN or infinity{where}; export the checkpoint with --precision fp32 and try again"
         )

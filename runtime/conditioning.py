@@ -17,6 +17,8 @@ POOLED = "text_embeds"
 """[n, width]: what they say as a whole."""
 SIZES = "time_ids"
 """[n, 6], or 5 of a refiner: see `Told`."""
+UNNAMED = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}
+"""Inputs of an SDXL U-Net to which an exporter (Olive) gave no name."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the guidance scale, where the generator was trained to take it (latent consistency models)."""
 BEHIND = "behind"

@@ -4,9 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .components import check_finite
 from .image import to_pixels
-from .session import Graph
+from .session import Graph, check_finite
 
 TILE = 64
 """Latents on a side of a tile, all of one size. A decoder normalises (GroupNorm) and attends over all that it sees, so

@@ -160,6 +160,16 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
     return _library_error(provider) or preloaded or f"{provider} refused the session and gave no reason"
 
 
+def available_providers() -> list[str]:
+    """Names of the providers that the installed ONNX Runtime was built with."""
+    return list(ort.get_available_providers())
+
+
+def cuda_version() -> str | None:
+    """Version of CUDA that the installed ONNX Runtime was built for; None where it was built for none."""
+    return getattr(ort, "cuda_version", "") or None
+
+
 def installed_wheels() -> dict[str, str]:
     """The ONNX Runtime wheels that are installed, with versions; more than one is a conflict."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed

@@ -8,10 +8,8 @@ import platform
 import sysconfig
 from typing import Any
 
-import onnxruntime as ort
-
 from .columns import columns
-from .device import PROVIDERS, installed_wheels, why_not
+from .device import PROVIDERS, available_providers, cuda_version, installed_wheels, why_not
 
 _PACKAGES = ("triptych", "numpy", "tokenizers", "pillow", "torch", "diffusers", "transformers", "onnx", "onnxscript")
 _CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcublasLt.so", "libcudnn.so", "libcufft.so", "libcurand.so")
@@ -35,8 +33,8 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "versions": {**_versions(), **wheels},
         "providers": {device: why_not(provider) for device, provider in PROVIDERS.items()},
-        "available_providers": ort.get_available_providers(),
-        "cuda_version_of_onnxruntime": getattr(ort, "cuda_version", "") or None,
+        "available_providers": available_providers(),
+        "cuda_version_of_onnxruntime": cuda_version(),
         "cuda_libraries": _cuda_libraries(),
         "problems": problems,
     }

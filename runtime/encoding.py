@@ -6,11 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from .chunks import Chunks, batched, chunked, filled, weighted
-from .components import Components, check_finite
+from .components import Components
 from .conditioning import POOLED, TEXT
 from .families import Family
 from .package import Package
+from .session import check_finite
 from .shapes import check_widths
+from .text import ClipTokenizer
+from .tokenizer import PromptTokenizer
+from .wordpiece import BertTokenizer
+
+TOKENIZERS: dict[str, type[PromptTokenizer]] = {"clip": ClipTokenizer, "bert": BertTokenizer}
+"""Kind of a family's tokenizer -> its class."""
 
 
 class TextEncoders:
@@ -29,7 +36,9 @@ class TextEncoders:
     """
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
-        self.tokenizers = {each.name: each.reads.load(package.path / each.tokenizer) for each in family.encoders}
+        self.tokenizers = {
+            each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer) for each in family.encoders
+        }
         network = graphs.signature(family.generator)  # first: what is loaded for it last is what will be used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
         check_widths(signatures, network, family.encoders)

@@ -5,12 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import PackageError, nearest
-from .package import Package
 from .sampling import defaults, with_scheduler
-from .text import ClipTokenizer
-from .tokenizer import PromptTokenizer
-from .wordpiece import BertTokenizer
 
 TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
 
@@ -20,15 +15,15 @@ class TextEncoder:
     """A text encoder, its tokenizer, and the layer whose output the latent generator attends to.
 
     `layer` counts hidden states from the end, as they are before the final normalisation; None is the last one, after
-    it. `pooled` says that the generator is given the encoder's projected summary of the text, too, `reads` what kind of
-    tokenizer it is.
+    it. `pooled` says that the generator is given the encoder's projected summary of the text, too. `kind` is that of
+    the tokenizer, a key of `encoding.TOKENIZERS`.
     """
 
     name: str
     tokenizer: str
     layer: int | None = None
     pooled: bool = False
-    reads: type[PromptTokenizer] = ClipTokenizer
+    kind: str = "clip"
 
     def hidden(self, outputs: Iterable[str]) -> str:
         """The name of the output that holds that layer's, or should."""
@@ -183,7 +178,7 @@ LATENT_DIFFUSION = Family(
     models=("LDM text2im-large",),
     pipelines=("LDMTextToImagePipeline",),
     exported=(),
-    encoders=(TextEncoder("text_encoder", "tokenizer", reads=BertTokenizer),),
+    encoders=(TextEncoder("text_encoder", "tokenizer", kind="bert"),),
     guidance_scale=1.0,
     num_inference_steps=50,
     chunks=1,
@@ -216,19 +211,10 @@ _BY_INDEX = {
 }
 
 
+CLASS_NAMES = tuple(dict.fromkeys(pipeline for pipeline, _ in _BY_INDEX))
+"""The `_class_name`s that are supported."""
+
+
 def family_by(model_index: Mapping[str, Any]) -> Family | None:
     """The family of a model_index.json, by its `_class_name` and `requires_aesthetics_score`; None if not supported."""
     return _BY_INDEX.get((str(model_index.get("_class_name")), bool(model_index.get("requires_aesthetics_score"))))
-
-
-def family_of(package: Package) -> Family:
-    """The family that a package belongs to, see `family_by`.
-
-    Raises:
-        PackageError: it belongs to none that is supported.
-    """
-    family = family_by(package.model_index)
-    if family is None:
-        name, known = str(package.model_index.get("_class_name")), dict.fromkeys(pipeline for pipeline, _ in _BY_INDEX)
-        raise PackageError(f"{package.path} is a {name}, which is not supported; {nearest(name, known)}")
-    return family

@@ -4,8 +4,9 @@ import time
 
 import numpy as np
 
-from .components import Components, check_finite
+from .components import Components
 from .conditioning import Conditioning, fed
+from .session import check_finite
 
 
 class HostNetwork:

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import PackageError
+from .errors import PackageError, nearest
+from .families import CLASS_NAMES, Family, family_by
 
 MANIFEST = "triptych.json"
 FORMAT = 1
@@ -116,6 +117,19 @@ def open_package(path: str | Path) -> Package:
     if manifest is not None:
         _check_manifest(package, manifest)
     return package
+
+
+def family_of(package: Package) -> Family:
+    """The family that a package belongs to, see `family_by`.
+
+    Raises:
+        PackageError: it belongs to none that is supported.
+    """
+    family = family_by(package.model_index)
+    if family is None:
+        name = package.model_index.get("_class_name")
+        raise PackageError(f"{package.path} is a {name}, which is not supported; {nearest(str(name), CLASS_NAMES)}")
+    return family
 
 
 def _check_manifest(package: Package, manifest: Mapping[str, Any]) -> None:

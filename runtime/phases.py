@@ -15,11 +15,11 @@ from .decoding import decode, decode_in_tiles
 from .device import Device, Provider, open_device
 from .encoding import TextEncoders
 from .errors import ArgumentError
-from .families import family_of
 from .guidance import Guidance, guided
 from .host_network import HostNetwork
-from .image_latents import ENCODER, Kept, encode_pixels, outside_kept
-from .package import Package, open_package
+from .image_latents import ENCODER, encode_pixels
+from .mask_blending import Kept, outside_kept
+from .package import Package, family_of, open_package
 from .sampling import Sampler, Step, denoise
 from .session import Graph
 from .shapes import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor

@@ -1,16 +1,12 @@
 """What schedulers there are, and what each is like: measured on samplers, not written down."""
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .columns import columns
 from .sampling import Sampler
 from .sampling.registry import SCHEDULERS, find
 
 STEPS = 20  # of the samplers that are measured
-
-_HEAD = ("name", "class", "order", "calls a step", f"of {STEPS} steps", "draws noise", "takes")
 
 
 @dataclass(frozen=True)
@@ -78,31 +74,4 @@ def describe(name: str) -> Description:
         draws_noise=sampler.stochastic,
         takes=sorted(scheduler.takes),
         paper=scheduler.paper,
-    )
-
-
-def rows(descriptions: Iterable[Description]) -> list[tuple[str, ...]]:
-    """The head of a table, then a row for each."""
-    return [_HEAD, *(_row(each) for each in descriptions)]
-
-
-def papers(descriptions: Iterable[Description]) -> dict[str, str]:
-    """Class name -> paper."""
-    return {each.class_name: each.paper for each in descriptions}
-
-
-def as_text(descriptions: Sequence[Description]) -> str:
-    """The table, and the papers below it."""
-    return "\n".join([*columns(rows(descriptions)), "", *columns(list(papers(descriptions).items()))])
-
-
-def _row(description: Description) -> tuple[str, ...]:
-    return (
-        description.name,
-        description.class_name,
-        str(description.order),
-        str(description.calls_per_step),
-        str(description.calls),
-        description.noise,
-        ", ".join(description.takes) or "-",
     )

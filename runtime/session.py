@@ -5,13 +5,13 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnxruntime as ort
 
-from .conditioning import POOLED, SIZES
 from .device import Device
-from .errors import ArgumentError, PackageError, ProviderError
+from .errors import ArgumentError, NumericalError, PackageError, ProviderError
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -21,8 +21,6 @@ _DTYPES = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
-_UNNAMED = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}
-"""What inputs of an SDXL U-Net are called that its exporter (Olive) gave no name, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ class Graph:
         optimised: the graph was optimised when it was exported and runs as it is: loading then takes no time but that
             of laying out weights for matrix products.
         capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
+        aliases: names of inputs in the file -> names used here.
 
     Attributes:
         inputs, outputs: name -> Tensor; the name is the one used here, whatever the graph's own is.
@@ -67,6 +66,7 @@ class Graph:
         keep_memory: bool = True,
         optimised: bool = False,
         capture: bool = False,
+        aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.device = device
@@ -87,7 +87,7 @@ class Graph:
                 f"{name} was to run on {device.provider} but ONNX Runtime gave it to {self.providers[0]}; "
                 "run `triptych doctor` for the reason"
             )
-        self.inputs = {_UNNAMED.get(spec.name, spec.name): _tensor(spec) for spec in self.session.get_inputs()}
+        self.inputs = {aliases.get(spec.name, spec.name): _tensor(spec) for spec in self.session.get_inputs()}
         self.outputs = {spec.name: _tensor(spec) for spec in self.session.get_outputs()}
 
     def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
@@ -161,6 +161,18 @@ def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
         wanted = ", ".join(str(axis) for axis in tensor.shape)
         raise ArgumentError(f"{name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
     return array
+
+
+def check_finite(array: np.ndarray, component: str, where: str = "") -> None:
+    """Refuse what a component gave if it is no number.
+
+    Raises:
+        NumericalError: it holds NaN or infinity; names the component, and `where` that was.
+    """
+    if not np.isfinite(array).all():
+        raise NumericalError(
+            f"{component} gave NaN or infinity{where}; export the checkpoint with --precision fp32 and try again"
+        )
 
 
 def _rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .conditioning import BEHIND
 from .guidance import Guidance, Projection, to_x0
-from .image_latents import Kept
+from .mask_blending import Kept
 from .onnx_writer import DATA_TYPES, GraphWriter
 from .sampling import Sampler
 from .sampling.matrices import Layout

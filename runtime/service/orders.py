@@ -5,8 +5,7 @@ from typing import Any
 
 from PIL.Image import Resampling
 
-from ..arguments import seeds_from
-from ..cli_values import size_of
+from ..arguments import seeds_from, size_of
 from ..image_latents import ENCODER
 from ..pipeline import TextToImage
 from ..sampling import Sampler

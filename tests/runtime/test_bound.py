@@ -21,7 +21,7 @@ from triptych.runtime.conditioning import BEHIND, TEXT, Conditioning, fed
 from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
 from triptych.runtime.guidance import Guidance, guided
-from triptych.runtime.image_latents import Kept, outside_kept
+from triptych.runtime.mask_blending import Kept, outside_kept
 from triptych.runtime.sampling import Sampler, Step, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS
 from triptych.runtime.session import Graph

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.runtime.test_cli import refused, run
 from triptych.benchmarks.sampler_plot import coefficients, draw
-from triptych.runtime import schedulers as listing
+from triptych.runtime import scheduler_table
 from triptych.runtime.sampling.registry import SCHEDULERS, find
 from triptych.runtime.schedulers import STEPS, describe, names, sampler_named
 
@@ -118,7 +118,7 @@ def test_without_matplotlib_the_plot_says_what_it_needs(
 
 
 def test_the_list_is_a_table_with_the_papers_below() -> None:
-    text = listing.as_text([describe("ddim"), describe("euler")])
+    text = scheduler_table.as_text([describe("ddim"), describe("euler")])
     head, *lines = text.splitlines()
     assert head.split()[:2] == ["name", "class"]
     assert lines[0].split()[:2] == ["ddim", "DDIMScheduler"]
