@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from triptych.benchmarks.sampler_plot import save
-from triptych.runtime import scheduler_table
-from triptych.runtime import schedulers as listing
-from triptych.runtime.cli import cli
-from triptych.runtime.families import FAMILIES, TASKS
+from triptych.runtime.cli import scheduler_table
+from triptych.runtime.cli.main import cli
+from triptych.runtime.families.family import FAMILIES, TASKS
+from triptych.runtime.sampling import listing
 from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line

@@ -1,7 +1,7 @@
 """What is changed about text encoders on the way: learned words are added to them, and last layers are left out.
 
 A learned word (textual inversion, Gal et al. 2022) is one or more rows of the token table and as many tokens, named as
-diffusers names them: `token`, `token_1`, ... `triptych.runtime.tokenizer` finds them again by these names.
+diffusers names them: `token`, `token_1`, ... `triptych.runtime.text.tokenizer` finds them again by these names.
 """
 
 import re
@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from triptych.runtime.encoding import TOKENIZERS
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
-from triptych.runtime.families import TextEncoder
-from triptych.runtime.package import read_json
-from triptych.runtime.tokenizer import PromptTokenizer
+from triptych.runtime.families.family import TextEncoder
+from triptych.runtime.package.package import read_json
+from triptych.runtime.text.encoders import TOKENIZERS
+from triptych.runtime.text.tokenizer import PromptTokenizer
 
 from .checkpoint import Checkpoint
 from .files import write_json

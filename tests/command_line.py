@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from triptych.runtime import cli
+from triptych.runtime.cli import main as cli
 
 INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """At the beginning of `python -c`: Ctrl-C ends it, even where the tests run in a background that ignores it."""

@@ -21,10 +21,10 @@ from triptych.export.precision import FP32_FLOOR_DB, INT8_FLOOR_DB
 from triptych.export.quantization import calibration, quality
 from triptych.export.quantization.calibration import calibrate
 from triptych.runtime import TextToImage
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import VerificationError
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
-from triptych.runtime.saturation import PAIR_LIMIT
+from triptych.runtime.ort.saturation import PAIR_LIMIT
+from triptych.runtime.package.package import open_package
 
 RUN = CalibrationRun(prompts=("a fox", "a red heart"), guidance_scale=2.5, steps=3)
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration": RUN}
@@ -154,7 +154,7 @@ def test_the_demo_model_keeps_its_quality_on_every_processor(
     package = tmp_path / "emoji"
     prompts = DEMO / "evaluation" / "prompts.txt"
     command = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
-    program = "from triptych.runtime.cli import main; main()"
+    program = "from triptych.runtime.cli.main import main; main()"
     options = ["--calibration-guidance", "2.5", "--calibration-steps", "20"]
     subprocess.run([sys.executable, "-c", program, *command, *options], check=True, env=environment)
     manifest = json.loads((package / "triptych.json").read_text())

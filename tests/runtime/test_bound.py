@@ -14,18 +14,19 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import write_graph
-from triptych.runtime import TextToImage, bound_network
-from triptych.runtime.bound import BoundLoop
-from triptych.runtime.bound_network import BoundNetwork
-from triptych.runtime.conditioning import BEHIND, TEXT, Conditioning, fed
-from triptych.runtime.device import open_device
+from triptych.runtime import TextToImage
+from triptych.runtime.denoising import bound_denoiser as bound_network
+from triptych.runtime.denoising.bound_denoiser import BoundNetwork
+from triptych.runtime.denoising.device_loop import BoundLoop
+from triptych.runtime.denoising.guidance import Guidance, guided
+from triptych.runtime.denoising.mask_blending import Kept, outside_kept
+from triptych.runtime.denoising.step_graph import StepGraph
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
-from triptych.runtime.guidance import Guidance, guided
-from triptych.runtime.mask_blending import Kept, outside_kept
+from triptych.runtime.families.conditioning import BEHIND, TEXT, Conditioning, fed
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.session import Graph
 from triptych.runtime.sampling import Sampler, Step, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS
-from triptych.runtime.session import Graph
-from triptych.runtime.step_graph import StepGraph
 
 EQUAL = 1e-5  # of the standard deviation of the noise, 1, or of the latents where theirs is larger
 EQUAL_FP16 = 5e-3  # likewise, where the network's input is rounded to 11 bits

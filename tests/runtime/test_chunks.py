@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from tests.checkpoints import export_parts, with_trained_norm
 from tests.command_line import run
 from triptych.runtime import TextToImage
-from triptych.runtime.chunks import batched, chunked, weighted
-from triptych.runtime.conditioning import TEXT
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
-from triptych.runtime.text import ClipTokenizer
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.text.chunks import batched, chunked, weighted
+from triptych.runtime.text.clip import ClipTokenizer
 
 TOLERANCE = 1e-5  # absolute, of embeddings of standard deviation 1
 LATENTS_TOLERANCE = 1e-3  # absolute, final latents

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.command_line import refused, run
-from triptych.runtime.image import read_settings
+from triptych.runtime.image.pixels import read_settings
 
 
 def test_generate_prints_the_files_it_wrote(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +104,7 @@ def test_bad_use_is_one_line_and_status_2(
 def test_an_unwritable_folder_is_told_before_anything_is_computed(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triptych.runtime.generate.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("triptych.runtime.cli.image_files.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "file").touch()
     line = refused("generate", package, "a fox", "--out", tmp_path / "file", capsys=capsys)
     assert "cannot write there" in line
@@ -173,15 +173,15 @@ def test_doctor_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str]) 
 
 def test_doctor_names_wheels_in_conflict(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}
-    monkeypatch.setattr("triptych.runtime.doctor.installed_wheels", lambda: both)
+    monkeypatch.setattr("triptych.runtime.cli.doctor.installed_wheels", lambda: both)
     status, out, _ = run("doctor", capsys=capsys)
     assert status == 1
     assert "pip uninstall onnxruntime onnxruntime-gpu" in out.replace("\n", " ")
 
 
 def test_debug_shows_the_traceback(package: Path) -> None:
-    command = [sys.executable, "-m", "triptych.runtime.cli", "--debug", "generate", "absent", "a fox"]
-    code = "from triptych.runtime.cli import main; main()"
+    command = [sys.executable, "-m", "triptych.runtime.cli.main", "--debug", "generate", "absent", "a fox"]
+    code = "from triptych.runtime.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *command[3:]], capture_output=True, text=True)
     assert "Traceback" in done.stderr
     assert "PackageError" in done.stderr

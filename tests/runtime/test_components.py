@@ -14,12 +14,12 @@ import pytest
 
 from tests.processors import PROCESSORS, environment_of
 from triptych.runtime import TextToImage
-from triptych.runtime import components as policy
-from triptych.runtime.components import Components
-from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
-from triptych.runtime.package import open_package
-from triptych.runtime.session import Graph
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.session import Graph
+from triptych.runtime.package import graphs as policy
+from triptych.runtime.package.graphs import Components
+from triptych.runtime.package.package import open_package
 
 NAMES = ("text_encoder", "unet", "vae_decoder")
 UNPACKED = {"session.disable_prepacking": 1}
@@ -171,7 +171,7 @@ def test_an_early_int8_package_is_refused_by_processors_without_vnni(
     processor: str, portable_package: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     environment = environment_of(processor, tmp_path_factory)
-    program = "from triptych.runtime.cli import main; main()"
+    program = "from triptych.runtime.cli.main import main; main()"
     for name, integers, status in (("early", None, 2), ("now", SAFE, 0)):
         changed = with_manifest(portable_package, tmp_path / name, precision="int8", integers=integers)
         command = [sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out"]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.runtime.decoding import OVERLAP, TILE, decode, decode_in_tiles, spans
-from triptych.runtime.device import open_device
 from triptych.runtime.errors import NumericalError
-from triptych.runtime.session import Graph
+from triptych.runtime.image.decoding import OVERLAP, TILE, decode, decode_in_tiles, spans
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.session import Graph
 
 SEAMS_DB = 35  # of pixels, tiled against whole
 WEIGHTS_TOLERANCE = 1e-6

@@ -4,10 +4,10 @@ import onnxruntime as ort
 import pytest
 
 from tests.graphs import write_adder
-from triptych.runtime import device as device_module
-from triptych.runtime.device import CPU, CUDA, open_device, why_not
 from triptych.runtime.errors import ProviderError
-from triptych.runtime.session import Graph
+from triptych.runtime.ort import device as device_module
+from triptych.runtime.ort.device import CPU, CUDA, open_device, why_not
+from triptych.runtime.ort.session import Graph
 
 needs_no_cuda = pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="says what happens without CUDA")
 

@@ -10,8 +10,8 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from onnx import TensorProto, helper
 
 from triptych.runtime import TextToImage
-from triptych.runtime.image_latents import ENCODER
-from triptych.runtime.package import open_package
+from triptych.runtime.image.encoding import ENCODER
+from triptych.runtime.package.package import open_package
 
 from ..dialects import DIALECTS, HALF, in_dialect
 from ..graphs import write_graph

@@ -29,12 +29,12 @@ from triptych.export.components import components_of, static_sizes
 from triptych.export.graph import to_onnx
 from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.families import STABLE_DIFFUSION_XL
-from triptych.runtime.image import read_settings
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
+from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
+from triptych.runtime.families.family import STABLE_DIFFUSION_XL
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.package.package import open_package
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused

@@ -16,13 +16,13 @@ from PIL import Image
 
 from tests.runtime.test_cli import refused, run
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import TEXT, Conditioning
+from triptych.runtime.denoising.guidance import Guidance, Projection, guided, project_update, rescaled
 from triptych.runtime.errors import ArgumentError, SamplerError
-from triptych.runtime.guidance import Guidance, Projection, guided, project_update, rescaled
-from triptych.runtime.image import read_settings
+from triptych.runtime.families.conditioning import TEXT, Conditioning
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.image.settings import Settings
+from triptych.runtime.ort.session import Graph
 from triptych.runtime.sampling import Sampler, denoise
-from triptych.runtime.session import Graph
-from triptych.runtime.settings import Settings
 
 TOLERANCE = 1e-5  # relative, float32
 LATENTS_TOLERANCE = 1e-3  # absolute, final latents of the tiny package

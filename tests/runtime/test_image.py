@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import contact_sheet, read_settings, to_image, to_pixels
-from triptych.runtime.settings import Settings
+from triptych.runtime.image.pixels import contact_sheet, read_settings, to_image, to_pixels
+from triptych.runtime.image.settings import Settings
 
 SETTINGS = Settings(
     prompt="a red fox, 25% grey ✈\nsecond line",

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import TEXT
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
-from triptych.runtime.interpolation import conditioning_between, noise_between, slerp, walk
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.noise import noise_source
+from triptych.runtime.tasks.interpolation import conditioning_between, noise_between, slerp, walk
 
 from ..command_line import refused, run
 

@@ -21,9 +21,9 @@ from diffusers import (
 )
 
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import TEXT
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.image.pixels import read_settings
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..pictures import SEED, check, linked

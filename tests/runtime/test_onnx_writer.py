@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from triptych.runtime.onnx_writer import OPSET, GraphWriter
+from triptych.runtime.ort.graph_writer import OPSET, GraphWriter
 
 FLOAT = np.dtype(np.float32)
 

@@ -11,10 +11,10 @@ import pytest
 
 from triptych.export import CalibrationRun, export
 from triptych.runtime import TextToImage
-from triptych.runtime import device as device_module
-from triptych.runtime.device import CPU, open_device
 from triptych.runtime.errors import ProviderError
-from triptych.runtime.openvino import OPENVINO, with_precision
+from triptych.runtime.ort import device as device_module
+from triptych.runtime.ort.device import CPU, open_device
+from triptych.runtime.ort.openvino import OPENVINO, with_precision
 
 REPOSITORY = Path(__file__).parents[2]
 FP32_DB, BF16_DB, INT8_DB, EXACT_DB = 60, 30, 20, 55

@@ -7,8 +7,8 @@ import pytest
 
 from tests.graphs import write_adder
 from triptych.runtime.errors import PackageError
-from triptych.runtime.families import STABLE_DIFFUSION
-from triptych.runtime.package import family_of, open_package
+from triptych.runtime.families.family import STABLE_DIFFUSION
+from triptych.runtime.package.package import family_of, open_package
 
 
 def write_package(folder: Path, class_name: str = "StableDiffusionPipeline", **manifest: Any) -> Path:

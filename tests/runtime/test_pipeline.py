@@ -13,7 +13,7 @@ from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, Eul
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, PackageError, SamplerError
-from triptych.runtime.image import read_settings
+from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.sampling import Sampler
 
 from ..pictures import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
@@ -276,7 +276,7 @@ def test_settings_are_complete() -> None:
     """Every argument that changes the picture is in the settings, or is a way to give several pictures at once."""
     import inspect
 
-    from triptych.runtime.settings import Settings
+    from triptych.runtime.image.settings import Settings
 
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}

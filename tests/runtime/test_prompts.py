@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.runtime.prompts import parse
+from triptych.runtime.text.prompt_syntax import parse
 
 PLAIN = st.text(st.characters(exclude_characters="()[]\\:", exclude_categories=["Cs"])).filter(
     lambda text: "BREAK" not in text

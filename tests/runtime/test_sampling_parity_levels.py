@@ -28,8 +28,8 @@ from tests.runtime.sampling_reference import (
     unit_noise,
 )
 from triptych.runtime.sampling import Sampler, denoise
-from triptych.runtime.sampling.align_your_steps import SIGMAS, TIMESTEPS
-from triptych.runtime.sampling.grids import symmetric_beta_quantile
+from triptych.runtime.sampling.grids.align_your_steps import SIGMAS, TIMESTEPS
+from triptych.runtime.sampling.grids.spacing import symmetric_beta_quantile
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:__array_:DeprecationWarning")
 

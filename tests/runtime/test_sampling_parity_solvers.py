@@ -33,7 +33,7 @@ from tests.runtime.sampling_reference import (
 )
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
-from triptych.runtime.sampling.schedule import training_schedule
+from triptych.runtime.sampling.grids.schedule import training_schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:__array_:DeprecationWarning")
 

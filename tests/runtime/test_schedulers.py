@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.runtime.test_cli import refused, run
 from triptych.benchmarks.sampler_plot import coefficients, draw
-from triptych.runtime import scheduler_table
+from triptych.runtime.cli import scheduler_table
+from triptych.runtime.sampling.listing import STEPS, describe, names, sampler_named
 from triptych.runtime.sampling.registry import SCHEDULERS, find
-from triptych.runtime.schedulers import STEPS, describe, names, sampler_named
 
 
 def test_every_scheduler_is_listed_by_names_that_find_it() -> None:

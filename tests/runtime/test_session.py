@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import write_adder, write_graph
-from triptych.runtime.device import Device, open_device
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
-from triptych.runtime.session import Graph
+from triptych.runtime.ort.device import Device, open_device
+from triptych.runtime.ort.session import Graph
 
 X = np.arange(15, dtype=np.float64).reshape(5, 3)
 

@@ -12,8 +12,8 @@ from PIL import Image
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
-from triptych.runtime.image import read_settings
-from triptych.runtime.image_latents import encode_pixels, shrunk
+from triptych.runtime.image.encoding import encode_pixels, shrunk
+from triptych.runtime.image.pixels import read_settings
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..command_line import refused, run

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.text import BOS, EOS, ClipTokenizer, build_clip_tokenizer
+from triptych.runtime.text.clip import BOS, EOS, ClipTokenizer, build_clip_tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

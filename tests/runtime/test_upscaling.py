@@ -11,8 +11,8 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
-from triptych.runtime.upscaling import STRENGTH, upscaled
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.tasks.upscaling import STRENGTH, upscaled
 
 from ..command_line import refused, run
 from ..pictures import SEED, check, theirs

@@ -12,9 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from triptych.benchmarks.make_wordpiece import write_wordpiece
-from triptych.runtime.chunks import chunked
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.wordpiece import BertTokenizer
+from triptych.runtime.text.chunks import chunked
+from triptych.runtime.text.wordpiece import BertTokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

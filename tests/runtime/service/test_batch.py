@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from triptych.runtime import TextToImage
-from triptych.runtime.image import read_settings
-from triptych.runtime.service.batch import batch, here
-from triptych.runtime.service.making import Made
-from triptych.runtime.service.rows import Row, read, seed_of
+from triptych.runtime.batch.making import Made
+from triptych.runtime.batch.rows import Row, read, seed_of
+from triptych.runtime.batch.run import batch, here
+from triptych.runtime.image.pixels import read_settings
 
 from ...command_line import refused, run
 from ...pictures import linked
@@ -227,7 +227,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(package: Path, tmp_path
     jobs, out = write(tmp_path / "jobs.jsonl", rows), tmp_path / "out"
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
-        "from triptych.runtime.cli import main; main()"
+        "from triptych.runtime.cli.main import main; main()"
     )
     command = [sys.executable, "-c", limited, "batch", package, jobs, out, "--device", "cpu"]
     ended = subprocess.run(command, capture_output=True, text=True)
