@@ -148,7 +148,7 @@ class Phases:
             graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
             return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, kept)
-        network = HostNetwork(self._graphs, name, len(sampler), timings)
+        network = HostNetwork(lambda: self._graphs[name], name, len(sampler), timings)
         predict = guided(network, positive, negative, guidance, sampler)
         steps = denoise(predict, first, sampler, draw, image_latents=begin)
         return steps if kept is None else outside_kept(steps, kept, sampler)
