@@ -1,6 +1,7 @@
 """Imports go down the layers of ARCHITECTURE.md and never up, and some libraries have one home each."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -183,3 +184,12 @@ def test_no_folder_is_crowded() -> None:
         if (count := len(list(folder.glob("*.py")))) > MOST_SIDE_BY_SIDE
     }
     assert crowded == {}
+
+
+def test_the_places_that_the_documentation_names_exist() -> None:
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    named = {path for path in re.findall(r"`([\w./-]+/[\w.-]*)`", text) if "." in path or path.endswith("/")}
+    roots = ("", "runtime", "export")
+    missing = [path for path in named if not any((REPOSITORY / root / path).exists() for root in roots)]
+    assert len(named) > 30
+    assert missing == []
