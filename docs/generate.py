@@ -7,7 +7,7 @@ import click
 
 from triptych.benchmarks.sampler_plot import save
 from triptych.runtime.cli import scheduler_table
-from triptych.runtime.cli.main import cli
+from triptych.runtime.cli.commands import cli
 from triptych.runtime.families.family import FAMILIES, TASKS
 from triptych.runtime.sampling import listing
 from triptych.runtime.sampling.registry import UNSUPPORTED

@@ -154,7 +154,7 @@ def test_the_demo_model_keeps_its_quality_on_every_processor(
     package = tmp_path / "emoji"
     prompts = DEMO / "evaluation" / "prompts.txt"
     command = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
-    program = "from triptych.runtime.cli.main import main; main()"
+    program = "from triptych.runtime.cli import main; main()"
     options = ["--calibration-guidance", "2.5", "--calibration-steps", "20"]
     subprocess.run([sys.executable, "-c", program, *command, *options], check=True, env=environment)
     manifest = json.loads((package / "triptych.json").read_text())

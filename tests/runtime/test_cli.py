@@ -180,8 +180,8 @@ def test_doctor_names_wheels_in_conflict(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_debug_shows_the_traceback(package: Path) -> None:
-    command = [sys.executable, "-m", "triptych.runtime.cli.main", "--debug", "generate", "absent", "a fox"]
-    code = "from triptych.runtime.cli.main import main; main()"
+    command = [sys.executable, "-m", "triptych.runtime.cli.commands", "--debug", "generate", "absent", "a fox"]
+    code = "from triptych.runtime.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, *command[3:]], capture_output=True, text=True)
     assert "Traceback" in done.stderr
     assert "PackageError" in done.stderr

@@ -171,7 +171,7 @@ def test_an_early_int8_package_is_refused_by_processors_without_vnni(
     processor: str, portable_package: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     environment = environment_of(processor, tmp_path_factory)
-    program = "from triptych.runtime.cli.main import main; main()"
+    program = "from triptych.runtime.cli import main; main()"
     for name, integers, status in (("early", None, 2), ("now", SAFE, 0)):
         changed = with_manifest(portable_package, tmp_path / name, precision="int8", integers=integers)
         command = [sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out"]

@@ -149,7 +149,7 @@ def refused_without(module: str, *arguments: str) -> str:
         "import sys\n"
         f"sys.modules[{module!r}] = None\n"  # as if it were not
         f"sys.argv = ['triptych', *{arguments!r}]\n"
-        "from triptych.runtime.cli.main import main\n"
+        "from triptych.runtime.cli import main\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

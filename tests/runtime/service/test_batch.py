@@ -227,7 +227,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(package: Path, tmp_path
     jobs, out = write(tmp_path / "jobs.jsonl", rows), tmp_path / "out"
     limited = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
-        "from triptych.runtime.cli.main import main; main()"
+        "from triptych.runtime.cli import main; main()"
     )
     command = [sys.executable, "-c", limited, "batch", package, jobs, out, "--device", "cpu"]
     ended = subprocess.run(command, capture_output=True, text=True)

@@ -22,7 +22,7 @@ from ...command_line import INTERRUPTIBLE
 from .test_batch import BASE, check_whole, table
 from .test_rows import write
 
-COMMAND = [sys.executable, "-c", INTERRUPTIBLE + "from triptych.runtime.cli.main import main; main()", "batch"]
+COMMAND = [sys.executable, "-c", INTERRUPTIBLE + "from triptych.runtime.cli import main; main()", "batch"]
 PICTURES = 6  # made before a kill, at most
 PATIENCE = 120.0  # seconds for the next picture
 
