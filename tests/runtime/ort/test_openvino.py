@@ -16,7 +16,7 @@ from triptych.runtime.ort import device as device_module
 from triptych.runtime.ort.device import CPU, open_device
 from triptych.runtime.ort.openvino import OPENVINO, with_precision
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 FP32_DB, BF16_DB, INT8_DB, EXACT_DB = 60, 30, 20, 55
 """Floors: fp32 of the latents against the CPU provider's, bf16 and int8 of the picture's pixels (peak signal-to-noise
 ratio); and what eight bits cannot reach."""

@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling_parity import (
+from tests.runtime.sampling.parity import (
     PARITY_FLOAT64,
     STABLE_DIFFUSION,
     booleans,
@@ -19,7 +19,7 @@ from tests.runtime.sampling_parity import (
     strengths,
     trained,
 )
-from tests.runtime.sampling_reference import (
+from tests.runtime.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     network,
