@@ -11,7 +11,7 @@ from .arguments import check_size
 from .denoising.device_loop import BoundLoop
 from .denoising.guidance import Guidance, guided
 from .denoising.host import HostNetwork
-from .denoising.mask_blending import Kept, outside_kept
+from .denoising.mask_blending import KnownRegion, mask_blending
 from .errors import ArgumentError
 from .families.conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
 from .image.decoding import decode, decode_in_tiles
@@ -143,15 +143,15 @@ class Phases:
         first = noise
         if sampler.goes_on and image_latents is not None:
             first, begin = image_latents, None
-        kept = None if mask is None or image_latents is None else Kept(mask, image_latents, noise)
+        known = None if mask is None or image_latents is None else KnownRegion(mask, image_latents, noise)
         if self._bound:
             graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
-            return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, kept)
+            return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, known)
         network = HostNetwork(lambda: self._graphs[name], name, len(sampler), timings)
         predict = guided(network, positive, negative, guidance, sampler)
-        steps = denoise(predict, first, sampler, draw, image_latents=begin)
-        return steps if kept is None else outside_kept(steps, kept, sampler)
+        blend = None if known is None else mask_blending(known, sampler)
+        return denoise(predict, first, sampler, draw, image_latents=begin, after_step=blend)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory.

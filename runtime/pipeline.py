@@ -207,7 +207,7 @@ class TextToImage(Phases):
             if callback is not None and callback(step) is False:
                 raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
         decoding = time.perf_counter()
-        final = step.latents
+        final = np.array(step.latents)  # the caller's own, to write into
         pixels = self.decode(final)
         done = time.perf_counter()
         timings |= {

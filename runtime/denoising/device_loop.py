@@ -24,7 +24,7 @@ from ..sampling.denoise import Draw, first_latents
 from ..sampling.matrices import Layout, matrices
 from .bound_denoiser import BoundNetwork, key_of
 from .guidance import Guidance, Projection, rows_of
-from .mask_blending import Kept
+from .mask_blending import KnownRegion
 from .step_graph import KEPT, StepGraph, scalars
 
 _STEP_GRAPHS = 16  # sessions that are kept; a run has four at most, from and to calls with guidance and without
@@ -52,7 +52,7 @@ class BoundLoop:
         draw: Draw | None = None,
         timings: dict[str, float] | None = None,
         image_latents: np.ndarray | None = None,
-        kept: Kept | None = None,
+        known: KnownRegion | None = None,
     ) -> Iterator[Step]:
         """Turn noise into latents, step by step; nothing runs until the first step is asked for.
 
@@ -63,7 +63,7 @@ class BoundLoop:
                 before the first step, and arithmetic is in float32.
             timings: if given, the seconds spent in the loop are added under the network's name: the network's share
                 cannot be told without waiting for it at every step.
-            kept: what is put back of a picture after every step.
+            known: the region of an image that is put back after every step.
 
         Yields:
             A `Step` for every network call. Reading its latents or x0 waits for them and copies them.
@@ -77,7 +77,7 @@ class BoundLoop:
         conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:
             conditioning[True] = rows_of(positive, negative, guidance)
-        return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings, kept)
+        return self._steps(graph, latents, conditioning, guided, guidance, sampler, draw, timings, known)
 
     def _steps(
         self,
@@ -89,12 +89,12 @@ class BoundLoop:
         sampler: Sampler,
         draw: Draw | None,
         timings: dict[str, float] | None,
-        kept: Kept | None,
+        known: KnownRegion | None,
     ) -> Iterator[Step]:
         name, total, start = graph.name, len(sampler), time.perf_counter()
         networks = {both: self._take(graph, latents, conditioning[both]) for both in set(guided)}
         try:
-            run = _Run(self._session, networks, latents, guidance, sampler, draw, kept)
+            run = _Run(self._session, networks, latents, guidance, sampler, draw, known)
             groups = guidance.groups if guided[0] else 1
             first = fed(np.concatenate([latents] * groups), conditioning[guided[0]])
             networks[guided[0]].feed(first["sample"], sampler.timesteps[0])
@@ -151,7 +151,7 @@ class _Run:
         guidance: Guidance,
         sampler: Sampler,
         draw: Draw | None,
-        kept: Kept | None,
+        known: KnownRegion | None,
     ) -> None:
         self._session, self._networks, self._guidance, self._sampler = session, networks, guidance, sampler
         self._memory = memory = next(iter(networks.values())).memory
@@ -173,9 +173,9 @@ class _Run:
             "fault": memory.put(np.zeros((), np.float32)),
             **dict.fromkeys(("state", "average", *self._layout.past_names), nothing),
         }
-        self._keeps = kept is not None
-        if kept is not None:
-            parts = (kept.mask, *kept.outside())
+        self._blends = known is not None
+        if known is not None:
+            parts = (known.mask, *known.outside())
             self.values |= zip(KEPT, [memory.put(part.astype(np.float32)) for part in parts], strict=True)
         self._faults: list[ort.OrtValue] = []
 
@@ -229,7 +229,7 @@ class _Run:
             groups=self._guidance.groups if guided else 1,
             rescale=self._guidance.rescale if guided else 0.0,
             projection=Projection(*projection) if guided and projection is not None else None,
-            keeps=self._keeps,
+            blends=self._blends,
             output=now.output.dtype,
             sample=following.sample.dtype,
             sample_shape=following.sample.shape,

@@ -1,22 +1,22 @@
-"""Inpainting with a denoiser that knows of no mask: the known region is put back after each step."""
+"""Inpainting with a denoiser that has no mask among its inputs: the known region is put back after each step."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from ..sampling import Sampler, Step
+from ..sampling import Sampler
+from ..sampling.denoise import AfterStep
 
 
-class Kept(NamedTuple):
-    """Inpainting with a network that knows of no mask: after each step, what that leaves out is the picture's again.
+class KnownRegion(NamedTuple):
+    """The part of an image that stays: outside of the mask, the latents are the image's again after each step.
 
-    As noisy as the next call wants it, with the noise that the run began with; at the end without any. As in diffusers'
-    inpainting pipelines (the idea: Lugmayr et al. 2022, RePaint, eq. 8).
+    They are as noisy as the next call takes them, with the noise that the run began with, and without any at the end.
+    As in diffusers' inpainting pipelines (the idea: Lugmayr et al. 2022, RePaint, eq. 8).
 
     Attributes:
-        mask: float32 [n, 1, h, w], 1 where the picture is drawn anew.
-        image_latents: of the picture, float32 [n, C, h, w].
+        mask: float32 [n, 1, h, w], 1 where the image is drawn anew.
+        image_latents: of the image, float32 [n, C, h, w].
         noise: unit Gaussian of that shape.
     """
 
@@ -25,23 +25,23 @@ class Kept(NamedTuple):
     noise: np.ndarray
 
     def outside(self) -> tuple[np.ndarray, np.ndarray]:
-        """Picture and noise, float32 [n, C, h, w], where the mask leaves them."""
+        """Image latents and noise, float32 [n, C, h, w], zero inside of the mask."""
         left = 1 - self.mask
         return left * self.image_latents, left * self.noise
 
     @staticmethod
     def levels(sampler: Sampler) -> np.ndarray:
-        """How much of picture and of noise there is after each call, float64 [calls, 2]."""
+        """Shares of image and noise after each call, float64 [calls, 2]."""
         return np.array([*zip(sampler.alphas[1:], sampler.sigmas[1:], strict=True), (1.0, 0.0)])
 
 
-def outside_kept(steps: Iterator[Step], kept: Kept, sampler: Sampler) -> Iterator[Step]:
-    """The steps of the loop on the host, whose latents can be written into, with what is kept put back."""
-    picture, noise = kept.outside()
-    levels = Kept.levels(sampler).astype(np.float32)
-    for step in steps:
-        alpha, sigma = levels[step.index]
-        latents = step.latents
-        latents *= kept.mask
-        latents += alpha * picture + sigma * noise
-        yield step
+def mask_blending(known: KnownRegion, sampler: Sampler) -> AfterStep:
+    """The function for `sampling.denoise` that puts the known region back after each step, on the host."""
+    image, noise = known.outside()
+    levels = KnownRegion.levels(sampler).astype(np.float32)
+
+    def blend(latents: np.ndarray, index: int) -> np.ndarray:
+        alpha, sigma = levels[index]
+        return latents * known.mask + (alpha * image + sigma * noise)
+
+    return blend

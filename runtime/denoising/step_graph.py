@@ -15,10 +15,10 @@ from ..sampling import Sampler
 from ..sampling.matrices import Layout
 from ..sampling.parametrisation import Clip, Limit
 from .guidance import Guidance, Projection, to_x0
-from .mask_blending import Kept
+from .mask_blending import KnownRegion
 
 KEPT = ("mask", "kept_picture", "kept_noise")
-"""What is put back of a picture: see `mask_blending.Kept`."""
+"""Inputs of mask blending: the mask, and image latents and noise outside of it, see `mask_blending.KnownRegion`."""
 
 SCALARS = (
     "x0_of_latents",
@@ -46,7 +46,7 @@ class StepGraph:
         groups: of n rows each that the call was at: 1 without guidance, 2 of negative and then positive, 3 with those
             of no picture before them.
         rescale, projection: see `Guidance`.
-        keeps: what a mask leaves of a picture is put back.
+        blends: the region outside of a mask is put back, see `mask_blending`.
         output, sample, timestep: types of the network's output, and of what it is fed.
         sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or 2n or 3n rows where the next call has
             guidance, with more channels than latents have where something is fed behind them.
@@ -58,7 +58,7 @@ class StepGraph:
     groups: int
     rescale: float
     projection: Projection | None
-    keeps: bool
+    blends: bool
     output: np.dtype
     sample: np.dtype
     sample_shape: tuple[int, ...]
@@ -165,8 +165,8 @@ class StepGraph:
         product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)
         shape = np.array([len(made) * self.shape[0], *self.shape[1:]])
         lines = graph.node("Reshape", product, graph.constant(shape))
-        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.keeps else made, axis=0)
-        if self.keeps:
+        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.blends else made, axis=0)
+        if self.blends:
             mask, *outside = KEPT
             graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
             picture, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
@@ -195,7 +195,7 @@ class StepGraph:
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
     """What a step multiplies by besides the matrix, float64 [calls, 9]; zeros where nothing asks for it."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
-    found["level_of_picture"], found["level_of_noise"] = Kept.levels(sampler).T
+    found["level_of_picture"], found["level_of_noise"] = KnownRegion.levels(sampler).T
     found["scale"] = guidance.scales(sampler)
     if sampler.limit is not None:
         found["x0_of_latents"], found["x0_of_output"] = sampler.to_basis.T

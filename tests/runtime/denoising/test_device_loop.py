@@ -19,7 +19,7 @@ from triptych.runtime.denoising import bound_denoiser as bound_network
 from triptych.runtime.denoising.bound_denoiser import BoundNetwork
 from triptych.runtime.denoising.device_loop import BoundLoop
 from triptych.runtime.denoising.guidance import Guidance, guided
-from triptych.runtime.denoising.mask_blending import Kept, outside_kept
+from triptych.runtime.denoising.mask_blending import KnownRegion, mask_blending
 from triptych.runtime.denoising.step_graph import StepGraph
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
 from triptych.runtime.families.conditioning import BEHIND, TEXT, Conditioning, fed
@@ -139,11 +139,11 @@ def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
     return values
 
 
-def kept(batch: int, noise: np.ndarray) -> Kept:
+def known(batch: int, noise: np.ndarray) -> KnownRegion:
     """A picture of which a soft mask leaves about half."""
     random = np.random.default_rng(1)
     mask = random.uniform(0, 1, (batch, 1, *SIZE[1:])).astype(np.float32)
-    return Kept(mask, random.standard_normal((batch, *SIZE)).astype(np.float32), noise)
+    return KnownRegion(mask, random.standard_normal((batch, *SIZE)).astype(np.float32), noise)
 
 
 def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
@@ -157,8 +157,8 @@ def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: S
         return graph(inputs)["out_sample"].astype(np.float32)
 
     predict = guided(network, values["positive"], values["negative"], guidance, sampler)
-    steps = denoise(predict, values["noise"], sampler, drawing())
-    return outside_kept(steps, values["kept"], sampler) if "kept" in values else steps
+    blend = mask_blending(values["known"], sampler) if "known" in values else None
+    return denoise(predict, values["noise"], sampler, drawing(), after_step=blend)
 
 
 def bound(
@@ -252,11 +252,11 @@ def test_a_fixed_batch_runs_in_pieces(tmp_path: Path, batch: int) -> None:
 @pytest.mark.parametrize("name", ["ddim", "unipc", "euler_a", "heun", "lcm"])
 def test_what_a_mask_leaves_is_put_back(loop: BoundLoop, graph: Graph, name: str, guidance: str) -> None:
     values = given(2)
-    values["kept"] = kept(2, values["noise"])
+    values["known"] = known(2, values["noise"])
     compare(loop, graph, GUIDANCE[guidance], sampler(name), 2, values=values)
     (*_, last) = bound(loop, graph, values, GUIDANCE[guidance], sampler(name))
-    whole = values["kept"]._replace(mask=np.zeros_like(values["kept"].mask))
-    (*_, untouched) = bound(loop, graph, {**values, "kept": whole}, GUIDANCE[guidance], sampler(name))
+    whole = values["known"]._replace(mask=np.zeros_like(values["known"].mask))
+    (*_, untouched) = bound(loop, graph, {**values, "known": whole}, GUIDANCE[guidance], sampler(name))
     np.testing.assert_array_equal(untouched.latents, whole.image_latents)
     assert np.abs(last.latents - whole.image_latents).max() > 0.1
 
@@ -336,7 +336,7 @@ def test_nothing_crosses_but_what_is_asked_for(
 ) -> None:
     values = given(2)
     if inpainting == "blended":
-        values["kept"] = kept(2, values["noise"])
+        values["known"] = known(2, values["noise"])
     if inpainting == "channels":
         values = given(2, behind=5)
         graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
@@ -458,7 +458,7 @@ def test_step_graphs_are_standard_onnx(
     values = given(2)
     if inpainting:  # both ways at once
         values = given(2, behind=5)
-        values["kept"] = kept(2, values["noise"])
+        values["known"] = known(2, values["noise"])
         graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
     models, to_bytes = [], StepGraph.to_bytes
 

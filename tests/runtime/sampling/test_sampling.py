@@ -117,16 +117,23 @@ def test_steps_keep_their_arrays_and_the_network_may_reuse_its_own(name: str) ->
     np.testing.assert_array_equal(noise, unit_noise())
 
 
-def test_a_caller_may_change_latents_between_steps() -> None:
-    fed = []
+def test_latents_are_changed_between_steps_by_a_function_alone() -> None:
+    fed, given = [], []
 
     def recording(latents: np.ndarray, timestep: float) -> np.ndarray:
         fed.append(latents.copy())
         return network(latents, timestep)
 
-    for step in denoise(recording, unit_noise(), Sampler.from_config(SD15, 3)):
-        step.latents[:, :, 0] = step.index + 5
-    assert (fed[2][:, :, 0] == 6).all()
+    def after_step(latents: np.ndarray, index: int) -> np.ndarray:
+        given.append(index)
+        return np.full_like(latents, index + 5)
+
+    for step in denoise(recording, unit_noise(), Sampler.from_config(SD15, 3), after_step=after_step):
+        assert (step.latents == step.index + 5).all()
+        with pytest.raises(ValueError, match="read-only"):
+            step.latents[:] = 0
+    assert given == [0, 1, 2, 3]  # PNDM begins with a call more
+    assert (fed[2] == 6).all()
 
 
 def test_nothing_runs_before_it_is_asked_for_or_after_the_caller_leaves() -> None:

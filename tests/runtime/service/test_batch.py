@@ -296,9 +296,9 @@ def test_what_is_not_installed_is_named_with_its_extra(
 ) -> None:
     for name in ("pyarrow", "pyarrow.parquet", "ray"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("parquet", "ray_batch"):
-        monkeypatch.delitem(sys.modules, f"triptych.runtime.service.{name}", raising=False)
-        monkeypatch.delattr(sys.modules["triptych.runtime.service"], name, raising=False)
+    for name in ("parquet", "ray_engine"):
+        monkeypatch.delitem(sys.modules, f"triptych.runtime.batch.{name}", raising=False)
+        monkeypatch.delattr(sys.modules["triptych.runtime.batch"], name, raising=False)
     jobs, out = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}]), tmp_path / "out"
     assert "needs triptych[ray]" in refused("batch", package, jobs, out, "--engine", "ray", capsys=capsys)
     assert "needs triptych[parquet]" in refused("batch", package, jobs, tmp_path / "out.parquet", capsys=capsys)

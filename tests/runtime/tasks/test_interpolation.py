@@ -9,14 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.command_line import refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.noise import noise_source
 from triptych.runtime.tasks.interpolation import conditioning_between, noise_between, slerp, walk
-
-from ..command_line import refused, run
 
 SHAPE = (1, 4, 16, 16)
 STEPS = 2

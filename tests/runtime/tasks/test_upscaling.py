@@ -9,13 +9,12 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 
+from tests.command_line import refused, run
+from tests.pictures import SEED, check, theirs
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.tasks.upscaling import STRENGTH, upscaled
-
-from ..command_line import refused, run
-from ..pictures import SEED, check, theirs
 
 STEPS = 6
 
