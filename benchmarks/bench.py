@@ -15,8 +15,8 @@ import numpy as np
 from rich.console import Console
 
 from triptych.runtime import TextToImage
-from triptych.runtime.families import Family
-from triptych.runtime.package import Package
+from triptych.runtime.families.family import Family
+from triptych.runtime.package.package import Package
 from triptych.runtime.sampling import Sampler, Step
 
 from .components import PROMPT, beginning_of, components_in_use, inputs_of, measure_component, with_share

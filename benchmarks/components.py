@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from triptych.runtime import TextToImage
-from triptych.runtime.components import DECODER, load_graph
-from triptych.runtime.device import Device
-from triptych.runtime.families import TEXT_TO_IMAGE, Family
-from triptych.runtime.guidance import Guidance
-from triptych.runtime.package import Package
+from triptych.runtime.denoising.guidance import Guidance
+from triptych.runtime.families.family import TEXT_TO_IMAGE, Family
+from triptych.runtime.ort.device import Device
+from triptych.runtime.package.graphs import DECODER, load_graph
+from triptych.runtime.package.package import Package
 
 from .measure import Latency, time_calls
 from .memory import release, resident_bytes

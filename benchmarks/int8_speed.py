@@ -22,11 +22,11 @@ from statistics import median
 import numpy as np
 
 from triptych.benchmarks.machine import cpu_model
-from triptych.runtime.blocking import channels_block
-from triptych.runtime.components import load_graph
-from triptych.runtime.device import open_device
-from triptych.runtime.package import Package, open_package
-from triptych.runtime.saturation import saturates
+from triptych.runtime.ort.blocking import channels_block
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.saturation import saturates
+from triptych.runtime.package.graphs import load_graph
+from triptych.runtime.package.package import Package, open_package
 
 
 def processor() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 import psutil
 
-from triptych.runtime.device import Device
+from triptych.runtime.ort.device import Device
 
 from .result import Machine
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from triptych.runtime.device import CPU, Device
-from triptych.runtime.session import Graph
+from triptych.runtime.ort.device import CPU, Device
+from triptych.runtime.ort.session import Graph
 
 from .measure import time_calls
 from .result import MatrixProduct

@@ -27,12 +27,11 @@ from triptych.benchmarks.components import PROMPT, inputs_of
 from triptych.benchmarks.machine import cpu_model, versions
 from triptych.benchmarks.memory import anonymous_bytes, peak_bytes
 from triptych.runtime import TextToImage
-from triptych.runtime.components import DECODER, Components
-from triptych.runtime.decoding import decode, decode_in_tiles
-from triptych.runtime.device import open_device
-from triptych.runtime.families import family_of
-from triptych.runtime.package import open_package
-from triptych.runtime.shapes import vae_factor
+from triptych.runtime.image.decoding import decode, decode_in_tiles
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.package.geometry import vae_factor
+from triptych.runtime.package.graphs import DECODER, Components
+from triptych.runtime.package.package import family_of, open_package
 
 STEPS = 2  # the memory of one is the memory of fifty
 COMPARED, LARGE = 1024, 2048  # pixels on a side: decoded whole, too; and in tiles alone

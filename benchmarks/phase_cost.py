@@ -25,9 +25,9 @@ from triptych.benchmarks.machine import cpu_model, versions
 from triptych.benchmarks.memory import release, reset_peak
 from triptych.benchmarks.memory_policy import Figures, watched
 from triptych.runtime import TextToImage
-from triptych.runtime.components import Components
-from triptych.runtime.device import open_device
-from triptych.runtime.package import open_package
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.package.graphs import Components
+from triptych.runtime.package.package import open_package
 
 
 def given(package: Path, side: int) -> dict[str, dict[str, np.ndarray]]:

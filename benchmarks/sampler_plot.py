@@ -12,8 +12,8 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
 from triptych.runtime.sampling import Sampler
+from triptych.runtime.sampling.listing import STEPS, sampler_named
 from triptych.runtime.sampling.table import Table
-from triptych.runtime.schedulers import STEPS, sampler_named
 
 from .files import check_writable, write_whole
 from .plot import check_format

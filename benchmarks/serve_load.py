@@ -38,8 +38,8 @@ import httpx2
 import psutil
 
 from triptych.benchmarks.machine import describe_machine, versions
-from triptych.runtime.device import open_device
-from triptych.runtime.service.models import BATCH
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.service.http.models import BATCH
 
 CLIENTS, OVERLOAD, QUEUE, TURNS = 32, 3, 32, 4
 ROWS = 100_000  # more than there is time for

@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from triptych.benchmarks.sampler_plot import save
-from triptych.runtime import schedulers as listing
-from triptych.runtime.cli import cli
-from triptych.runtime.families import FAMILIES, TASKS
+from triptych.runtime.cli import scheduler_table
+from triptych.runtime.cli.commands import cli
+from triptych.runtime.families.family import FAMILIES, TASKS
+from triptych.runtime.sampling import listing
 from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line
@@ -59,8 +60,8 @@ def text() -> str:
 def schedulers() -> str:
     """The page of schedulers, from samplers that are built for it."""
     descriptions = [listing.describe(name) for name in listing.names()]
-    head, *rows = listing.rows(descriptions)
-    papers = [(f"`{name}`", _linked(paper)) for name, paper in listing.papers(descriptions).items()]
+    head, *rows = scheduler_table.rows(descriptions)
+    papers = [(f"`{name}`", _linked(paper)) for name, paper in scheduler_table.papers(descriptions).items()]
     refused = [(f"`{name}`", reason) for name, reason in sorted(UNSUPPORTED.items())]
     return _SCHEDULERS.format(
         table="\n".join(_table(head, [(f"`{name}`", f"`{kind}`", *rest) for name, kind, *rest in rows])),

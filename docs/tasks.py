@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from triptych.runtime import TextToImage
-from triptych.runtime.image import contact_sheet
-from triptych.runtime.interpolation import walk
+from triptych.runtime.image.pixels import contact_sheet
+from triptych.runtime.tasks.interpolation import walk
 
 REPOSITORY = Path(__file__).parents[1]
 TARGET = REPOSITORY / "docs" / "tasks.png"

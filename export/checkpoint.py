@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
-from triptych.runtime.families import FAMILIES, LATENT_DIFFUSION, Family, family_by
-from triptych.runtime.shapes import latent_channels
+from triptych.runtime.families.family import FAMILIES, LATENT_DIFFUSION, Family, family_by
+from triptych.runtime.package.geometry import latent_channels
 
 from .files import sha256_of
 from .loading import load_module

@@ -1,7 +1,7 @@
 """What is changed about text encoders on the way: learned words are added to them, and last layers are left out.
 
 A learned word (textual inversion, Gal et al. 2022) is one or more rows of the token table and as many tokens, named as
-diffusers names them: `token`, `token_1`, ... `triptych.runtime.tokenizer` finds them again by these names.
+diffusers names them: `token`, `token_1`, ... `triptych.runtime.text.tokenizer` finds them again by these names.
 """
 
 import re
@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
-from triptych.runtime.families import TextEncoder
-from triptych.runtime.package import read_json
-from triptych.runtime.text import ClipTokenizer
-from triptych.runtime.tokenizer import PromptTokenizer
+from triptych.runtime.families.family import TextEncoder
+from triptych.runtime.package.package import read_json
+from triptych.runtime.text.encoders import TOKENIZERS
+from triptych.runtime.text.tokenizer import PromptTokenizer
 
 from .checkpoint import Checkpoint
 from .files import write_json
@@ -129,13 +129,13 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
     taken = _taken(checkpoint, encoder)
     try:
         with checkpoint.tokenizer(taken.tokenizer) as source:
-            taken.reads.write(source, target)
+            TOKENIZERS[taken.kind].write(source, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
     if not checkpoint.embeddings:
         return
     tokens = _tokens(checkpoint.embeddings)
-    tokenizer = taken.reads.read(target)
+    tokenizer = TOKENIZERS[taken.kind].read(target)
     tokenizer.add_tokens(tokens)
     tokenizer.save(str(target / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
@@ -157,7 +157,7 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     """
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(checkpoint, encoder, Path(folder))
-        return _taken(checkpoint, encoder).reads.load(Path(folder))
+        return TOKENIZERS[_taken(checkpoint, encoder).kind].load(Path(folder))
 
 
 def _read(given: str, encoders: Sequence[str]) -> Embedding:
@@ -212,7 +212,7 @@ def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[in
 def _tokenizer(checkpoint: Checkpoint, encoder: str) -> "Tokenizer":
     taken = _taken(checkpoint, encoder)
     with checkpoint.tokenizer(taken.tokenizer) as folder:
-        return taken.reads.read(folder)
+        return TOKENIZERS[taken.kind].read(folder)
 
 
 def _taken(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
@@ -220,5 +220,5 @@ def _taken(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
 
 
 def _check_clip(checkpoint: Checkpoint, asked: str) -> None:
-    if any(each.reads is not ClipTokenizer for each in checkpoint.family.encoders):
+    if any(each.kind != "clip" for each in checkpoint.family.encoders):
         raise ArgumentError(f"{asked} is for models that read with CLIP; {checkpoint.name} has another text encoder")

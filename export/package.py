@@ -13,9 +13,9 @@ from typing import Any
 import onnxruntime as ort
 import torch
 
-from triptych.runtime.blocking import channels_block
 from triptych.runtime.errors import ArgumentError, SourceError
-from triptych.runtime.package import FORMAT, MANIFEST
+from triptych.runtime.ort.blocking import channels_block
+from triptych.runtime.package.package import FORMAT, MANIFEST
 
 from .checkpoint import Checkpoint, open_checkpoint, with_loras, with_preview_decoder, with_vae
 from .components import Component, components_of, own_size, static_sizes

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -134,3 +135,29 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "late
     if not np.isfinite(latents).all():
         raise ArgumentError(f"{name} hold NaN or infinity")
     return np.asarray(latents, np.float32)
+
+
+def size_of(option: str, text: str) -> tuple[int, int]:
+    """Width and height in pixels, of the option by that name.
+
+    Raises:
+        ArgumentError: it is no WIDTHxHEIGHT.
+    """
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
+    return int(width), int(height)
+
+
+def lines_of(file: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        ArgumentError: it cannot be read as text.
+    """
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise ArgumentError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ArgumentError(f"{file} cannot be read: it is no UTF-8 text") from None

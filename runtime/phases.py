@@ -8,21 +8,21 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .arguments import check_size
-from .bound import BoundLoop
-from .components import DECODER, PREVIEW_DECODER, Components, check_device
-from .conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
-from .decoding import decode, decode_in_tiles
-from .device import Device, Provider, open_device
-from .encoding import TextEncoders
+from .denoising.device_loop import BoundLoop
+from .denoising.guidance import Guidance, guided
+from .denoising.host import HostNetwork
+from .denoising.mask_blending import KnownRegion, mask_blending
 from .errors import ArgumentError
-from .families import family_of
-from .guidance import Guidance, guided
-from .host_network import HostNetwork
-from .image_latents import ENCODER, Kept, encode_pixels, outside_kept
-from .package import Package, open_package
+from .families.conditioning import GUIDANCE, SIZES, TEXT, Conditioning, Told, embedded, told_rows
+from .image.decoding import decode, decode_in_tiles
+from .image.encoding import ENCODER, encode_pixels
+from .ort.device import Device, Provider, open_device
+from .ort.session import Graph
+from .package.geometry import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor
+from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
+from .package.package import Package, family_of, open_package
 from .sampling import Sampler, Step, denoise
-from .session import Graph
-from .shapes import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor
+from .text.encoders import TextEncoders
 
 
 class Phases:
@@ -143,20 +143,20 @@ class Phases:
         first = noise
         if sampler.goes_on and image_latents is not None:
             first, begin = image_latents, None
-        kept = None if mask is None or image_latents is None else Kept(mask, image_latents, noise)
+        known = None if mask is None or image_latents is None else KnownRegion(mask, image_latents, noise)
         if self._bound:
             graph = self._graphs[name]
             loop = self._loops.setdefault(graph, BoundLoop(self.device))
-            return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, kept)
-        network = HostNetwork(self._graphs, name, len(sampler), timings)
+            return loop.denoise(graph, positive, negative, guidance, first, sampler, draw, timings, begin, known)
+        network = HostNetwork(lambda: self._graphs[name], name, len(sampler), timings)
         predict = guided(network, positive, negative, guidance, sampler)
-        steps = denoise(predict, first, sampler, draw, image_latents=begin)
-        return steps if kept is None else outside_kept(steps, kept, sampler)
+        blend = None if known is None else mask_blending(known, sampler)
+        return denoise(predict, first, sampler, draw, image_latents=begin, after_step=blend)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one picture at a time, for the sake of memory.
 
-        With `memory="low"`, one tile at a time: see `triptych.runtime.decoding`.
+        With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
         """
         decoder, scaled = self._graphs[DECODER], latents / np.float32(self.scaling_factor)
         if self.memory == "low":

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .arguments import Texts, check_latents, seeds_from, texts_of
-from .components import DECODER
-from .conditioning import GUIDANCE, TEXT, Conditioning, Told, told_rows
+from .denoising.guidance import Guidance
 from .errors import ArgumentError, Cancelled
-from .guidance import Guidance
-from .image import to_image
-from .image_input import Given
-from .image_latents import ENCODER
+from .families.conditioning import GUIDANCE, TEXT, Conditioning, Told, told_rows
+from .image.encoding import ENCODER
+from .image.init_image import StartingPicture
+from .image.inputs import Given
+from .image.pixels import to_image
+from .image.settings import Settings, own_version, plain
 from .noise import noise_source
+from .package.graphs import DECODER
 from .phases import Phases
 from .sampling import Sampler, Step
-from .settings import Settings, own_version, plain
-from .starting_picture import StartingPicture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -82,8 +82,8 @@ class TextToImage(Phases):
         """Make pictures.
 
         Args:
-            prompt: one prompt or several, with weights and chunks as `triptych.runtime.prompts` reads them. Those of
-                one call are made as long as the longest.
+            prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them.
+                Those of one call are made as long as the longest.
             image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
                 own where they are left out. Or latents, float32 [n, C, h, w], such as `Output.latents`.
             mask_image: likewise, light where that picture is to be drawn anew.
@@ -113,7 +113,7 @@ class TextToImage(Phases):
                 see `Output.seeds`.
             height: pixels; None is the package's own size. `width` likewise.
             width: pixels.
-            original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Sizes`;
+            original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Told`;
                 None is the picture's own size, and no crop.
             aesthetic_score, negative_aesthetic_score: what SDXL's refiner is told, from 0 to 10; None is 6, and 2.5 of
                 what to avoid.
@@ -207,7 +207,7 @@ class TextToImage(Phases):
             if callback is not None and callback(step) is False:
                 raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
         decoding = time.perf_counter()
-        final = step.latents
+        final = np.array(step.latents)  # the caller's own, to write into
         pixels = self.decode(final)
         done = time.perf_counter()
         timings |= {

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from triptych.runtime import cli
+from triptych.runtime.cli import main
 
 INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """At the beginning of `python -c`: Ctrl-C ends it, even where the tests run in a background that ignores it."""
@@ -16,7 +16,7 @@ def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
     sys.argv = ["triptych", *map(str, arguments)]
     try:
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
+            main()
     finally:
         sys.argv = before
     captured = capsys.readouterr()

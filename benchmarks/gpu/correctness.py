@@ -12,7 +12,7 @@ import numpy as np
 
 from triptych.export import export
 from triptych.runtime import TextToImage
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import open_package
 
 from . import kit
 

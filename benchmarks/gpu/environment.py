@@ -10,7 +10,7 @@ import onnxruntime as ort
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from triptych.runtime.device import CUDA, why_not
+from triptych.runtime.ort.device import CUDA, why_not
 
 from . import kit
 

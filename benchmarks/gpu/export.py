@@ -30,7 +30,7 @@ from triptych.export.graph import save, to_onnx
 from triptych.export.precision import FP16_FLOOR_DB
 from triptych.export.quiet import quiet
 from triptych.export.verify import ask, verify
-from triptych.runtime.package import MANIFEST, read_json
+from triptych.runtime.package.package import MANIFEST, read_json
 
 from . import kit
 

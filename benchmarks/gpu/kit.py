@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from triptych.runtime.device import open_device
+from triptych.runtime.ort.device import open_device
 
 OUT, WORK = Path(os.environ["OUT"]), Path(os.environ["WORK"])
 DEVICE, SIZE, MODEL = os.environ["DEVICE"], os.environ["SIZE"], os.environ["MODEL"]

@@ -8,7 +8,7 @@ Beside the seconds stands the arithmetic rate: 2 MACs / seconds, MACs being thos
 from pathlib import Path
 from typing import Any
 
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import open_package
 
 from . import kit
 from .export import VARIANTS

@@ -18,7 +18,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from triptych.runtime.cli_values import lines_of
+from triptych.runtime.arguments import lines_of
 from triptych.runtime.errors import ArgumentError, TriptychError
 
 from ..files import check_writable

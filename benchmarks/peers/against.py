@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.package import Package, open_package
+from triptych.runtime.package.package import Package, open_package
 
 from ..files import check_writable
 from .bounds import product_rate

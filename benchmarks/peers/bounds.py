@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.runtime.device import open_device
+from triptych.runtime.ort.device import open_device
 
 from ..matmul import measure_matrix_product
 from .figures import Case

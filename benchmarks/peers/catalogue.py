@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from triptych.runtime.errors import ArgumentError, nearest
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import open_package
 
 from .environments import HERE
 

@@ -4,8 +4,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from triptych.runtime.device import open_device
-from triptych.runtime.package import open_package
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.package.package import open_package
 
 from ..machine import describe_machine, versions
 from .figures import Results

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from triptych.runtime.errors import ArgumentError, nearest
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import open_package
 
 from .figures import Case
 from .work import COMPONENTS, Size

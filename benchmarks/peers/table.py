@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from triptych.runtime.columns import columns
+from triptych.runtime.cli.columns import columns
 
 from ..table import seconds
 from .figures import Case, Figure, Results

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from triptych.runtime.families import LATENT_DIFFUSION
+from triptych.runtime.families.family import LATENT_DIFFUSION
 
 from ..checkpoint import Checkpoint
 from .component import Component, Input, Shape, Sizes

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.families import TextEncoder as Taken
+from triptych.runtime.families.family import TextEncoder as Taken
 
 from ..checkpoint import Checkpoint
 from ..embeddings import change_text_encoder

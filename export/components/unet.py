@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 
-from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, Told
 from triptych.runtime.errors import SourceError
+from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, Told
 
 from ..checkpoint import Checkpoint
 from ..modules import UNet

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.shapes import latent_channels
+from triptych.runtime.package.geometry import latent_channels
 
 from ..checkpoint import FULL, QUANTIZED, TINY, Checkpoint
 from ..modules import Decoder, Encoder, QuantizingDecoder

@@ -1,7 +1,7 @@
 """Which operators a graph says: standard ones, or those that a target has fused kernels for."""
 
-from triptych.runtime.device import CUDA, why_not
 from triptych.runtime.errors import ArgumentError, nearest
+from triptych.runtime.ort.device import CUDA, why_not
 
 from .cpu import CPU_DIALECT
 from .cuda import CUDA_DIALECT

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from triptych.runtime.chunks import batched, weighted
-from triptych.runtime.conditioning import TEXT, Conditioning
+from triptych.runtime.denoising.guidance import Guidance, guided
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.families import STABLE_DIFFUSION
-from triptych.runtime.guidance import Guidance, guided
-from triptych.runtime.image import to_pixels
+from triptych.runtime.families.conditioning import TEXT, Conditioning
+from triptych.runtime.families.family import STABLE_DIFFUSION
+from triptych.runtime.image.pixels import to_pixels
 from triptych.runtime.noise import noise_source
 from triptych.runtime.sampling import Sampler, denoise
+from triptych.runtime.text.chunks import batched, weighted
 
 from ..checkpoint import Checkpoint
 from ..components import Component, Sizes, components_of, static_sizes

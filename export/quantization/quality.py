@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import VerificationError
-from triptych.runtime.package import MANIFEST, read_json
+from triptych.runtime.package.package import MANIFEST, read_json
 
 from ..files import write_json
 from .calibration import Calibration

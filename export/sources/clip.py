@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from triptych.runtime.text import BOS, EOS
+from triptych.runtime.text.clip import BOS, EOS
 
 _MERGES = Path(__file__).parents[1] / "configurations" / "clip" / "merges.txt.gz"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt")

@@ -12,6 +12,8 @@ from .sampler import VANISHING, Sampler
 
 Predict = Callable[[np.ndarray, float], np.ndarray]
 Draw = Callable[[tuple[int, ...]], np.ndarray]
+AfterStep = Callable[[np.ndarray, int], np.ndarray]
+"""(latents that a call led to, number of the call) -> the latents to go on with; mask blending is one."""
 _Terms = list[tuple[int, np.floating]]
 
 
@@ -36,12 +38,10 @@ class Step:
 
     @property
     def latents(self) -> np.ndarray:
-        """What the next call is fed, or the result, float32 [B, C, H, W].
-
-        On the CPU it is that very array: writing into it changes what follows (inpainting does). On another device it
-        is a copy, made when it is asked for, which cannot be written into.
-        """
-        return self._read(self._latents)
+        """The next call's input, or the result, float32 [B, C, H, W]; read-only, and of another device a copy."""
+        latents = self._read(self._latents).view()
+        latents.flags.writeable = False
+        return latents
 
     @property
     def denoised(self) -> np.ndarray:
@@ -58,6 +58,7 @@ def denoise(
     draw: Draw | None = None,
     *,
     image_latents: np.ndarray | None = None,
+    after_step: AfterStep | None = None,
 ) -> Iterator[Step]:
     """Turn noise into latents, step by step; nothing runs until the first step is asked for, or after the last one is.
 
@@ -70,6 +71,7 @@ def denoise(
         draw: shape -> unit Gaussian; stochastic samplers need it.
         image_latents: x0 to begin from, [B, C, H, W]; the noise is added to it as far as the first call wants it. A
             sampler of strength below 1 needs it.
+        after_step: called with the latents that each call led to; what it gives takes their place.
 
     Yields:
         A `Step` for every network call; the last one's `latents` are the result.
@@ -78,7 +80,7 @@ def denoise(
         SamplerError: the sampler draws noise and `draw` is missing, or begins in the middle and `image_latents` are.
         ArgumentError: the network's output, or image_latents, have another shape than the latents.
     """
-    return _steps(predict, first_latents(noise, sampler, draw, image_latents), sampler, draw)
+    return _steps(predict, first_latents(noise, sampler, draw, image_latents), sampler, draw, after_step)
 
 
 def first_latents(
@@ -101,7 +103,9 @@ def first_latents(
     return alpha * np.asarray(image_latents, kind) + sigma * noise
 
 
-def _steps(predict: Predict, fed: np.ndarray, sampler: Sampler, draw: Draw | None) -> Iterator[Step]:
+def _steps(
+    predict: Predict, fed: np.ndarray, sampler: Sampler, draw: Draw | None, after_step: AfterStep | None
+) -> Iterator[Step]:
     table, limit = sampler.table, sampler.limit
     kind = fed.dtype.type
     conversions = [[(0, kind(p)), (1, kind(q))] if p else [(1, kind(q))] for p, q in sampler.to_basis]
@@ -126,6 +130,8 @@ def _steps(predict: Predict, fed: np.ndarray, sampler: Sampler, draw: Draw | Non
         latents = _combine(advances[i], (state, *history), scratch)
         if draw is not None and (table.noise[i] != 0 or table.idle_draws):
             latents += kind(table.noise[i]) * np.asarray(draw(latents.shape), kind)
+        if after_step is not None:
+            latents = after_step(latents, i)
         yield Step(i, len(sampler), timestep, latents, fed, prediction, to_denoised[i])
         fed = latents
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, nearest
-from . import (
+from .scheduler import Scheduler
+from .solvers import (
     consistency,
     ddim,
     ddpm,
@@ -20,7 +21,6 @@ from . import (
     two_stage,
     unipc,
 )
-from .scheduler import Scheduler
 
 SCHEDULERS: tuple[Scheduler, ...] = (
     *ddim.SCHEDULERS,

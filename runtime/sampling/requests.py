@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SamplerError
-from .align_your_steps import by_name
+from .grids.align_your_steps import by_name
 from .options import whole_steps
 from .scheduler import Run, Scheduler
 

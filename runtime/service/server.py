@@ -13,10 +13,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from ..errors import ArgumentError
-from .api import create_app
+from .http.api import create_app
+from .http.models import Models
 from .log import quiet_of_prompts
 from .metrics import Metrics
-from .models import Models
 from .options import Options
 
 _FAREWELL = 5
@@ -52,7 +52,7 @@ def serve(
     app: ASGIApp = api
     with _listening(host, port) as listener, contextlib.ExitStack() as stack:
         if ui:
-            from .page import Page  # Gradio takes seconds to import
+            from .page.page import Page  # Gradio takes seconds to import
 
             app = stack.enter_context(contextlib.closing(Page(api, models, limits, metrics, **access)))
         bound = listener.getsockname()[1]

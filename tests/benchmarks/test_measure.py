@@ -18,8 +18,8 @@ from triptych.benchmarks.matmul import measure_matrix_product, product_flops
 from triptych.benchmarks.measure import AT_LEAST, AT_MOST, time_calls
 from triptych.benchmarks.memory import peak_bytes, reset_peak, resident_bytes
 from triptych.benchmarks.table import seconds
-from triptych.runtime.device import open_device
 from triptych.runtime.errors import ArgumentError
+from triptych.runtime.ort.device import open_device
 
 TOLERANCE = 4 << 20  # bytes; the system counts pages in steps
 

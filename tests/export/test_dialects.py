@@ -28,11 +28,11 @@ from triptych.export.dialects.upsample import PhasedUpsample, phase_upsample
 from triptych.export.graph import count_operators
 from triptych.export.modules import UNet
 from triptych.runtime import TextToImage
-from triptych.runtime.blocking import channels_block
-from triptych.runtime.components import load_graph
-from triptych.runtime.device import Device
 from triptych.runtime.errors import ArgumentError, ProviderError, VerificationError
-from triptych.runtime.package import open_package
+from triptych.runtime.ort.blocking import channels_block
+from triptych.runtime.ort.device import Device
+from triptych.runtime.package.graphs import load_graph
+from triptych.runtime.package.package import open_package
 
 COMPONENTS = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
 

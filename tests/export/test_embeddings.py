@@ -19,11 +19,11 @@ from triptych.export import embeddings as changing
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import TEXT
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
-from triptych.runtime.text import ClipTokenizer
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.package.package import open_package
+from triptych.runtime.text.clip import ClipTokenizer
 
 TOLERANCE = 1e-5  # absolute, of embeddings of standard deviation 1
 WIDTH, LAYERS, VOCABULARY = 44, 3, 650

@@ -21,10 +21,10 @@ from triptych.export.precision import FP32_FLOOR_DB, INT8_FLOOR_DB
 from triptych.export.quantization import calibration, quality
 from triptych.export.quantization.calibration import calibrate
 from triptych.runtime import TextToImage
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import VerificationError
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
-from triptych.runtime.saturation import PAIR_LIMIT
+from triptych.runtime.ort.saturation import PAIR_LIMIT
+from triptych.runtime.package.package import open_package
 
 RUN = CalibrationRun(prompts=("a fox", "a red heart"), guidance_scale=2.5, steps=3)
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration": RUN}

@@ -23,7 +23,7 @@ from triptych.export.quantization.layers import QuantizedConv, QuantizedLinear
 from triptych.export.quantization.plan import LAYERS, quantized
 from triptych.export.quantization.ranges import Ranges
 from triptych.export.quantization.weight_layers import NBitsLinear
-from triptych.runtime.saturation import saturates
+from triptych.runtime.ort.saturation import saturates
 
 LOW, HIGH = -1.0, 2.0
 """The range of the inputs, all of which are at one of its ends: uint8 0 or 255."""
@@ -183,7 +183,7 @@ def test_they_are_found_out_where_this_one_stands_in_for_them(
     processor: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     environment = environment_of(processor, tmp_path_factory)
-    program = "from triptych.runtime.saturation import saturates; print(saturates())"
+    program = "from triptych.runtime.ort.saturation import saturates; print(saturates())"
     printed = subprocess.run(
         [sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True
     )

@@ -18,10 +18,10 @@ from triptych.export.dialects import DIALECTS, said_by
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION
 from triptych.export.graph import count_operators
 from triptych.export.verify import ask
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
-from triptych.runtime.families import LATENT_DIFFUSION
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
+from triptych.runtime.families.family import LATENT_DIFFUSION
+from triptych.runtime.package.package import open_package
 
 from ..checkpoints import export_parts, make_checkpoint
 from ..hub import serving

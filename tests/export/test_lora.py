@@ -17,7 +17,7 @@ from tests.command_line import refused, run
 from triptych.export import export, package
 from triptych.export.checkpoint import Checkpoint, open_checkpoint, with_loras
 from triptych.export.files import sha256_of
-from triptych.runtime.cli_values import weighted
+from triptych.runtime.cli.values import weighted
 from triptych.runtime.errors import SourceError
 
 RANK, CONV_RANK, ALPHA = 4, 3, 2.5

@@ -19,7 +19,7 @@ from triptych.export import checkpoint as checkpoints
 from triptych.export import export, files, graph, package, precision
 from triptych.export.files import publish
 from triptych.runtime.errors import SourceError, TriptychError, VerificationError
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import open_package
 
 KILL_WITHIN_SECONDS = 120.0
 

@@ -29,7 +29,7 @@ from triptych.export.sources.folder import Folder
 from triptych.export.sources.single_file import CONFIGURATIONS, FilePart, configuration_of
 from triptych.export.sources.tensors import Tensors
 from triptych.runtime.errors import SourceError
-from triptych.runtime.text import ClipTokenizer
+from triptych.runtime.text.clip import ClipTokenizer
 
 PARAMETERS = {
     ("stable-diffusion-1", "unet"): 859_520_964,

@@ -14,8 +14,8 @@ from tests.command_line import refused
 from triptych.export import export
 from triptych.export.precision import W4_FLOOR_DB
 from triptych.runtime import TextToImage
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
+from triptych.runtime.cli.inspection import as_text, describe
+from triptych.runtime.package.package import open_package
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from PIL import Image
 
 from triptych.benchmarks.peers import report as peers
 from triptych.benchmarks.report import with_int8_speed, with_table
-from triptych.runtime.schedulers import names
+from triptych.runtime.sampling.listing import names
 
 REPOSITORY = Path(__file__).parents[2]
 

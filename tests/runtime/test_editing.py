@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionInstructPix2PixPipeline
 
+from tests.checkpoints import export_parts, make_checkpoint
+from tests.command_line import run
+from tests.pictures import SEED, check, theirs
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
+from triptych.runtime.denoising.guidance import Guidance
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.families import INSTRUCT_PIX2PIX
-from triptych.runtime.guidance import Guidance
-from triptych.runtime.image import read_settings
+from triptych.runtime.families.family import INSTRUCT_PIX2PIX
+from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.sampling import Sampler
 
-from ..checkpoints import export_parts, make_checkpoint
-from ..command_line import run
-from ..pictures import SEED, check, theirs
 from .test_tasks import mask, picture
 
 STEPS = 5

@@ -22,6 +22,10 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 
+from tests.checkpoints import export_parts, make_checkpoint
+from tests.command_line import refused
+from tests.dialects import OLIVE_XL, in_dialect
+from tests.pictures import check, linked, theirs
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint
@@ -29,17 +33,13 @@ from triptych.export.components import components_of, static_sizes
 from triptych.export.graph import to_onnx
 from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.families import STABLE_DIFFUSION_XL
-from triptych.runtime.image import read_settings
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
+from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, embedded
+from triptych.runtime.families.family import STABLE_DIFFUSION_XL
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.package.package import open_package
 
-from ..checkpoints import export_parts, make_checkpoint
-from ..command_line import refused
-from ..dialects import OLIVE_XL, in_dialect
-from ..pictures import check, linked, theirs
 from .test_tasks import mask, picture
 
 STEPS = 4
@@ -346,7 +346,7 @@ def test_a_package_that_lacks_what_its_family_takes_is_refused(
 def test_the_command_line_tells_sizes_and_prompts(
     folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], tmp_path: Path, capsys: Any
 ) -> None:
-    from ..command_line import run
+    from tests.command_line import run
 
     package = str(folders["sdxl"][1])
     command = ["generate", package, "a fox", "--prompt-2", "snow", "--negative-2", "grey", "--steps", "2"]

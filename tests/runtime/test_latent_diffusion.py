@@ -20,13 +20,13 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
 )
 
+from tests.checkpoints import export_parts, make_checkpoint
+from tests.pictures import SEED, check, linked
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import TEXT
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.image.pixels import read_settings
 
-from ..checkpoints import export_parts, make_checkpoint
-from ..pictures import SEED, check, linked
 from .test_tasks import mask, picture
 
 STEPS = 4

@@ -11,12 +11,11 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
+from tests.pictures import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, PackageError, SamplerError
-from triptych.runtime.image import read_settings
+from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.sampling import Sampler
-
-from ..pictures import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
 
 FP16_LATENTS_DB = 40  # of final latents, as of each component
 STEPS = 6
@@ -276,7 +275,7 @@ def test_settings_are_complete() -> None:
     """Every argument that changes the picture is in the settings, or is a way to give several pictures at once."""
     import inspect
 
-    from triptych.runtime.settings import Settings
+    from triptych.runtime.image.settings import Settings
 
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}

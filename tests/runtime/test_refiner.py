@@ -18,20 +18,20 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
+from tests.checkpoints import export_parts, make_checkpoint
+from tests.command_line import run
+from tests.pictures import SEED, check, linked, theirs
 from triptych.benchmarks.components import beginning_of
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
 from triptych.runtime import TextToImage
-from triptych.runtime.conditioning import POOLED, SIZES, TEXT
+from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError, TriptychError
-from triptych.runtime.families import STABLE_DIFFUSION_XL_REFINER
-from triptych.runtime.image import read_settings
-from triptych.runtime.inspection import as_text, describe
-from triptych.runtime.package import open_package
+from triptych.runtime.families.conditioning import POOLED, SIZES, TEXT
+from triptych.runtime.families.family import STABLE_DIFFUSION_XL_REFINER
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.package.package import open_package
 
-from ..checkpoints import export_parts, make_checkpoint
-from ..command_line import run
-from ..pictures import SEED, check, linked, theirs
 from .test_tasks import mask, one_each, picture
 
 STEPS = 8

@@ -9,16 +9,15 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image
 
+from tests.checkpoints import export_parts, make_checkpoint
+from tests.command_line import refused, run
+from tests.dialects import FLOAT, Dialect, Edges, in_dialect
+from tests.pictures import SEED, check, theirs
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
-from triptych.runtime.image import read_settings
-from triptych.runtime.image_latents import encode_pixels, shrunk
-
-from ..checkpoints import export_parts, make_checkpoint
-from ..command_line import refused, run
-from ..dialects import FLOAT, Dialect, Edges, in_dialect
-from ..pictures import SEED, check, theirs
+from triptych.runtime.image.encoding import encode_pixels, shrunk
+from triptych.runtime.image.pixels import read_settings
 
 STEPS = 6
 

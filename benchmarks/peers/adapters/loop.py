@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from triptych.runtime.conditioning import TEXT, Conditioning
-from triptych.runtime.families import family_of
-from triptych.runtime.guidance import Guidance, guided
-from triptych.runtime.image import to_pixels
+from triptych.runtime.denoising.guidance import Guidance, guided
+from triptych.runtime.families.conditioning import TEXT, Conditioning
+from triptych.runtime.image.pixels import to_pixels
 from triptych.runtime.noise import noise_source
-from triptych.runtime.package import open_package
+from triptych.runtime.package.package import family_of, open_package
 from triptych.runtime.sampling import Sampler, denoise
-from triptych.runtime.text import ClipTokenizer
+from triptych.runtime.text.clip import ClipTokenizer
 
 from ..work import Picture, Setting, Size
 

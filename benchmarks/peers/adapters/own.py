@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from triptych.runtime.device import open_device
-from triptych.runtime.package import open_package
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.session import Graph
+from triptych.runtime.package.package import open_package
 from triptych.runtime.pipeline import TextToImage
-from triptych.runtime.session import Graph
 
 from ..work import COMPONENTS, Picture, Setting, Size
 from .loop import Shapes

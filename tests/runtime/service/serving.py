@@ -16,10 +16,10 @@ import httpx2
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from triptych.runtime.service.api import create_app
+from triptych.runtime.service.http.api import create_app
+from triptych.runtime.service.http.models import Models
 from triptych.runtime.service.limits import Limits
 from triptych.runtime.service.metrics import Metrics
-from triptych.runtime.service.models import Models
 
 LIMITS = Limits(pixels=128 * 128, steps=60, pictures=3, prompt=1500, body=500_000, upload_pixels=256 * 256, timeout=30)
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.image import read_settings
-from triptych.runtime.service.models import Models
+from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.service.http.models import Models
 
 from ..test_tasks import mask, picture
 from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service

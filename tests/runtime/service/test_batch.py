@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from triptych.runtime import TextToImage
-from triptych.runtime.image import read_settings
-from triptych.runtime.service.batch import batch, here
-from triptych.runtime.service.making import Made
-from triptych.runtime.service.rows import Row, read, seed_of
+from triptych.runtime.batch.making import Made
+from triptych.runtime.batch.rows import Row, read, seed_of
+from triptych.runtime.batch.run import batch, here
+from triptych.runtime.image.pixels import read_settings
 
 from ...command_line import refused, run
 from ...pictures import linked
@@ -296,9 +296,9 @@ def test_what_is_not_installed_is_named_with_its_extra(
 ) -> None:
     for name in ("pyarrow", "pyarrow.parquet", "ray"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("parquet", "ray_batch"):
-        monkeypatch.delitem(sys.modules, f"triptych.runtime.service.{name}", raising=False)
-        monkeypatch.delattr(sys.modules["triptych.runtime.service"], name, raising=False)
+    for name in ("parquet", "ray_engine"):
+        monkeypatch.delitem(sys.modules, f"triptych.runtime.batch.{name}", raising=False)
+        monkeypatch.delattr(sys.modules["triptych.runtime.batch"], name, raising=False)
     jobs, out = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}]), tmp_path / "out"
     assert "needs triptych[ray]" in refused("batch", package, jobs, out, "--engine", "ray", capsys=capsys)
     assert "needs triptych[parquet]" in refused("batch", package, jobs, tmp_path / "out.parquet", capsys=capsys)

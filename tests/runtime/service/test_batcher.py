@@ -11,11 +11,11 @@ import pytest
 
 from triptych.runtime import Step, TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled
-from triptych.runtime.service.batcher import Batcher, Ticket
-from triptych.runtime.service.jobs import Job, run
 from triptych.runtime.service.metrics import Metrics
-from triptych.runtime.service.previews import steps_of
+from triptych.runtime.service.queue.batcher import Batcher, Ticket
+from triptych.runtime.service.queue.previews import steps_of
 from triptych.runtime.service.refusals import Refusal
+from triptych.runtime.tasks.jobs import Job, run
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 2, "height": 64, "width": 64}
 SECONDS = 30

@@ -18,9 +18,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from triptych.export import export
 from triptych.export import package as exported
 from triptych.runtime import TextToImage
-from triptych.runtime.components import PREVIEW_DECODER
-from triptych.runtime.image import SETTINGS_KEY
-from triptych.runtime.settings import Settings
+from triptych.runtime.image.pixels import SETTINGS_KEY
+from triptych.runtime.image.settings import Settings
+from triptych.runtime.package.graphs import PREVIEW_DECODER
 
 from ...export.test_tiny_autoencoder import make_tiny
 from ..test_tasks import picture

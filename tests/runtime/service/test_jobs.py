@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from triptych.runtime import TextToImage
-from triptych.runtime.service.jobs import Job, key_of, run
+from triptych.runtime.tasks.jobs import Job, key_of, run
 
 from ..test_tasks import picture
 

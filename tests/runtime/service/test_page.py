@@ -16,11 +16,11 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.service.form import AUTO, Form, beginning_of, offer_of, restored
-from triptych.runtime.service.jobs import Job
-from triptych.runtime.service.page import Page
+from triptych.runtime.service.page.form import AUTO, Form, beginning_of, offer_of, restored
+from triptych.runtime.service.page.page import Page
+from triptych.runtime.service.page.watching import Making, watched
 from triptych.runtime.service.refusals import Refusal
-from triptych.runtime.service.watching import Making, watched
+from triptych.runtime.tasks.jobs import Job
 
 from .serving import CALLER, GENERATIONS, LIMITS, Service, png, refused_without, service
 
@@ -199,4 +199,4 @@ def test_without_gradio_it_is_one_line() -> None:
 def test_without_ui_nothing_of_it_is_imported() -> None:
     script = "import sys, triptych.runtime.service.server; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
-    assert {"gradio", "triptych.runtime.service.page"}.isdisjoint(loaded)
+    assert {"gradio", "triptych.runtime.service.page.page"}.isdisjoint(loaded)

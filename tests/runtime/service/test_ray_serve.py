@@ -26,7 +26,7 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
-from triptych.runtime.image import SETTINGS_KEY, read_settings
+from triptych.runtime.image.pixels import SETTINGS_KEY, read_settings
 
 from ...command_line import INTERRUPTIBLE, refused, run
 from ..test_tasks import picture
@@ -37,8 +37,8 @@ pytest.importorskip("ray.serve", reason="a service on Ray needs triptych[ray]")
 import ray
 from ray import serve
 
-from triptych.runtime.service.ray_serve import KEY, build
-from triptych.runtime.settings import Settings
+from triptych.runtime.image.settings import Settings
+from triptych.runtime.service.ray.serve import KEY, build
 
 pytestmark = pytest.mark.usefixtures("alone_with_ray")
 

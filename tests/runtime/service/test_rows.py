@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import pytest
 
 from triptych.runtime import TextToImage
+from triptych.runtime.batch.rows import Row, read, seed_of
+from triptych.runtime.batch.values import VALUES
 from triptych.runtime.errors import ArgumentError
-from triptych.runtime.service.rows import Row, read, seed_of
-from triptych.runtime.service.values import VALUES
 
 RECORDS: list[dict[str, Any]] = [
     {"id": "fox", "prompt": 'a red fox, "quick"\nand brown', "negative_prompt": "grey", "guidance_scale": 3.5},

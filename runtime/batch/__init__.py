@@ -1,0 +1,1 @@
+"""Offline jobs: a file in, a folder out, resumable, here or on Ray."""

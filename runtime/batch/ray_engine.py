@@ -1,0 +1,160 @@
+"""The same pictures on many machines: Ray Data with a pool of actors, each of which holds the package."""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+# Ray reads these when it is imported. Nothing is told to anybody, and its own log is in its files.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+
+import numpy as np
+import ray
+import ray.data
+from ray.exceptions import RayError
+
+from ..errors import ArgumentError, TriptychError
+from ..pipeline import TextToImage
+from .making import Made, make, reason_of
+from .rows import Row
+from .run import Engine
+
+_BLOCKS = 10_000  # Ray Data's own limit of comfort; a block is what is made again when an actor dies
+_REACH_SECONDS = 10.0
+_RETRIES = 3  # of a block whose actor died: a picture that kills each of them is not tried without end
+
+
+class Maker:
+    """An actor: a package, loaded, that makes units of rows."""
+
+    def __init__(self, package: Path, load: Mapping[str, Any], folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._pipe = TextToImage.load(package, **load)
+        except Exception as error:  # Ray would try again without end: it is told as a row without an id instead
+            self._refused: Exception | None = error
+        else:
+            self._refused = None
+
+    def __call__(self, units: dict[str, np.ndarray]) -> Iterator[dict[str, list[Any]]]:
+        """The columns of `Made`, for each picture as it is made."""
+        if self._refused is not None:
+            yield {name: [value] for name, value in asdict(Made("", None, reason_of(self._refused))).items()}
+            return
+        for unit in units["item"]:
+            for made in make(self._pipe, [Row(**row) for row in json.loads(unit)], self._folder):
+                yield {name: [value] for name, value in asdict(made).items()}
+
+
+def on_ray(
+    package: Path,
+    load: Mapping[str, Any],
+    folder: Path,
+    report: Callable[[str], None] = lambda line: None,
+    *,
+    address: str | None = None,
+    cpus_per_actor: int | None = None,
+) -> Engine:
+    """The engine of a Ray cluster. On each of its machines, package and files have the paths that they have here.
+
+    Args:
+        package, load, folder, report: see `batch.here`.
+        address: of the cluster; None starts one on this machine, which ends with this process.
+        cpus_per_actor: for each actor; None is a GPU for each, or, without GPUs, all CPUs of a machine.
+    """
+
+    def engine(units: Sequence[list[Row]]) -> Iterator[Made]:
+        _connect(address)
+        try:
+            resources, actors = _pool(str(load.get("device", "auto")), cpus_per_actor)
+            report(f"{package} on Ray: {actors} actor{'s' if actors > 1 else ''} of {_said(resources)} each")
+            own = dict(load)
+            if "num_gpus" not in resources:
+                threads = {"intra_op_num_threads": resources["num_cpus"]}
+                own["session_options"] = threads | dict(load.get("session_options") or {})
+            items = [json.dumps([asdict(row) for row in unit]) for unit in units]
+            made = ray.data.from_items(items, override_num_blocks=min(len(items), _BLOCKS)).map_batches(
+                Maker,
+                batch_size=1,
+                concurrency=actors,
+                fn_constructor_args=(package.absolute(), own, folder.absolute()),
+                max_restarts=-1,
+                max_task_retries=_RETRIES,
+                **resources,
+            )
+            for record in made.iter_rows():
+                if not record["id"]:
+                    raise TriptychError(f"an actor cannot load {package}: {record['reason']}")
+                yield Made(**record)
+        except RayError as error:
+            raise TriptychError(f"Ray: {_cause(error)}") from error
+        finally:
+            ray.shutdown()
+
+    return engine
+
+
+def _connect(address: str | None) -> None:
+    _check_reachable(address)
+    # what is started here listens to this machine alone
+    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
+        raise TriptychError(f"--address {address}: no Ray cluster is reached there: {error}") from None
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # one bar is enough
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Ray itself waits without end for a machine that does not answer.
+
+    Raises:
+        ArgumentError: there is nothing at HOST:PORT; other forms of address are Ray's to check.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if not (colon and port.isdecimal()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), _REACH_SECONDS).close()
+    except OSError as error:
+        raise ArgumentError(f"--address {address}: no Ray cluster answers there: {error.strerror or error}") from None
+
+
+def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]:
+    """What an actor has, and how many actors there are room for."""
+    machines = [
+        node["Resources"]
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    ]
+    gpus = 0 if device == "cpu" else int(sum(machine.get("GPU", 0) for machine in machines))
+    if gpus and cpus_per_actor is None:
+        return {"num_gpus": 1}, gpus
+    cpus = [int(machine.get("CPU", 0)) for machine in machines if machine.get("CPU", 0) >= 1]
+    if not cpus:
+        raise ArgumentError("the Ray cluster has neither CPUs nor GPUs")
+    each = min(cpus) if cpus_per_actor is None else cpus_per_actor
+    actors = sum(count // each for count in cpus)
+    if actors == 0:
+        raise ArgumentError(
+            f"--cpus-per-actor {each}: no machine of the cluster has as many; the largest has {max(cpus)}"
+        )
+    return {"num_cpus": each}, actors
+
+
+def _said(resources: Mapping[str, Any]) -> str:
+    ((name, count),) = resources.items()
+    return f"{count} {name.removeprefix('num_')[:3].upper()}{'s' if count > 1 else ''}"
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what Ray says, which has the reason; above it are tracebacks."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,196 @@
+"""The command line: `triptych export | generate | batch | serve | ray-config | bench | inspect | schedulers | doctor`.
+
+Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..arguments import size_of
+from ..errors import TriptychError
+from .images import batch, generate
+from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
+from .output import fail, say
+from .serve import ray_config, serve
+
+_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+
+_PATH = click.Path(path_type=Path)
+_PACKAGE = click.argument("package", type=_PATH)
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="triptych")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def cli(debug: bool) -> None:
+    """Text to image in three ONNX graphs: export once, run on numpy and ONNX Runtime alone."""
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("package", type=_PATH)
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4.")
+@click.option("--dialect", help="Whose operators: portable, cpu or cuda; this machine's if left out.")
+@click.option("--static", metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")
+@click.option(
+    "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
+)
+@sourcing
+@click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
+@calibrating
+@click.option("--allow-low-quality", is_flag=True, help="For int8: publish images below 30 dB or an SSIM of 0.92.")
+def export(
+    source: str,
+    package: Path,
+    precision: str,
+    dialect: str | None,
+    static: str | None,
+    batch: int,
+    origin: dict[str, Any],
+    force: bool,
+    calibration: dict[str, Any],
+    allow_low_quality: bool,
+) -> None:
+    """Turn SOURCE into a PACKAGE of verified ONNX graphs.
+
+    SOURCE is a diffusers folder, a .safetensors file as community sites have it, or a hub id.
+    """
+    try:
+        from triptych.export import CalibrationRun
+        from triptych.export import export as run
+    except ImportError as error:
+        raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
+    width, height = (0, 0) if static is None else size_of("--static", static)
+    shape = None if static is None else (batch, height, width)
+    print(
+        run(
+            source,
+            package,
+            precision=precision,
+            dialect=dialect,
+            static=shape,
+            force=force,
+            calibration=CalibrationRun(**calibration) if calibration else None,
+            allow_low_quality=allow_low_quality,
+            report=say,
+            **origin,
+        )
+    )
+
+
+@cli.command()
+@_PACKAGE
+@loading
+@click.option("--steps", default=20, show_default=True, help="Steps of the whole picture.")
+@WIDTH
+@HEIGHT
+@click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
+@click.option("--plot", type=_PATH, help="Draw the latency per component (PNG or SVG).")
+@click.option("--against", metavar="NAME,...", help="Peers to take turns with: `python -m triptych.benchmarks.peers`.")
+@click.option("--checkpoint", type=_PATH, help="With --against: the diffusers folder that PACKAGE came from.")
+def bench(
+    package: Path,
+    load: dict[str, Any],
+    steps: int,
+    width: int | None,
+    height: int | None,
+    json_file: Path | None,
+    plot: Path | None,
+    against: str | None,
+    checkpoint: Path | None,
+) -> None:
+    """Measure latency per component, or, with --against, beside other runtimes."""
+    try:
+        from triptych.benchmarks.bench import bench as run
+        from triptych.benchmarks.peers.against import compare
+    except ImportError as error:
+        raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
+    if against is not None:
+        compare(package, against.split(","), load, checkpoint=checkpoint, steps=steps, json_file=json_file, report=say)
+        return
+    run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=say)
+
+
+@cli.command()
+@_PACKAGE
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
+def inspect(package: Path, as_json: bool, verify: bool) -> None:
+    """Show what a package holds."""
+    from ..package.package import open_package
+    from . import inspection
+
+    opened = open_package(package)
+    verified = list(opened.verify()) if verify else []
+    description = inspection.describe(opened)
+    if as_json:
+        print(json.dumps({**description, "verified": verified} if verify else description, indent=2))
+        return
+    print(inspection.as_text(description))
+    if verify:
+        print(f"verified: {len(verified)} files have the sha256 of the manifest")
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@click.option("--plot", type=_PATH, help="Draw their noise levels and coefficients (PNG or SVG).")
+def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:
+    """Show what schedulers there are: all, or those of NAMES.
+
+    Orders, network calls and noise are those of diffusers' defaults, but for what a short name stands for.
+    """
+    from dataclasses import asdict
+
+    from ..sampling import listing
+    from .scheduler_table import as_text
+
+    chosen = names or tuple(listing.names())
+    descriptions = [listing.describe(name) for name in chosen]
+    if plot is not None:
+        try:
+            from triptych.benchmarks.sampler_plot import save
+        except ImportError as error:
+            raise TriptychError(f"`triptych schedulers --plot` needs triptych[bench]: {error}") from None
+        save(chosen, plot)
+    print(json.dumps([asdict(each) for each in descriptions], indent=2) if as_json else as_text(descriptions))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+def doctor(as_json: bool) -> None:
+    """Show versions, the providers that work, and why the others do not."""
+    from .doctor import as_text, examine
+
+    report = examine()
+    print(json.dumps(report, indent=2) if as_json else as_text(report))
+    if report["problems"]:
+        sys.exit(1)
+
+
+for command in (generate, batch, serve, ray_config):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user become one line and their exit status."""
+    warnings.showwarning = _show_warning
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:  # wrong use, in click's own words
+        fail(error.format_message(), error.exit_code)
+    except TriptychError as error:
+        if "--debug" in sys.argv[1:]:
+            raise
+        fail(str(error), error.exit_status)
+    except click.Abort:
+        fail("interrupted", _INTERRUPTED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    say(f"warning: {message}")

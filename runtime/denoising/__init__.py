@@ -1,0 +1,1 @@
+"""The loop between noise and latents: guidance, mask blending, on the host and on a device."""

@@ -1,0 +1,246 @@
+"""What is asked of the network at every call: guidance, as small functions around it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..families.conditioning import BEHIND, Conditioning, stacked
+from ..sampling import Sampler
+from ..sampling.parametrisation import convert
+
+Predict = Callable[[np.ndarray, float], np.ndarray]
+Network = Callable[[np.ndarray, float, Conditioning], np.ndarray]
+
+
+class Projection(NamedTuple):
+    """Adaptive projected guidance (Sadat et al. 2024, algorithm 1); by default as they have it for Stable Diffusion XL.
+
+    Attributes:
+        eta: share that is kept of the part of the update parallel to x0, which saturates colours; 1 keeps all.
+        norm_threshold: the longest update, as the norm over a picture's latents; 0 is no limit.
+        momentum: share of the updates before that is added; below 0 it damps.
+    """
+
+    eta: float = 0.0
+    norm_threshold: float = 15.0
+    momentum: float = -0.5
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far to go from the negative to the positive prediction, where, and how.
+
+    Attributes:
+        scale: in Imagen's convention, of all calls or of each; at 1 or less a call has no guidance, and costs half.
+        rescale: share of the rescaled prediction, see `rescaled`.
+        interval: noise levels sigma / alpha, (low, high]: calls outside have no guidance (Kynkäänniemi et al. 2024,
+            eq. 6). None is everywhere.
+        projection: see `projected`; None leaves the update as it is.
+        image_scale: how far to go, besides, from no picture to the one that is edited (Brooks et al. 2023, eq. 3), at
+            half as much work again; None for networks that are given none.
+
+    Raises:
+        ArgumentError: a value that is not allowed.
+    """
+
+    scale: float | Sequence[float] = 7.5
+    rescale: float = 0.0
+    interval: Sequence[float] | None = None
+    projection: Sequence[float] | None = None
+    image_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        scales: Any = self.scale if _listed(self.scale) else [self.scale]
+        if not all(map(_finite, scales)):
+            raise ArgumentError(f"guidance_scale={self.scale!r}; allowed: a number, or one for each network call")
+        if not (_finite(self.rescale) and 0 <= self.rescale <= 1):
+            raise ArgumentError(f"guidance_rescale={self.rescale!r}; allowed: a number from 0 to 1")
+        if self.interval is not None and not _is_interval(self.interval):
+            raise ArgumentError(
+                f"guidance_interval={self.interval!r}; allowed: two noise levels (low, high) with 0 <= low < high"
+            )
+        if self.projection is not None and not _is_projection(self.projection):
+            raise ArgumentError(
+                f"guidance_projection={self.projection!r}; allowed: (eta, norm_threshold, momentum), "
+                "the norm not below 0, the momentum above -1 and below 1"
+            )
+        if self.image_scale is not None and not (_finite(self.image_scale) and self.image_scale >= 1):
+            raise ArgumentError(f"image_guidance_scale={self.image_scale!r}; allowed: a number, 1 or more")
+
+    @property
+    def groups(self) -> int:
+        """Rows for each picture of a call with guidance, see `rows_of`."""
+        return 2 if self.image_scale is None else 3
+
+    def only_scale(self) -> float:
+        """The scale, where a network takes that and nothing else.
+
+        Raises:
+            ArgumentError: there is more than one, or anything else that guidance by two calls can do.
+        """
+        for name in ("interval", "projection"):
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"guidance_{name}: this network takes its guidance as a number; leave it out")
+        if self.rescale or not isinstance(self.scale, Real):
+            raise ArgumentError("this network takes its guidance as one number: no rescale, and no scale for each call")
+        return float(self.scale)
+
+    def scales(self, sampler: Sampler) -> np.ndarray:
+        """The scale of every network call, float64 [calls]: 1 where the interval leaves guidance out.
+
+        Raises:
+            ArgumentError: scales for another number of calls; a projection where the output says nothing about x0.
+        """
+        if self.projection is not None:
+            to_x0(sampler)
+        scales = np.asarray(self.scale, np.float64)
+        if scales.ndim and len(scales) != len(sampler):
+            raise ArgumentError(
+                f"guidance_scale has {len(scales)} values; {sampler.name} makes {len(sampler)} network calls here, "
+                "and needs one for each"
+            )
+        scales = np.broadcast_to(scales, len(sampler))
+        if self.interval is None:
+            return scales
+        low, high = self.interval
+        levels = sampler.noise_levels
+        return np.where((levels > low) & (levels <= high), scales, 1.0)
+
+
+def guided(
+    network: Network, positive: Conditioning, negative: Conditioning | None, guidance: Guidance, sampler: Sampler
+) -> Predict:
+    """The network with guidance, for one run.
+
+    Args:
+        network: (latents [n, C, H, W], timestep, conditioning of n rows) -> raw output [n, C, H, W].
+        positive: conditioning of the prompts.
+        negative: the same for what is to be avoided; None is no guidance.
+        guidance: how much, where and how.
+        sampler: of the run.
+
+    Returns:
+        (latents, timestep) -> guided raw output, to be called once for each call of the sampler, in order. It runs the
+        network once: at batch 2n, or 3n with `image_scale`, or at batch n where there is no guidance.
+
+    Raises:
+        ArgumentError: see `Guidance.scales` and `rows_of`.
+    """
+    scales = guidance.scales(sampler)
+    project = None if guidance.projection is None else projected(Projection(*guidance.projection), sampler)
+    all_rows = None if negative is None else rows_of(positive, negative, guidance)
+    calls = iter(range(len(sampler)))
+
+    def predict(latents: np.ndarray, timestep: float) -> np.ndarray:
+        call = next(calls)
+        if all_rows is None or scales[call] <= 1:
+            return network(latents, timestep, positive)
+        output = network(np.concatenate([latents] * guidance.groups), timestep, all_rows)
+        *nothing, avoided, wanted = np.split(output, guidance.groups)
+        if project is None:
+            result = classifier_free(wanted, avoided, scales[call])
+        else:
+            result = wanted + np.float32(scales[call] - 1) * project(call, latents, wanted, wanted - avoided)
+        if guidance.image_scale is not None:
+            result += np.float32(guidance.image_scale - 1) * (avoided - nothing[0])
+        return rescaled(result, wanted, guidance.rescale) if guidance.rescale else result
+
+    return predict
+
+
+def rows_of(positive: Conditioning, negative: Conditioning, guidance: Guidance) -> dict[str, np.ndarray]:
+    """What a call with guidance is given: rows of the negative and of the positive conditioning.
+
+    With `image_scale` those of no picture come first: the negative one's with nothing behind the latents.
+
+    Raises:
+        ArgumentError: there is nothing behind the latents anyway.
+    """
+    if guidance.image_scale is None:
+        return stacked(negative, positive)
+    if BEHIND not in negative:
+        raise ArgumentError(f"image_guidance_scale={guidance.image_scale:g}: the network is given no picture")
+    return stacked({**negative, BEHIND: np.zeros_like(negative[BEHIND])}, negative, positive)
+
+
+def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:
+    """Ho and Salimans 2022, eq. 6, in Imagen's convention: scale 1 is the positive output, 0 the negative one."""
+    result = positive - negative
+    result *= np.float32(scale)
+    result += negative
+    return result
+
+
+def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarray:
+    """`share` of the guided output at the standard deviation of the positive one (Lin et al. 2023, eq. 15 and 16)."""
+    axes = tuple(range(1, result.ndim))
+    ratio = positive.std(axes, keepdims=True) / result.std(axes, keepdims=True)
+    return result * (np.float32(share) * ratio + np.float32(1 - share))
+
+
+def projected(
+    projection: Projection, sampler: Sampler
+) -> Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), whatever the network predicts.
+
+    Returns:
+        (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
+        differences of raw outputs. What the paper does, it does to x0.
+    """
+    pairs = to_x0(sampler)
+    average = np.zeros((), np.float32)
+
+    def project(call: int, latents: np.ndarray, positive: np.ndarray, update: np.ndarray) -> np.ndarray:
+        nonlocal average
+        of_latents, of_output = pairs[call]
+        average = of_output * update + np.float32(projection.momentum) * average
+        x0 = of_latents * latents + of_output * positive
+        return project_update(average, x0, projection.eta, projection.norm_threshold) / of_output
+
+    return project
+
+
+def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshold: float) -> np.ndarray:
+    """An update [n, ...], no longer than the threshold, of which the part parallel to `x0` [n, ...] counts `eta`."""
+    rows, direction = (array.reshape(len(array), -1).astype(np.float64) for array in (update, x0))
+    if norm_threshold:
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows *= norm_threshold / np.maximum(norm, norm_threshold)
+    direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    parallel = (rows * direction).sum(axis=1, keepdims=True) * direction
+    return (rows + (eta - 1) * parallel).reshape(update.shape).astype(np.float32)
+
+
+def to_x0(sampler: Sampler) -> np.ndarray:
+    """(p, q) with  x0 = p x + q output  for every call, float32 [calls, 2]."""
+    levels = zip(sampler.alphas.tolist(), sampler.sigmas.tolist(), strict=True)
+    pairs = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])
+    if not (np.isfinite(pairs).all() and pairs[:, 1].all()):
+        raise ArgumentError(
+            f"guidance_projection: prediction_type={sampler.prediction} says nothing about x0 at one end of this "
+            "schedule; leave it out"
+        )
+    return pairs.astype(np.float32)
+
+
+def _listed(value: Any) -> bool:
+    return np.ndim(value) == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_interval(value: Any) -> bool:
+    if not (_listed(value) and len(value) == 2 and all(isinstance(each, Real) for each in value)):
+        return False
+    return bool(0 <= value[0] < value[1])  # high may be infinite, neither may be NaN
+
+
+def _is_projection(value: Any) -> bool:
+    return _listed(value) and len(value) == 3 and all(map(_finite, value)) and value[1] >= 0 and -1 < value[2] < 1

@@ -1,0 +1,221 @@
+"""What lies between two calls of the network, as an ONNX graph: guidance, limits on x0, and the sampler's row.
+
+A run binds it between the network's output and the network's next input, so that nothing leaves the device. Only
+standard operators are said; shapes are fixed, and what differs from step to step is an input.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..families.conditioning import BEHIND
+from ..ort.graph_writer import DATA_TYPES, GraphWriter
+from ..sampling import Sampler
+from ..sampling.matrices import Layout
+from ..sampling.parametrisation import Clip, Limit
+from .guidance import Guidance, Projection, to_x0
+from .mask_blending import KnownRegion
+
+KEPT = ("mask", "kept_picture", "kept_noise")
+"""Inputs of mask blending: the mask, and image latents and noise outside of it, see `mask_blending.KnownRegion`."""
+
+SCALARS = (
+    "x0_of_latents",
+    "x0_of_output",
+    "scale",
+    "guide_of_latents",
+    "guide_of_output",
+    "update_scale",
+    "picture_scale",
+    "level_of_picture",
+    "level_of_noise",
+)
+_FLOAT = np.dtype(np.float32)
+_PICTURE = [1, 2, 3]  # the axes of one picture
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """Which graph it is.
+
+    Attributes:
+        shape: latents [n, C, H, W].
+        layout: of the sampler's matrices.
+        limit: of x0.
+        groups: of n rows each that the call was at: 1 without guidance, 2 of negative and then positive, 3 with those
+            of no picture before them.
+        rescale, projection: see `Guidance`.
+        blends: the region outside of a mask is put back, see `mask_blending`.
+        output, sample, timestep: types of the network's output, and of what it is fed.
+        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or 2n or 3n rows where the next call has
+            guidance, with more channels than latents have where something is fed behind them.
+    """
+
+    shape: tuple[int, ...]
+    layout: Layout
+    limit: Limit | None
+    groups: int
+    rescale: float
+    projection: Projection | None
+    blends: bool
+    output: np.dtype
+    sample: np.dtype
+    sample_shape: tuple[int, ...]
+    timestep: np.dtype
+    timestep_shape: tuple[int, ...]
+
+    def to_bytes(self) -> bytes:
+        """The model.
+
+        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [9], see `scalars`;
+        next_timestep; fault; average for projected guidance; `KEPT` for what is put back; behind, what is fed there.
+        Outputs: the lines that the layout makes; sample and timestep, what the network is fed next; next_fault, NaN
+        once an output was not finite; next_average.
+        """
+        graph = GraphWriter("step")
+        output = graph.input("output", self.output, (self.shape[0] * self.groups, *self.shape[1:]))
+        for name in self.layout.given:
+            if name not in ("output", "limited"):
+                graph.input(name, _FLOAT, self.shape)
+        graph.nodes("Split", [graph.input("scalars", _FLOAT, [len(SCALARS)])], SCALARS, axis=0)
+        if self.output != _FLOAT:
+            output = graph.node("Cast", output, to=DATA_TYPES["float32"])
+        self._watch(graph, output)
+        values = {"output": self._guide(graph, output) if self.groups > 1 else output}
+        if self.limit is not None:
+            values |= self._limit(graph, values["output"])
+        self._advance(graph, values)
+        self._feed(graph)
+        return graph.to_bytes()
+
+    def _watch(self, graph: GraphWriter, output: str) -> None:
+        """Add 0, or NaN if anything is NaN or infinite."""
+        zeros = graph.node("Sub", output, output)
+        graph.node(
+            "Add", graph.input("fault", _FLOAT, []), graph.node("ReduceSum", zeros, keepdims=0), name="next_fault"
+        )
+        graph.output("next_fault", _FLOAT, [])
+
+    def _guide(self, graph: GraphWriter, output: str) -> str:
+        """See `guidance.guided`."""
+        graph.nodes("Split", [output], ["nothing", "negative", "positive"][-self.groups :], axis=0)
+        update = graph.node("Sub", "positive", "negative")
+        if self.projection is None:
+            result = graph.node("Add", graph.node("Mul", update, "scale"), "negative")
+        else:
+            result = self._project(graph, update, self.projection)
+        if self.groups > 2:
+            seen = graph.node("Mul", graph.node("Sub", "negative", "nothing"), "picture_scale")
+            result = graph.node("Add", result, seen)
+        if not self.rescale:
+            return result
+        ratio = graph.node("Sqrt", graph.node("Div", _variance(graph, "positive"), _variance(graph, result)))
+        share, rest = _scalar(graph, self.rescale), _scalar(graph, 1 - self.rescale)
+        return graph.node("Mul", result, graph.node("Add", graph.node("Mul", ratio, share), rest))
+
+    def _project(self, graph: GraphWriter, update: str, projection: Projection) -> str:
+        """See `guidance.projected` and `guidance.project_update`."""
+        before = graph.node("Mul", graph.input("average", _FLOAT, self.shape), _scalar(graph, projection.momentum))
+        average = graph.node("Add", graph.node("Mul", update, "guide_of_output"), before, name="next_average")
+        graph.output(average, _FLOAT, self.shape)
+        rows = average
+        if projection.norm_threshold:
+            threshold = _scalar(graph, projection.norm_threshold)
+            norm = graph.node("ReduceL2", average, axes=_PICTURE)
+            rows = graph.node("Mul", average, graph.node("Div", threshold, graph.node("Max", norm, threshold)))
+        x0 = _weighted(graph, "latents", "guide_of_latents", "positive", "guide_of_output")
+        length = graph.node(
+            "Max", graph.node("ReduceL2", x0, axes=_PICTURE), _scalar(graph, float(np.finfo(np.float32).tiny))
+        )
+        direction = graph.node("Div", x0, length)
+        dot = graph.node("ReduceSum", graph.node("Mul", rows, direction), graph.constant(np.array(_PICTURE)))
+        parallel = graph.node("Mul", graph.node("Mul", dot, direction), _scalar(graph, projection.eta - 1))
+        return graph.node("Add", "positive", graph.node("Mul", graph.node("Add", rows, parallel), "update_scale"))
+
+    def _limit(self, graph: GraphWriter, output: str) -> dict[str, str]:
+        """X0 as it was, in place of the output, and as it is limited: see `parametrisation`."""
+        x0 = _weighted(graph, "latents", "x0_of_latents", output, "x0_of_output")
+        limit = self.limit
+        if isinstance(limit, Clip):
+            return {
+                "output": x0,
+                "limited": graph.node("Clip", x0, _scalar(graph, -limit.bound), _scalar(graph, limit.bound)),
+            }
+        assert limit is not None
+        flat = graph.node("Reshape", x0, graph.constant(np.array([self.shape[0], -1])))
+        size = math.prod(self.shape[1:])
+        position = limit.ratio * (size - 1)  # of the quantile among all in order, the least first
+        below = math.floor(position)
+        count = graph.constant(np.array([size - below]))
+        graph.nodes("TopK", [graph.node("Abs", flat), count], ["largest", "places"], axis=1)
+        neighbours = graph.constant(np.array([size - below - 1, max(size - below - 2, 0)]))
+        share = np.array([[1 - (position - below)], [position - below]], np.float32)
+        quantile = graph.node("MatMul", graph.node("Gather", "largest", neighbours, axis=1), graph.constant(share))
+        threshold = graph.node("Clip", quantile, _scalar(graph, 1), _scalar(graph, limit.largest))
+        clipped = graph.node("Min", graph.node("Max", flat, graph.node("Neg", threshold)), threshold)
+        limited = graph.node("Div", clipped, threshold)
+        return {"output": x0, "limited": graph.node("Reshape", limited, graph.constant(np.array(self.shape)))}
+
+    def _advance(self, graph: GraphWriter, values: dict[str, str]) -> None:
+        """One product: see `sampling.matrices`."""
+        given, made = self.layout.given, self.layout.made
+        lines = graph.node("Concat", *(values.get(name, name) for name in given), axis=0)
+        lines = graph.node("Reshape", lines, graph.constant(np.array([len(given), -1])))
+        product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)
+        shape = np.array([len(made) * self.shape[0], *self.shape[1:]])
+        lines = graph.node("Reshape", product, graph.constant(shape))
+        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.blends else made, axis=0)
+        if self.blends:
+            mask, *outside = KEPT
+            graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
+            picture, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
+            put_back = _weighted(graph, picture, "level_of_picture", noise, "level_of_noise")
+            graph.node("Add", graph.node("Mul", "advanced", mask), put_back, name="next_latents")
+        for name in made:
+            graph.output(name, _FLOAT, self.shape)
+
+    def _feed(self, graph: GraphWriter) -> None:
+        """What the network takes next, where it takes it from."""
+        timestep = graph.input("next_timestep", self.timestep, self.timestep_shape)
+        graph.output(graph.node("Identity", timestep, name="timestep"), self.timestep, self.timestep_shape)
+        latents = "next_latents"
+        if self.sample != _FLOAT:
+            latents = graph.node("Cast", latents, to=DATA_TYPES[self.sample.name])
+        count, channels, *size = self.sample_shape
+        rows, behind = [latents] * (count // self.shape[0]), channels - self.shape[1]
+        if behind:
+            given = graph.input(BEHIND, self.sample, (count, behind, *size))
+            graph.node("Concat", graph.node("Concat", *rows, axis=0), given, name="sample", axis=1)
+        else:
+            graph.node("Concat", *rows, name="sample", axis=0)
+        graph.output("sample", self.sample, self.sample_shape)
+
+
+def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
+    """What a step multiplies by besides the matrix, float64 [calls, 9]; zeros where nothing asks for it."""
+    found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
+    found["level_of_picture"], found["level_of_noise"] = KnownRegion.levels(sampler).T
+    found["scale"] = guidance.scales(sampler)
+    if sampler.limit is not None:
+        found["x0_of_latents"], found["x0_of_output"] = sampler.to_basis.T
+    if guidance.projection is not None:
+        found["guide_of_latents"], found["guide_of_output"] = to_x0(sampler).T
+        found["update_scale"] = (found["scale"] - 1) / found["guide_of_output"]
+    if guidance.image_scale is not None:
+        found["picture_scale"] = np.full(len(sampler), guidance.image_scale - 1)
+    return np.stack([found[name] for name in SCALARS], axis=1)
+
+
+def _weighted(graph: GraphWriter, first: str, of_first: str, second: str, of_second: str) -> str:
+    return graph.node("Add", graph.node("Mul", first, of_first), graph.node("Mul", second, of_second))
+
+
+def _variance(graph: GraphWriter, value: str) -> str:
+    """Of each picture, [n, 1, 1, 1]."""
+    away = graph.node("Sub", value, graph.node("ReduceMean", value, axes=_PICTURE))
+    return graph.node("ReduceMean", graph.node("Mul", away, away), axes=_PICTURE)
+
+
+def _scalar(graph: GraphWriter, value: float) -> str:
+    return graph.constant(np.array(value, np.float32))

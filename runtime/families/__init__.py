@@ -1,0 +1,1 @@
+"""Model families: data, and small functions where data cannot say it."""

@@ -1,0 +1,1 @@
+"""Images in, latents and pixels, images out."""

@@ -1,0 +1,85 @@
+"""Latents to pixels: whole, or in overlapping tiles for the sake of memory."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from ..ort.session import Graph, check_finite
+from .pixels import to_pixels
+
+TILE = 64
+"""Latents on a side of a tile, all of one size. A decoder normalises (GroupNorm) and attends over all that it sees, so
+that a tile departs from the whole picture, the more so the smaller it is. This is the size that SD 1.x was trained
+on."""
+
+OVERLAP = 16
+"""Latents that neighbours share, at least: a quarter of a tile, as in diffusers' `AutoencoderKL.tiled_decode`."""
+
+
+def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
+    """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one picture at a time, for the sake of memory.
+
+    `latents` are what the graph takes: divided by the scaling factor.
+
+    Raises:
+        NumericalError: the decoder gave NaN or infinity.
+    """
+    return np.concatenate([to_pixels(_run(decoder, latent[None])) for latent in latents])
+
+
+def decode_in_tiles(
+    decoder: Graph, latents: np.ndarray, factor: int, *, tile: int = TILE, overlap: int = OVERLAP
+) -> np.ndarray:
+    """The same, one tile at a time; a picture no larger than a tile is decoded whole.
+
+    Args:
+        decoder: its own size is that of the tiles, where it has fixed shapes.
+        latents: what the graph takes.
+        factor: pixels to a latent, along a side.
+        tile: latents on a side of a tile.
+        overlap: latents that neighbours share, at least.
+    """
+    sides = decoder.inputs["latent_sample"].shape[2:]
+    height, width = (side if isinstance(side, int) else tile for side in sides)
+    rows, columns = spans(latents.shape[2], height, overlap, factor), spans(latents.shape[3], width, overlap, factor)
+    pictures = []
+    for latent in latents:
+        picture = np.zeros((1, 3, latent.shape[1] * factor, latent.shape[2] * factor), np.float32)
+        for top, row_weights in rows:
+            for left, column_weights in columns:
+                decoded = _run(decoder, latent[None, :, top : top + height, left : left + width])
+                decoded *= row_weights[:, None] * column_weights
+                y, x = top * factor, left * factor
+                picture[:, :, y : y + len(row_weights), x : x + len(column_weights)] += decoded
+        pictures.append(to_pixels(picture))
+    return np.concatenate(pictures)
+
+
+def spans(side: int, tile: int, overlap: int, factor: int) -> list[tuple[int, np.ndarray]]:
+    """The tiles along a side of `side` latents: where each begins, and the weights of its pixels, float32.
+
+    They are spread evenly from edge to edge and share `overlap` latents or more. Where neighbours overlap, one goes
+    over into the other in a linear ramp; at every pixel the weights sum to 1.
+    """
+    if side <= tile:
+        return [(0, np.ones(side * factor, np.float32))]
+    count = -(-(side - overlap) // (tile - overlap))
+    starts = [round(k * (side - tile) / (count - 1)) for k in range(count)]
+    shared = [before + tile - after for before, after in pairwise(starts)]
+    pixels = np.arange(tile * factor) + 0.5
+    weights, total = [], np.zeros(side * factor)
+    for start, before, after in zip(starts, [0, *shared], [*shared, 0], strict=True):
+        rise = pixels / (before * factor) if before else np.ones_like(pixels)
+        fall = pixels[::-1] / (after * factor) if after else np.ones_like(pixels)
+        weights.append(np.minimum(1, np.minimum(rise, fall)))
+        total[start * factor : (start + tile) * factor] += weights[-1]
+    return [
+        (start, (weight / total[start * factor : (start + tile) * factor]).astype(np.float32))
+        for start, weight in zip(starts, weights, strict=True)
+    ]
+
+
+def _run(decoder: Graph, latents: np.ndarray) -> np.ndarray:
+    decoded = decoder({"latent_sample": latents})["sample"].astype(np.float32, copy=False)
+    check_finite(decoded, decoder.name)
+    return decoded

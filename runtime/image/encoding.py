@@ -1,0 +1,42 @@
+"""Pictures to latents."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..ort.session import Graph, check_finite
+
+ENCODER = "vae_encoder"
+
+_LOG_VARIANCES = (-30.0, 20.0)  # as diffusers' DiagonalGaussianDistribution bounds them
+
+
+def encode_pixels(
+    encoder: Graph, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]
+) -> np.ndarray:
+    """Latents float32 [n, C, h, w] of pictures, as the decoder takes them.
+
+    The encoder gives a distribution, of which one is drawn; older exporters' graphs, and tiny encoders, give latents.
+
+    Args:
+        encoder: the VAE encoder.
+        pixels: float32 [n, 3, H, W] in -1..1.
+        draws: for each picture, shape -> unit Gaussian.
+
+    Raises:
+        NumericalError: the encoder gave NaN or infinity.
+    """
+    ((name, given),) = encoder({"sample": pixels}).items()
+    given = given.astype(np.float32, copy=False)
+    check_finite(given, encoder.name)
+    if name != "latent_parameters":
+        return given
+    mean, log_variance = np.split(given, 2, axis=1)
+    deviation = np.exp(np.clip(log_variance, *_LOG_VARIANCES) / 2)
+    noise = np.concatenate([draw((1, *mean.shape[1:])) for draw in draws])
+    return mean + deviation * noise
+
+
+def shrunk(mask: np.ndarray, factor: int) -> np.ndarray:
+    """A mask [n, 1, H, W] at the size of latents, the first pixel of each deciding, as in diffusers."""
+    return mask[:, :, ::factor, ::factor]

@@ -1,0 +1,1 @@
+"""The only home of ONNX Runtime, beside the denoising loop: devices, sessions, memory, small graphs."""

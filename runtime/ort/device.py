@@ -1,0 +1,283 @@
+"""Which execution provider runs the graphs: the one asked for or an error, never a silent other.
+
+A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`) or a list of ONNX Runtime
+providers. Before any model is loaded, its first provider must really run a graph of one addition.
+"""
+
+import contextlib
+import ctypes
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import ProviderError, nearest
+from . import cuda
+from .graph_writer import GraphWriter
+from .memory import Memory
+from .openvino import OPENVINO, with_precision
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": CUDA,
+    "openvino": OPENVINO,
+    "tensorrt": "TensorrtExecutionProvider",
+}
+EXTRA_OF = {
+    CPU: "cpu",
+    CUDA: "cuda",
+    OPENVINO: "openvino",
+    "TensorrtExecutionProvider": "cuda",
+}
+WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+
+Provider = str | tuple[str, Mapping[str, Any]]
+_STOP = "session.force_spinning_stop"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where sessions are created.
+
+    `providers` are (name, options) in ONNX Runtime's order of preference; the first must be in use.
+    `session_options` maps attributes of `onnxruntime.SessionOptions`, or session configuration keys, to values.
+    """
+
+    name: str
+    providers: tuple[tuple[str, dict[str, Any]], ...]
+    session_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime provider that must run the graphs."""
+        return self.providers[0][0]
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the graphs compute in the memory and on the cores of this process."""
+        return self.provider == CPU
+
+    @property
+    def memory(self) -> Memory:
+        """Where the graphs read and write."""
+        if self.provider == CUDA:
+            return Memory("cuda", int(self.providers[0][1].get("device_id", 0)))
+        return Memory("cpu", 0)
+
+    def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
+        """Providers with their options for one session.
+
+        Args:
+            capture: its graph has fixed shapes and is run bound.
+            more: further options, on CUDA.
+        """
+        (name, said), *others = self.providers
+        if name == CUDA:
+            said = {**cuda.provider_options(said, capture=capture), **more}
+        return [(name, said), *others]
+
+    def run_options(self, *, bound: bool = False) -> ort.RunOptions:
+        """Options of a run, or of all runs of one set of buffers, `bound` at the same addresses each time."""
+        return cuda.run_options(bound=bound) if self.provider == CUDA else ort.RunOptions()
+
+    def options(self, *, keep_memory: bool = True, optimise: bool = True) -> ort.SessionOptions:
+        """Fresh session options: this project's defaults, then what was asked for.
+
+        `keep_memory` holds on to working memory from call to call; only the CPU has a choice. `optimise` is for graphs
+        that were not optimised before.
+        """
+        options = ort.SessionOptions()
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3  # what a warning would say of placement is said by our own checks
+        # Each graph has threads of its own, which would go on spinning after its run, in the way of the next graph's
+        if _STOP not in self.session_options:
+            options.add_session_config_entry(_STOP, "1")
+        if self.on_cpu:
+            options.enable_mem_pattern = False  # it plans one block a shape beside the arena: 40% more at the peak
+            options.enable_cpu_mem_arena = keep_memory
+        for key, value in self.session_options.items():
+            if hasattr(options, key):
+                try:
+                    setattr(options, key, _as_type_of(getattr(options, key), value))
+                except (TypeError, ValueError, KeyError) as error:
+                    raise ProviderError(f"session option {key}={value}: {_first_line(error)}") from None
+            elif "." in key:
+                options.add_session_config_entry(key, str(value))
+            else:
+                attributes = [name for name in dir(options) if not name.startswith("_")]
+                raise ProviderError(f"unknown session option {key!r}; {nearest(key, attributes)}")
+        return options
+
+
+def open_device(
+    device: str | Sequence[Provider] = "auto",
+    *,
+    session_options: Mapping[str, Any] | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Device:
+    """The device of that name, tried out.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`, or a list of ONNX Runtime providers.
+        session_options: attributes of `SessionOptions` or session configuration keys, with their values.
+        provider_options: options of the first provider; for openvino also `precision`, fp32 or bf16.
+
+    Raises:
+        ProviderError: the provider that was asked for cannot run; says why and what would help.
+    """
+    settings = dict(session_options or {})
+    if not isinstance(device, str):
+        return _checked(_from_list(device, settings), provider_options)
+    if device == "auto":
+        return _best(settings, provider_options)
+    return _checked(_from_name(device, settings), provider_options)
+
+
+def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | None:
+    """Why `provider` cannot run a graph here, in one line, or None if it can."""
+    if provider not in ort.get_available_providers():
+        extra = EXTRA_OF.get(provider)
+        have = ", ".join(ort.get_available_providers())
+        advice = f"; install triptych[{extra}] in place of the other ONNX Runtime wheels" if extra else ""
+        return f"ONNX Runtime {ort.__version__} as installed has no {provider} (it has {have}){advice}"
+    preloaded = _preload_cuda() if provider in (CUDA, PROVIDERS["tensorrt"]) else ""
+    try:
+        with _quiet():
+            session = ort.InferenceSession(_probe(), providers=[(provider, dict(options or {}))])
+            session.run(None, {"x": np.ones(1, np.float32)})
+    except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+        return _first_line(error)
+    if session.get_providers()[0] == provider:
+        return None
+    return _library_error(provider) or preloaded or f"{provider} refused the session and gave no reason"
+
+
+def available_providers() -> list[str]:
+    """Names of the providers that the installed ONNX Runtime was built with."""
+    return list(ort.get_available_providers())
+
+
+def cuda_version() -> str | None:
+    """Version of CUDA that the installed ONNX Runtime was built for; None where it was built for none."""
+    return getattr(ort, "cuda_version", "") or None
+
+
+def installed_wheels() -> dict[str, str]:
+    """The ONNX Runtime wheels that are installed, with versions; more than one is a conflict."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
+    found = {}
+    for name in WHEELS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:
+    if CUDA in ort.get_available_providers():
+        reason = why_not(CUDA, provider_options)
+        if reason is None:
+            return _with_options(_from_name("cuda", settings), provider_options)
+        warnings.warn(f"CUDA is not used: {reason}; running on the CPU", stacklevel=3)
+        provider_options = None  # they were meant for the device that cannot run
+    return _checked(_from_name("cpu", settings), provider_options)
+
+
+def _from_name(device: str, settings: dict[str, Any]) -> Device:
+    name, _, index = device.partition(":")
+    if name not in PROVIDERS or (index and (name not in ("cuda", "tensorrt") or not index.isdecimal())):
+        raise ProviderError(f"unknown device {device!r}; {nearest(device, ['auto', *PROVIDERS, 'cuda:1'])}")
+    providers: list[tuple[str, dict[str, Any]]] = [(PROVIDERS[name], {"device_id": int(index)} if index else {})]
+    if name == "tensorrt":
+        providers.append((CUDA, {"device_id": int(index)} if index else {}))
+    if name != "cpu":
+        providers.append((CPU, {}))
+    return Device(device, tuple(providers), settings)
+
+
+def _from_list(providers: Sequence[Provider], settings: dict[str, Any]) -> Device:
+    if not providers:
+        raise ProviderError("the list of providers is empty; allowed: names such as CPUExecutionProvider")
+    pairs = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in providers]
+    for name, _ in pairs:
+        if name not in ort.get_all_providers():
+            raise ProviderError(f"unknown provider {name!r}; {nearest(name, ort.get_all_providers())}")
+    return Device(",".join(name for name, _ in pairs), tuple(pairs), settings)
+
+
+def _with_options(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
+    (name, own), *others = device.providers
+    options = {**own, **(provider_options or {})}
+    first = (name, with_precision(options) if name == OPENVINO else options)
+    return Device(device.name, (first, *others), device.session_options)
+
+
+def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
+    device = _with_options(device, provider_options)
+    name, options = device.providers[0]
+    reason = why_not(name, options)
+    if reason is None:
+        return device
+    wheels = installed_wheels()
+    if len(wheels) > 1:
+        reason += f"; the wheels {' and '.join(wheels)} are installed together and overwrite each other: keep one"
+    raise ProviderError(f"device {device.name!r} cannot run here: {reason}")
+
+
+def _probe() -> bytes:
+    """y = x + x for one float: the smallest graph that shows that a provider runs."""
+    graph = GraphWriter("probe")
+    x = graph.input("x", np.dtype(np.float32), [1])
+    graph.output(graph.node("Add", x, x, name="y"), np.dtype(np.float32), [1])
+    return graph.to_bytes()
+
+
+def _preload_cuda() -> str:
+    """Load CUDA and cuDNN from the nvidia wheels, if they are there; what ONNX Runtime prints of failures."""
+    said = io.StringIO()
+    if hasattr(ort, "preload_dlls"):
+        with contextlib.redirect_stdout(said):
+            ort.preload_dlls()
+    return said.getvalue().strip().partition("\n")[0]
+
+
+def _library_error(provider: str) -> str | None:
+    """What the dynamic loader says of the provider's library: the usual reason for a refused session."""
+    stem = provider.removesuffix("ExecutionProvider").lower()
+    folder = Path(ort.__file__).parent / "capi"
+    for library in folder.glob(f"*onnxruntime_providers_{stem}.*"):
+        try:
+            ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
+            ctypes.CDLL(str(library))
+        except OSError as error:
+            return _first_line(error)
+    return None
+
+
+def _as_type_of(current: Any, value: Any) -> Any:
+    """An option's value as a command line gives it, in the type that the option has."""
+    if isinstance(current, bool) and isinstance(value, str):
+        return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
+    return type(current)(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines of ONNX Runtime while a provider is tried: the reason is given in the error instead."""
+    ort.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)

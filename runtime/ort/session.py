@@ -1,0 +1,190 @@
+"""One graph, one session: typed inputs and outputs, read from the session itself."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import onnxruntime as ort
+
+from ..errors import ArgumentError, NumericalError, PackageError, ProviderError
+from .device import Device
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph: a shape entry is a size, or the name of an axis that may vary."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int | str, ...]
+
+
+class Graph:
+    """A graph loaded on a device.
+
+    Calling it takes arrays by input name and returns the outputs by name. Arrays are cast to the graph's types, and a
+    scalar is given the rank the graph wants, so that one caller serves every dialect. A graph with a fixed batch runs
+    as often as it must, its last call filled up with repeats; on the CPU every graph runs row by row, which is as fast,
+    takes the memory of one row, and makes a row's result the same to the bit alone and in a batch.
+
+    Args:
+        path: the graph's file.
+        device: where it runs.
+        name: what errors call it.
+        keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
+        optimised: the graph was optimised when it was exported and runs as it is: loading then takes no time but that
+            of laying out weights for matrix products.
+        capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
+        aliases: names of inputs in the file -> names used here.
+
+    Attributes:
+        inputs, outputs: name -> Tensor; the name is the one used here, whatever the graph's own is.
+        session: of ONNX Runtime, for runs that are bound.
+        providers: in use, the first one running the graph.
+        load_seconds: the time that the session took to create.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: Device,
+        name: str,
+        *,
+        keep_memory: bool = True,
+        optimised: bool = False,
+        capture: bool = False,
+        aliases: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.name = name
+        self.device = device
+        self._rows = 1 if device.on_cpu else None
+        options = device.options(keep_memory=keep_memory, optimise=not optimised)
+        self._keeps_memory = device.on_cpu and options.enable_cpu_mem_arena
+        start = time.perf_counter()
+        try:
+            self.session = _open(path, device, name, options, capture=capture)
+        except ProviderError:
+            raise
+        except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from None
+        self.load_seconds = time.perf_counter() - start
+        self.providers: tuple[str, ...] = tuple(self.session.get_providers())
+        if self.providers[0] != device.provider:
+            raise ProviderError(
+                f"{name} was to run on {device.provider} but ONNX Runtime gave it to {self.providers[0]}; "
+                "run `triptych doctor` for the reason"
+            )
+        self.inputs = {aliases.get(spec.name, spec.name): _tensor(spec) for spec in self.session.get_inputs()}
+        self.outputs = {spec.name: _tensor(spec) for spec in self.session.get_outputs()}
+
+    def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
+        """Run the graph.
+
+        Args:
+            arrays: one array for each input, by name; those with more than one axis have the batch first.
+            release: give working memory that was kept back to the system afterwards.
+
+        Raises:
+            ArgumentError: an array does not fit the shape of its input, or the graph cannot be run at this size.
+        """
+        batch = max(array.shape[0] for array in arrays.values() if array.ndim > 1)
+        fixed = next((t.shape[0] for t in self.inputs.values() if len(t.shape) > 1), None)
+        rows = fixed if isinstance(fixed, int) else self._rows or batch
+        starts = range(0, batch, rows)
+        pieces = [
+            self._run(_rows(arrays, start, rows), rows, release=release and start == starts[-1]) for start in starts
+        ]
+        if len(pieces) == 1 and rows == batch:
+            return pieces[0]
+        return {name: np.concatenate([piece[name] for piece in pieces])[:batch] for name in self.outputs}
+
+    def _run(self, arrays: Mapping[str, np.ndarray], batch: int, *, release: bool) -> dict[str, np.ndarray]:
+        feeds = {tensor.name: fit(self.name, tensor, arrays[name], batch) for name, tensor in self.inputs.items()}
+        options = self.device.run_options()
+        if release and self._keeps_memory:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        try:
+            results = self.session.run(None, feeds, options)
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(feed.shape)}" for name, feed in feeds.items())
+            reason = str(error).splitlines()[0]
+            raise ArgumentError(f"{self.name} cannot run with {shapes}: {reason}") from None
+        return dict(zip(self.outputs, results, strict=True))
+
+
+def _open(path: Path, device: Device, name: str, options: ort.SessionOptions, *, capture: bool) -> ort.InferenceSession:
+    """A session; without capturing, and a warning, where that is refused: nodes on the CPU cannot be captured."""
+
+    def create(capture: bool) -> ort.InferenceSession:
+        # ONNX Runtime would go on on the CPU, and print that it does
+        return ort.InferenceSession(
+            str(path), options, providers=device.session_providers(capture=capture), enable_fallback=0
+        )
+
+    try:
+        return create(capture)
+    except Exception as error:
+        if not capture:
+            raise
+        session = create(False)
+        warnings.warn(f"{name} runs without a CUDA graph: {str(error).splitlines()[0]}", stacklevel=3)
+        return session
+
+
+def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
+    """The array as an input of the graph called `name` takes it, in a call of `batch` rows.
+
+    Raises:
+        ArgumentError: its shape does not fit.
+    """
+    array = np.asarray(array, tensor.dtype)
+    if array.ndim == 0 and len(tensor.shape) == 1:  # a timestep: [1] in some dialects, [batch] in others
+        axis = tensor.shape[0]
+        array = np.full(batch if axis == batch or "batch" in str(axis) else 1, array)
+    fits = array.ndim == len(tensor.shape) and all(
+        isinstance(wanted, str) or wanted == given for wanted, given in zip(tensor.shape, array.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(axis) for axis in tensor.shape)
+        raise ArgumentError(f"{name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
+    return array
+
+
+def check_finite(array: np.ndarray, component: str, where: str = "") -> None:
+    """Refuse what a component gave if it is no number.
+
+    Raises:
+        NumericalError: it holds NaN or infinity; names the component, and `where` that was.
+    """
+    if not np.isfinite(array).all():
+        raise NumericalError(
+            f"{component} gave NaN or infinity{where}; export the checkpoint with --precision fp32 and try again"
+        )
+
+
+def _rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:
+    """Rows start..start+count of every batched array, the last one repeated where there are no more."""
+    return {
+        name: array.take(range(start, start + count), axis=0, mode="clip") if array.ndim > 1 else array
+        for name, array in arrays.items()
+    }
+
+
+def _tensor(spec: ort.NodeArg) -> Tensor:
+    if spec.type not in _DTYPES:
+        raise PackageError(f"the graph's {spec.name} has type {spec.type}; supported: {', '.join(_DTYPES)}")
+    shape = tuple(axis if isinstance(axis, int) else str(axis) for axis in spec.shape)
+    return Tensor(spec.name, np.dtype(_DTYPES[spec.type]), shape)

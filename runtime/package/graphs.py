@@ -1,0 +1,160 @@
+"""Which graphs of a package are in memory: loaded, kept and freed by policy."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import ArgumentError, ProviderError, nearest
+from ..families.conditioning import UNNAMED
+from ..ort.blocking import channels_block
+from ..ort.device import PROVIDERS, Device
+from ..ort.saturation import PAIR_LIMIT, saturates
+from ..ort.session import Graph
+from .geometry import Signature, signature_of
+from .package import Package, family_of
+
+DECODER, PREVIEW_DECODER = "vae_decoder", "preview_decoder"
+
+POLICIES = ("fast", "low")
+"""fast: all graphs from the start, kept. low: one at a time, freed when the next is needed; weights mapped."""
+
+DIALECTS = ("cpu", "cuda")
+"""Those whose operators run on the device of that name alone."""
+
+_EARLY_INTEGERS = {"activations": (0, 255), "weights": (-127, 127)}
+"""Those of int8 packages from before manifests stated them."""
+
+_EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+
+# Weights that ONNX Runtime packs, or (above that level) brings into another layout, are copies in memory: of the U-Net
+# of SD 1.x 2.5 GB. Left as they are, they are pages of the package's files that the system can take back any time.
+_PACKING = {"session.disable_prepacking": 1}
+_LAYOUT = {"graph_optimization_level": _EXTENDED}
+# The CPU computes float16 in float32, for which an optimised graph has all weights widened, once. One that is left as
+# it is widens each when its turn comes, if the order is that of priorities.
+_HALVES = {"graph_optimization_level": 0, "execution_order": 1}
+
+
+class Components:
+    """The graphs of a package by name, each in a session of its own.
+
+    Args:
+        package: what they are of.
+        device: where they run.
+        names: of those that a picture needs.
+        memory: which policy. With `low`, threads that use different graphs at once make each other load them anew.
+
+    Attributes:
+        loaded: what is in memory now.
+
+    Raises:
+        ArgumentError: there is no such policy.
+        PackageError, ProviderError: a graph cannot be loaded, see `Graph`.
+    """
+
+    def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
+        if memory not in POLICIES:
+            raise ArgumentError(f"unknown memory policy {memory!r}; {nearest(memory, POLICIES)}")
+        self.memory = memory
+        self.loaded: dict[str, Graph] = {}
+        self._signatures: dict[str, Signature] = {}
+        self._package, self._device, self._lock = package, device, threading.Lock()
+        if memory == "fast":
+            for name in names:
+                self[name]
+
+    def __getitem__(self, name: str) -> Graph:
+        with self._lock:
+            if name not in self.loaded:
+                self._make_room(name)
+                self.loaded[name] = self._load(name)
+            return self.loaded[name]
+
+    def signature(self, name: str) -> Signature:
+        """What a graph takes and gives; it is loaded for that, once, only where no manifest says it."""
+        if name not in self._signatures:
+            said = signature_of(self._package, name)
+            self._signatures[name] = said or Signature(name, self[name].inputs, self[name].outputs)
+        return self._signatures[name]
+
+    def _load(self, name: str) -> Graph:
+        if self.memory == "fast":
+            # A decoder's working memory is as large as the network's, and is needed once a picture
+            keeps = name not in (DECODER, PREVIEW_DECODER)
+            return load_graph(self._package, self._device, name, keep_memory=keeps)
+        return load_graph(self._package, _mapping(self._package, self._device, name), name, keep_memory=False)
+
+    def _make_room(self, name: str) -> None:
+        """Free what must not be in memory beside a graph; one for previews is tiny, and needed between steps."""
+        if self.memory == "low" and name != PREVIEW_DECODER:
+            for other in self.loaded.keys() - {PREVIEW_DECODER}:
+                del self.loaded[other]
+
+
+def _mapping(package: Package, device: Device, name: str) -> Device:
+    """The device, on a CPU with session options that leave the component's weights in their file."""
+    if not device.on_cpu:
+        return device
+    layout = {} if package.is_optimised(name) else _LAYOUT  # what was optimised before is left as it is
+    if (package.manifest or {}).get("precision") == "fp16":
+        layout = _HALVES
+    return replace(device, session_options={**_PACKING, **layout, **device.session_options})
+
+
+def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool = True) -> Graph:
+    """A session for the named component; `keep_memory` as in `Graph`.
+
+    Raises:
+        ProviderError: its operators are those of another kind of device.
+        PackageError: see `Graph`.
+    """
+    check_device(package, device)
+    static = (package.manifest or {}).get("static") is not None
+    return Graph(
+        package.graph(name),
+        device,
+        name,
+        keep_memory=keep_memory,
+        optimised=package.is_optimised(name),
+        capture=static and name == family_of(package).generator,
+        aliases=UNNAMED,
+    )
+
+
+def check_device(package: Package, device: Device) -> None:
+    """Refuse a package that the device has no kernels for, or whose kernels here do not compute what it states.
+
+    Raises:
+        ProviderError: says which device, or which kind of CPU, it was exported for.
+    """
+    _check_dialect(package, device)
+    _check_integers(package, device)
+
+
+def _check_dialect(package: Package, device: Device) -> None:
+    manifest = package.manifest or {}
+    dialect, block = manifest.get("dialect", "portable"), manifest.get("channels_block")
+    if dialect in DIALECTS and device.provider != PROVIDERS[dialect]:
+        raise ProviderError(
+            f"{package.path} was exported with the operators of {dialect}, and device {device.name!r} runs on "
+            f"{device.provider}; load it with device={dialect}, or export it with --dialect portable"
+        )
+    if block is not None and block != channels_block():
+        raise ProviderError(
+            f"{package.path} was optimised for CPUs whose convolutions take channels in blocks of {block}, and this "
+            f"one's take {channels_block()}; export it on such a machine as this one, or with --dialect portable"
+        )
+
+
+def _check_integers(package: Package, device: Device) -> None:
+    manifest = package.manifest or {}
+    if manifest.get("precision") != "int8" or device.memory.kind != "cpu":
+        return
+    integers = manifest.get("integers") or _EARLY_INTEGERS
+    activation, weight = (max(map(abs, integers[kind])) for kind in ("activations", "weights"))
+    if 2 * activation * weight > PAIR_LIMIT and saturates():
+        raise ProviderError(
+            f"{package.path} has int8 weights up to {weight}, whose products this processor (no VNNI) adds in 16 bits, "
+            f"where they saturate at {PAIR_LIMIT:,}: images would be wrong; export it again, on any machine: this "
+            "version writes weights that every processor multiplies exactly"
+        )

@@ -1,0 +1,77 @@
+"""What schedulers there are, and what each is like: measured on samplers, not written down."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import Sampler
+from .registry import SCHEDULERS, find
+
+STEPS = 20  # of the samplers that are measured
+
+
+@dataclass(frozen=True)
+class Description:
+    """A scheduler under one of its names, with diffusers' defaults but for what the name stands for.
+
+    Attributes:
+        name: short name, or the class where there is none.
+        class_name: diffusers' class.
+        options: what the name stands for.
+        order: declared order of convergence.
+        calls_per_step: network calls that one step more makes.
+        calls: of STEPS steps: solvers that begin or end otherwise make a few more or less than STEPS times that.
+        draws_noise: with these options.
+        takes: what a run may give, of eta, timesteps, sigmas and mu.
+        paper: authors, year, title, arXiv number.
+    """
+
+    name: str
+    class_name: str
+    options: dict[str, Any]
+    order: int
+    calls_per_step: int
+    calls: int
+    draws_noise: bool
+    takes: list[str]
+    paper: str
+
+    @property
+    def noise(self) -> str:
+        """Whether it draws noise, in words."""
+        return "yes" if self.draws_noise else "with eta" if "eta" in self.takes else "no"
+
+
+def sampler_named(name: str, steps: int = STEPS) -> Sampler:
+    """The sampler of a short name or class name, with diffusers' defaults.
+
+    Raises:
+        SamplerError: no such scheduler.
+    """
+    scheduler, implied = find(name)
+    return Sampler.from_config({"_class_name": scheduler.class_name, **implied}, num_inference_steps=steps)
+
+
+def names() -> list[str]:
+    """Every short name, and the class names of schedulers that have none."""
+    return [name for scheduler in SCHEDULERS for name in scheduler.short_names or (scheduler.class_name,)]
+
+
+def describe(name: str) -> Description:
+    """One scheduler.
+
+    Raises:
+        SamplerError: no such scheduler.
+    """
+    scheduler, implied = find(name)
+    sampler = sampler_named(name)
+    return Description(
+        name=name,
+        class_name=scheduler.class_name,
+        options=dict(implied),
+        order=sampler.order,
+        calls_per_step=len(sampler_named(name, STEPS + 1)) - len(sampler),
+        calls=len(sampler),
+        draws_noise=sampler.stochastic,
+        takes=sorted(scheduler.takes),
+        paper=scheduler.paper,
+    )

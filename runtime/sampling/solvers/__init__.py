@@ -1,0 +1,1 @@
+"""Schedulers: each a table of coefficients."""

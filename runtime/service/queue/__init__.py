@@ -1,0 +1,1 @@
+"""Requests that wait, and calls that they share."""

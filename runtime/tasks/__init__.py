@@ -1,0 +1,1 @@
+"""Made of the pipeline: upscaling, interpolation, several images in one call."""

@@ -1,0 +1,56 @@
+"""BERT's tokenizer, with which the first latent diffusion model reads its prompts.
+
+Source: Devlin et al. 2018 (BERT): words, without capitals and accents in the models in use, cut into the longest pieces
+that the vocabulary has; pieces within a word begin with `##`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import PackageError
+from .added_tokens import content
+from .tokenizer import PromptTokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+class BertTokenizer(PromptTokenizer):
+    """The tokenizer of LDMBert: 77 tokens whatever its folder says, as in diffusers' `LDMTextToImagePipeline`."""
+
+    class_name: ClassVar[str] = "BertTokenizer"
+    vocabulary: ClassVar[tuple[str, ...]] = ("vocab.txt",)
+    named: ClassVar[Mapping[str, str]] = {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }
+    ends: ClassVar[tuple[str, str]] = ("cls_token", "sep_token")
+
+    @classmethod
+    def from_vocabulary(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
+        """See `PromptTokenizer`; the steps are those of transformers 5."""
+        from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+        file = folder / cls.vocabulary[0]
+        tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        ids = {token: number for number, token in enumerate(tokens)}
+        unk, start, end = (content(config[f"{name}_token"]) for name in ("unk", "cls", "sep"))
+        for token in (unk, start, end):
+            if token not in ids:
+                raise PackageError(f"{file} lacks the special token {token!r}")
+        tokenizer = Tokenizer(models.WordPiece(ids, unk_token=unk))
+        tokenizer.normalizer = normalizers.BertNormalizer(
+            clean_text=True,
+            handle_chinese_chars=config.get("tokenize_chinese_chars", True),
+            strip_accents=config.get("strip_accents"),
+            lowercase=config.get("do_lower_case", True),
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece(prefix="##")
+        # by position: the library's own names have changed
+        tokenizer.post_processor = processors.BertProcessing((end, ids[end]), (start, ids[start]))
+        return tokenizer

@@ -1,0 +1,195 @@
+"""Imports go down the layers of ARCHITECTURE.md and never up, and some libraries have one home each."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGES = ("runtime", "export", "benchmarks")
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors",),
+    ("ort", "sampling", "noise", "arguments"),
+    ("families",),
+    ("package", "denoising"),
+    ("text", "image"),
+    ("pipeline", "phases"),
+    ("tasks",),
+    ("service", "batch"),
+    ("cli",),
+)
+"""Folders and modules of `runtime`, the lowest layer first; an import goes to a lower layer or stays in its folder."""
+
+BESIDE = {("pipeline", "phases")}
+"""Imports between two modules of one layer."""
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "onnxruntime": ("ort", "denoising"),
+    "click": ("cli",),
+    "fastapi": ("service",),
+    "uvicorn": ("service",),
+    "ray": ("service.ray", "batch"),
+}
+"""Library -> the parts of `runtime` that may import it."""
+
+FORBIDDEN = ("torch", "diffusers", "transformers", "onnx")
+"""Libraries that `runtime` lives without."""
+
+CONVERTERS = ("triptych.export", "triptych.benchmarks")
+"""What `runtime` imports in `cli` alone, when a command needs it."""
+
+MOST_SIDE_BY_SIDE = 20
+"""Modules in a folder of `runtime`."""
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Import name -> file of every module of the three packages."""
+    found = {}
+    for package in PACKAGES:
+        for file in (REPOSITORY / package).rglob("*.py"):
+            parts = file.relative_to(REPOSITORY).with_suffix("").parts
+            found[".".join(("triptych", *parts)).removesuffix(".__init__")] = file
+    return found
+
+
+def imports_in(name: str, file: Path, text: str) -> Iterator[str]:
+    """Import names of what a module imports anywhere in it, but for types alone: modules where they are ours."""
+    tree = ast.parse(text)
+    ignored = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if id(node) in ignored:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *filter(None, [node.module])])
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                yield whole if whole in modules() else source
+
+
+@cache
+def imports() -> dict[str, frozenset[str]]:
+    """Import name of a module -> what it imports."""
+    return {name: frozenset(imports_in(name, file, file.read_text())) - {name} for name, file in modules().items()}
+
+
+def place(name: str) -> str:
+    """A module's place in `runtime`, "sampling.solvers.ddim"; "" for `triptych.runtime` itself and for others."""
+    return name.removeprefix("triptych.runtime").removeprefix(".") if name.startswith("triptych.runtime") else ""
+
+
+def layer_of(name: str) -> int:
+    """The number of a module's layer; `triptych.runtime` itself stands for the pipeline that it exports."""
+    part = place(name).partition(".")[0] or "pipeline"
+    return next(number for number, parts in enumerate(LAYERS) if part in parts)
+
+
+def against_the_grain(name: str, imported: str) -> bool:
+    """Whether an import within `runtime` goes up, or across to another part of its own layer."""
+    ours, theirs = place(name).partition(".")[0], place(imported).partition(".")[0]
+    if ours == theirs or ours == "":  # `triptych.runtime` gathers what it exports
+        return False
+    return layer_of(imported) >= layer_of(name) and (ours, theirs) not in BESIDE
+
+
+def runtime_imports() -> Iterator[tuple[str, str]]:
+    for name, imported in imports().items():
+        if name.startswith("triptych.runtime"):
+            yield from ((name, each) for each in imported)
+
+
+def test_every_part_of_runtime_has_a_layer() -> None:
+    parts = {place(name).partition(".")[0] for name in modules() if place(name)}
+    assert parts == {part for parts in LAYERS for part in parts}
+
+
+def test_imports_go_down() -> None:
+    wrong = [
+        (name, each)
+        for name, each in runtime_imports()
+        if each.startswith("triptych.runtime") and against_the_grain(name, each)
+    ]
+    assert wrong == []
+
+
+def test_an_import_against_the_grain_is_found() -> None:
+    name = "triptych.runtime.sampling.table"
+    found = list(imports_in(name, modules()[name], "def f():\n    from ..pipeline import TextToImage\n"))
+    assert found == ["triptych.runtime.pipeline"]
+    assert against_the_grain(name, found[0])
+    assert against_the_grain("triptych.runtime.denoising.host", "triptych.runtime.package.graphs")
+    assert not against_the_grain("triptych.runtime.pipeline", "triptych.runtime.phases")
+    assert against_the_grain("triptych.runtime.phases", "triptych.runtime.pipeline")
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_libraries_are_imported_where_they_belong(library: str) -> None:
+    users = {name for name, each in runtime_imports() if each.partition(".")[0] == library}
+    assert users
+    assert [name for name in users if not place(name).startswith(HOMES[library])] == []
+
+
+def test_the_runtime_lives_without_pytorch_and_its_kin() -> None:
+    assert [pair for pair in runtime_imports() if pair[1].partition(".")[0] in FORBIDDEN] == []
+
+
+def test_the_runtime_imports_converters_in_commands_alone() -> None:
+    users = {name for name, each in runtime_imports() if each.startswith(CONVERTERS)}
+    assert [name for name in users if not place(name).startswith("cli.")] == []
+
+
+def test_sampling_needs_numpy_alone() -> None:
+    allowed = ("triptych.runtime.sampling", "triptych.runtime.errors")
+    for name, each in runtime_imports():
+        if place(name).startswith("sampling"):
+            assert each.startswith(allowed) or each.partition(".")[0] in {"numpy", *sys.stdlib_module_names}, (
+                name,
+                each,
+            )
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    ours = {name: {each for each in found if each in modules()} for name, found in imports().items()}
+    done: set[str] = set()
+
+    def walk(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for each in ours[name]:
+                walk(each, (*path, name))
+            done.add(name)
+
+    for name in ours:
+        walk(name, ())
+
+
+def test_no_folder_is_crowded() -> None:
+    crowded = {
+        folder: count
+        for folder in {file.parent for file in (REPOSITORY / "runtime").rglob("*.py")}
+        if (count := len(list(folder.glob("*.py")))) > MOST_SIDE_BY_SIDE
+    }
+    assert crowded == {}
+
+
+def test_the_places_that_the_documentation_names_exist() -> None:
+    text = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    named = {path for path in re.findall(r"`([\w./-]+/[\w.-]*)`", text) if "." in path or path.endswith("/")}
+    roots = ("", "runtime", "export")
+    missing = [path for path in named if not any((REPOSITORY / root / path).exists() for root in roots)]
+    assert len(named) > 30
+    assert missing == []
