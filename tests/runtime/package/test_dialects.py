@@ -12,11 +12,10 @@ from onnx import TensorProto, helper
 from tests.dialects import DIALECTS, HALF, in_dialect
 from tests.graphs import write_graph
 from tests.pictures import LATENTS_TOLERANCE, SEED, check, theirs
+from tests.runtime.test_tasks import picture
 from triptych.runtime import TextToImage
 from triptych.runtime.image.encoding import ENCODER
 from triptych.runtime.package.package import open_package
-
-from tests.runtime.test_tasks import picture
 
 STEPS = 5
 HALF_LATENTS_DB = 40  # of final latents, where the U-Net takes and gives float16
