@@ -32,10 +32,13 @@ def host_flags() -> frozenset[str]:
 def environment_of(processor: str, factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment variables for a Python process whose ONNX Runtime runs as on that processor, a name of PROCESSORS.
 
-    The test is skipped where the host cannot stand in for it.
+    The test is skipped where the host cannot stand in for it, or has no compiler to make the copy with.
     """
     if platform.machine() != "x86_64" or PROCESSORS[processor] not in host_flags():
         pytest.skip(f"this processor cannot stand in for one with {processor} alone")
+    missing = [tool for tool in ("gcc", "objdump") if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} are needed to run ONNX Runtime as on another processor")
     return environment(processor, once(factory, "processors/copy", make))
 
 
