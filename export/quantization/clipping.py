@@ -12,7 +12,11 @@ from .ranges import Ranges, quantizable
 
 BINS = 2048
 SHARES = tuple(0.4 + 0.05 * i for i in range(13))
-"""Shares of a range that are tried for each of its ends."""
+"""Shares of a range that are tried for each of its ends.
+
+From 0.7 on, the worst of 128 other images of the demo model had 33.0 dB (26.8 with these), but of the calibration's own
+64 one came out as another image.
+"""
 
 
 class Histogram:
