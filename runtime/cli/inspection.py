@@ -93,7 +93,7 @@ def _quality(pictures: Mapping[str, Any] | None) -> str | None:
         return None
     return (
         f"PSNR {pictures['psnr_db']} dB (worst {pictures['psnr_db_worst']}), SSIM {pictures['ssim']} "
-        f"over {pictures['pictures']} pictures, against {pictures['against']}"
+        f"over {pictures['pictures']} pictures, {pictures.get('undecided', 0)} undecided, against {pictures['against']}"
     )
 
 

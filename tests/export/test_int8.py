@@ -20,7 +20,7 @@ from triptych.export.dialects import dialect_named
 from triptych.export.precision import FP32_FLOOR_DB, INT8_FLOOR_DB
 from triptych.export.quantization import calibration, quality
 from triptych.export.quantization.calibration import calibrate
-from triptych.runtime import TextToImage
+from triptych.runtime import Output, TextToImage
 from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import VerificationError
 from triptych.runtime.ort.saturation import PAIR_LIMIT
@@ -145,6 +145,35 @@ def test_the_floor_is_on_images(psnr_db: float, ssim_worst: float, passes: bool)
             quality.check_quality(figures)
 
 
+class Between(TextToImage):
+    """Of a package whose picture is `own` from its own seed, and `other` from any other noise."""
+
+    def __init__(self, own: np.ndarray, other: np.ndarray) -> None:
+        self.latent_channels, self.own, self.other = 4, own, other
+
+    def latent_size_of(self, height: int | None, width: int | None) -> tuple[int, int]:
+        return 2, 2
+
+    def __call__(self, prompt: Any, *, latents: Any = None, **_: Any) -> Output:
+        return Output([self.own if latents is None else self.other], np.zeros(0), [])
+
+
+def test_pictures_that_any_rounding_decides_are_counted_and_left_out_of_the_worst(monkeypatch: Any) -> None:
+    random = np.random.default_rng(0)
+    right, wrong = (random.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
+    wanted = calibration.Drawn("a fox", 7, right)
+    assert quality.undecided(Between(wrong, right), wanted)
+    assert not quality.undecided(Between(wrong, wrong), wanted)
+    calibrated = calibration.Calibration({}, RUN, (wanted,))
+    for other, undecided in ((right, 1), (wrong, 0)):
+        pipe = Between(wrong, other)
+        monkeypatch.setattr(quality.TextToImage, "load", lambda *_, pipe=pipe, **__: pipe)
+        measured = quality.measure_quality(Path("package"), calibrated)
+        assert measured["undecided"] == undecided
+        with pytest.raises(VerificationError):  # none is left to be judged by, or the one that is differs
+            quality.check_quality(measured)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("processor", ["here", "avx2"])
 def test_the_demo_model_keeps_its_quality_on_every_processor(
@@ -155,13 +184,13 @@ def test_the_demo_model_keeps_its_quality_on_every_processor(
     prompts = DEMO / "evaluation" / "prompts.txt"
     command = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
     program = "from triptych.runtime.cli import main; main()"
-    # one of these images lies between two, and its rounding is not the same on every processor
-    options = ["--calibration-guidance", "2.5", "--calibration-steps", "20", "--allow-low-quality"]
+    options = ["--calibration-guidance", "2.5", "--calibration-steps", "20"]
     subprocess.run([sys.executable, "-c", program, *command, *options], check=True, env=environment)
     manifest = json.loads((package / "triptych.json").read_text())
     recorded = manifest["quality"]["pictures"]
     assert recorded["psnr_db"] >= quality.IMAGES_FLOOR_DB + 4
-    assert recorded["ssim"] >= 0.95
+    assert recorded["ssim_worst"] >= quality.SSIM_FLOOR
+    assert recorded["undecided"] <= 2
     assert manifest["channels_block"] in ((8,) if processor == "avx2" else (1, 8, 16))
 
 
