@@ -1,4 +1,4 @@
-"""Write result files whole or not at all."""
+"""Result files that are written whole or not at all, and the size of a folder."""
 
 import os
 import tempfile
@@ -35,3 +35,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ArgumentError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def weight_mb(folder: Path) -> float:
+    """Megabytes of the files in a folder, links not counted."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from triptych.benchmarks.architectures import ARCHITECTURES
-from triptych.benchmarks.make_checkpoint import write_checkpoint
+from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
+from triptych.benchmarks.checkpoints.make_checkpoint import write_checkpoint
 
 
 def make_checkpoint(

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from triptych.benchmarks.architectures import ARCHITECTURES
-from triptych.benchmarks.make_checkpoint import write_checkpoint
+from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
+from triptych.benchmarks.checkpoints.make_checkpoint import write_checkpoint
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of, static_sizes

@@ -14,7 +14,7 @@ from pathlib import Path
 import triptych.runtime
 from triptych.runtime.errors import ArgumentError, TriptychError, nearest
 
-from ..startup import weight_mb
+from ..files import weight_mb
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 NAMES = tuple(sorted(path.stem for path in REQUIREMENTS.glob("*.txt")))

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from triptych.benchmarks.peers import driver, environments, likeness, report
+from triptych.benchmarks.checkpoints.original_layout import unet_name, vae_name
+from triptych.benchmarks.peers import driver, environments, likeness
 from triptych.benchmarks.peers.against import compare
 from triptych.benchmarks.peers.bounds import macs_of
 from triptych.benchmarks.peers.catalogue import PEERS, Peer, own, peers_named
@@ -20,10 +21,10 @@ from triptych.benchmarks.peers.client import Client, PeerError
 from triptych.benchmarks.peers.driver import Plan, measure
 from triptych.benchmarks.peers.environments import HERE, install, python_of
 from triptych.benchmarks.peers.figures import Case, Figure, Negative, Results, read
-from triptych.benchmarks.peers.original_layout import unet_name, vae_name
 from triptych.benchmarks.peers.stages import STAGES, cases_of, own_size
 from triptych.benchmarks.peers.table import as_text, rows
 from triptych.benchmarks.peers.work import Setting, Size
+from triptych.benchmarks.recorded import peers_page
 from triptych.runtime.errors import ArgumentError, TriptychError
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "peers-schema.md"
@@ -296,20 +297,20 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_the_page_holds_every_peer_and_every_negative(
     drawn: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(peers_page, "RESULTS", tmp_path)
     drawn.write(tmp_path / "peers-a.json")
-    page = report.page()
+    page = peers_page.page()
     assert all(name in page for name in PEERS)
     assert "no call \\| of a component" in page
     assert "300 MB" in page
-    assert any(line.startswith("| **Triptych, triptych** | 1.10 s (1.00) | ") for line in report.summary(drawn))
+    assert any(line.startswith("| **Triptych, triptych** | 1.10 s (1.00) | ") for line in peers_page.summary(drawn))
     lines = [line for line in page.splitlines() if line.startswith("| **triptych**")]
     assert len(lines) == len(cases_of(STAGES, Size(1, 512, 512), 20, 2))
     assert "| 1.10 s | ±9.1% | 1.00 |" in lines[0]
 
 
 def test_the_pictures_are_pictures(drawn: Results) -> None:
-    pictures = report.pictures(drawn)
+    pictures = peers_page.pictures(drawn)
     assert pictures.keys() == {"components", "scaling", "roofline"}
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 
@@ -320,7 +321,7 @@ def test_names_in_the_original_layout_are_those_that_diffusers_reads(checkpoint:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-    from triptych.benchmarks.architectures import FULL
+    from triptych.benchmarks.checkpoints.architectures import FULL
 
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])
@@ -369,4 +370,4 @@ def test_likeness_is_taken_picture_by_picture_against_the_first(
     assert result["peers"]["other"]["psnr_db"]["worst"] < 30
     assert result["peers"]["other"]["below_30_db"] > 0
     assert "nowhere" in result["peers"]["gone"]["failed"]
-    assert "| **same** |" in "\n".join(report._likeness(result))
+    assert "| **same** |" in "\n".join(peers_page._likeness(result))

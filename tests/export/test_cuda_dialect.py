@@ -147,7 +147,7 @@ def test_normalizations_stay_in_float32_when_the_network_is_cast(checkpoint: Pat
 def test_stable_diffusion_says_every_operator_at_full_size() -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    from triptych.benchmarks.architectures import FULL
+    from triptych.benchmarks.checkpoints.architectures import FULL
     from triptych.export.modules import Decoder, UNet
 
     def said(module: torch.nn.Module) -> Counter[str]:

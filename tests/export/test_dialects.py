@@ -16,7 +16,7 @@ from diffusers.models.upsampling import Upsample2D
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.benchmarks.architectures import FULL
+from triptych.benchmarks.checkpoints.architectures import FULL
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint

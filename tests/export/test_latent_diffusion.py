@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.benchmarks.architectures import ARCHITECTURES
+from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of

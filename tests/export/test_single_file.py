@@ -18,7 +18,7 @@ from torch import nn
 
 from tests.checkpoints import make_checkpoint
 from tests.command_line import refused
-from triptych.benchmarks.peers.original_layout import unet_name, write_original
+from triptych.benchmarks.checkpoints.original_layout import unet_name, write_original
 from triptych.export import export
 from triptych.export import package as packages
 from triptych.export.checkpoint import open_checkpoint, with_vae

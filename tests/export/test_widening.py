@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from triptych.benchmarks.architectures import ARCHITECTURES
-from triptych.benchmarks.make_checkpoint import write_checkpoint
+from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
+from triptych.benchmarks.checkpoints.make_checkpoint import write_checkpoint
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import Component, components_of
 from triptych.export.widening import widened

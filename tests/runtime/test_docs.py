@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from triptych.benchmarks.peers import report as peers
-from triptych.benchmarks.report import with_int8_speed, with_table
+from triptych.benchmarks.recorded import peers_page as peers
+from triptych.benchmarks.recorded.report import with_int8_speed, with_table
 from triptych.runtime.sampling.listing import names
 
 REPOSITORY = Path(__file__).parents[2]

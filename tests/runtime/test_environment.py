@@ -43,7 +43,7 @@ def test_the_wheel_holds_every_package() -> None:
 @pytest.mark.slow
 def test_an_environment_without_torch_generates(package: Path, tmp_path: Path) -> None:
     """Installs triptych[cpu] alone, weighs it, and makes a picture with it."""
-    from triptych.benchmarks.startup import weight_mb
+    from triptych.benchmarks.files import weight_mb
 
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)

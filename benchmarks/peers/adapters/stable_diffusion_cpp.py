@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from stable_diffusion_cpp import StableDiffusion
 
-from ..original_layout import write_original
+from ...checkpoints.original_layout import write_original
 from ..work import Picture, Setting, Size
 
 

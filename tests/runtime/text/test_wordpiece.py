@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from triptych.benchmarks.make_wordpiece import write_wordpiece
+from triptych.benchmarks.checkpoints.wordpiece import write_wordpiece
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.text.chunks import chunked
 from triptych.runtime.text.wordpiece import BertTokenizer

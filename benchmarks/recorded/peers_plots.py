@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from .figures import Case, Figure, Results
-from .work import COMPONENTS
+from ..peers.figures import Case, Figure, Results
+from ..peers.work import COMPONENTS
 
 TITLES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
 _DPI = 100

@@ -1,6 +1,6 @@
 """What the service makes of the pipeline under load: throughput, latency, and what it refuses.
 
-    python benchmarks/serve_load.py PACKAGE [--device cpu] [--steps N] [--seconds S] [--json FILE]
+    python benchmarks/recorded/serve_load.py PACKAGE [--device cpu] [--steps N] [--seconds S] [--json FILE]
 
 `triptych serve` runs as a process of its own, over loopback. First CLIENTS clients ask in a closed loop, each for its
 next picture when it has the last, and `triptych batch` makes the same pictures, as many in a call; they take TURNS.

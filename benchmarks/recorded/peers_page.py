@@ -1,20 +1,20 @@
 """docs/peers.md and its pictures, and the README's part, from the recorded figures.
 
-python -m triptych.benchmarks.peers.report
+python -m triptych.benchmarks.recorded.peers_page
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from . import plots
-from .catalogue import PEERS
-from .figures import Case, Results, read
-from .plots import home_cases
-from .table import HEAD, rows
+from ..peers.catalogue import PEERS
+from ..peers.figures import Case, Results, read
+from ..peers.table import HEAD, rows
+from . import peers_plots as plots
+from .peers_plots import home_cases
 
 REPOSITORY = Path(__file__).parents[2]
-RESULTS = REPOSITORY / "benchmarks" / "results"
+RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
 NEGATIVES = RESULTS / "negatives.json"
 LIKENESS = RESULTS / "likeness.json"
 PAGE = REPOSITORY / "docs" / "peers.md"
@@ -22,11 +22,11 @@ PAGE = REPOSITORY / "docs" / "peers.md"
 _HEAD = """\
 # Beside its peers
 
-Written by `python -m triptych.benchmarks.peers.report` from `benchmarks/results/peers-*.json` ([what is in
-them](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, lives in an environment of its own
-with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of what lies
-between the fastest and the slowest. *of it* is Triptych's time, in the first configuration, in the same run, over the
-peer's: below 1, Triptych is faster. *bound* is the time that the arithmetic takes at the rate of a large matrix
+Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json` ([what
+is in them](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, lives in an environment of its
+own with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of what
+lies between the fastest and the slowest. *of it* is Triptych's time, in the first configuration, in the same run, over
+the peer's: below 1, Triptych is faster. *bound* is the time that the arithmetic takes at the rate of a large matrix
 product. *peak* is of a process with only that loaded. *PSNR* is that of the picture against Triptych's.
 
     python -m triptych.benchmarks.peers install all

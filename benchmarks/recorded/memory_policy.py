@@ -1,6 +1,6 @@
 """What a picture takes in memory: plain ONNX Runtime, `--memory fast` and `--memory low`; and a decoder, in tiles.
 
-    python benchmarks/memory_policy.py PACKAGE [--int8 PACKAGE] [--json FILE] [--only NAME ...]
+    python benchmarks/recorded/memory_policy.py PACKAGE [--int8 PACKAGE] [--json FILE] [--only NAME ...]
 
 Plain is what a first script would do: every graph in a session with ONNX Runtime's defaults, all of them at once,
 guidance as a batch of 2. --int8 is the same checkpoint in eight bits, measured with `--memory low`. Each measurement is

@@ -1,6 +1,7 @@
 """Time and peak memory of an export, in a process of its own, with what its verification found.
 
-    python benchmarks/export_cost.py SOURCE PACKAGE --precision fp32 --json benchmarks/results/export-sd15.json
+    python benchmarks/recorded/export_cost.py SOURCE PACKAGE --precision fp32
+        --json benchmarks/recorded/results/export-sd15.json
 
 One entry per precision is added to the JSON file:
 

@@ -1,6 +1,6 @@
 """Seconds and memory of each phase of a large model, one graph in memory at a time, as with `--memory low`.
 
-    python benchmarks/phase_cost.py PACKAGE --side 512 --json benchmarks/results/export-sdxl.json
+    python benchmarks/recorded/phase_cost.py PACKAGE --side 512 --json benchmarks/recorded/results/export-sdxl.json
 
 For every component of a picture of side x side pixels, each in a process of its own: `load_seconds`, and `call_seconds`
 of one call (of the latent generator both halves of guidance); `peak_bytes` is all that was resident in that time,
@@ -23,7 +23,7 @@ import numpy as np
 from triptych.benchmarks.components import inputs_of
 from triptych.benchmarks.machine import cpu_model, versions
 from triptych.benchmarks.memory import release, reset_peak
-from triptych.benchmarks.memory_policy import Figures, watched
+from triptych.benchmarks.recorded.memory_policy import Figures, watched
 from triptych.runtime import TextToImage
 from triptych.runtime.ort.device import open_device
 from triptych.runtime.package.graphs import Components

@@ -1,8 +1,8 @@
-"""benchmarks/serve_soak.py runs, and everybody is answered as they must be; figures need longer than a test has."""
+"""serve_soak.py runs, and every request gets its answer; figures take longer than a test."""
 
 from pathlib import Path
 
-from triptych.benchmarks.serve_soak import KINDS, measure
+from triptych.benchmarks.recorded.serve_soak import KINDS, measure
 
 
 def test_everybody_is_answered_as_they_must_be(package: Path) -> None:

@@ -1,7 +1,7 @@
 """One denoiser call in int8 beside the same in fp32, on this processor, taking turns.
 
-    python benchmarks/int8_speed.py INT8 FP32 --json FILE [--rounds 5]
-    python -m tests.processors avx2 python benchmarks/int8_speed.py INT8 FP32 --json FILE
+    python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE [--rounds 5]
+    python -m tests.processors avx2 python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE
 
 INT8 and FP32 are packages of one checkpoint, exported for the processor that they are measured on; the second line
 stands in for one without VNNI. A call is one row at the checkpoint's own size. FILE gets a measurement for each kind of

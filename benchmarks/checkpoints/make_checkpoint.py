@@ -1,6 +1,6 @@
 """Write a checkpoint of a supported family with random weights, as a diffusers folder.
 
-    python benchmarks/make_checkpoint.py OUT [--model NAME] [--size full|small] [--half] [--seed 0]
+    python benchmarks/checkpoints/make_checkpoint.py OUT [--model NAME] [--size full|small] [--half] [--seed 0]
 
 `full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
 are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
@@ -23,8 +23,8 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBe
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from triptych.benchmarks.architectures import ARCHITECTURES, Config
-from triptych.benchmarks.make_wordpiece import write_wordpiece
+from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES, Config
+from triptych.benchmarks.checkpoints.wordpiece import write_wordpiece
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 

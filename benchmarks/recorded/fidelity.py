@@ -1,6 +1,7 @@
 """What a lower precision costs in pictures: two packages of one checkpoint draw the same, PSNR and SSIM compare them.
 
-    python benchmarks/fidelity.py REFERENCE PACKAGE --prompts FILE [--seeds N --steps N --guidance X --json FILE]
+    python benchmarks/recorded/fidelity.py REFERENCE PACKAGE --prompts FILE [--seeds N] [--steps N]
+        [--guidance X] [--json FILE]
 
 FILE has a prompt a line; each is drawn with seeds 0 to N-1. Needs `triptych[export]`, too.
 

@@ -1,21 +1,21 @@
-"""The README's table of measured figures, and that of docs/packages.md, written from benchmarks/results.
+"""The README's table of measured figures, and that of docs/packages.md, written from benchmarks/recorded/results.
 
-python benchmarks/report.py           # writes it anew between its two markers
-python benchmarks/report.py --check   # exit status 1 if it is stale
+python benchmarks/recorded/report.py           # writes it anew between its two markers
+python benchmarks/recorded/report.py --check   # exit status 1 if it is stale
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
-from triptych.benchmarks.peers import report as peers
 from triptych.benchmarks.peers.figures import read
+from triptych.benchmarks.recorded import peers_page as peers
 from triptych.runtime.sampling.registry import SCHEDULERS
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 README = REPOSITORY / "README.md"
 SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
-RESULTS = REPOSITORY / "benchmarks" / "results"
+RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 PACKAGES = REPOSITORY / "docs" / "packages.md"
 SPEED_START, SPEED_END = "<!-- int8 speed -->\n", "<!-- end of int8 speed -->\n"
@@ -95,9 +95,10 @@ def table() -> str:
         f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
         *_service(),
         "",
-        "Repeat them with `python benchmarks/make_checkpoint.py sd15-random`, `triptych export sd15-random sd15`,",
-        "`triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`, `startup.py`, `memory_policy.py`,",
-        "`fidelity.py`, `spinning.py`, `serve_load.py` and `serve_soak.py` of `benchmarks`.",
+        "Repeat them with `python benchmarks/checkpoints/make_checkpoint.py sd15-random`,",
+        "`triptych export sd15-random sd15`, `triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`,",
+        "`startup.py`, `memory_policy.py`, `fidelity.py`, `spinning.py`, `serve_load.py` and `serve_soak.py` of",
+        "`benchmarks/recorded`.",
     ]
     for path in peers.recorded():
         results = read(path)
@@ -123,7 +124,8 @@ def with_int8_speed(page: str) -> str:
     cpus = sorted({facts["cpu"] for facts in measured.values()})
     lines = [
         f"One row of Stable Diffusion 1.5's U-Net at 512x512, random weights, 2 cores ({', '.join(cpus)}), medians of "
-        f"{min(facts['rounds'] for facts in measured.values())} rounds in turns (`python benchmarks/int8_speed.py`):",
+        f"{min(facts['rounds'] for facts in measured.values())} rounds in turns "
+        "(`python benchmarks/recorded/int8_speed.py`):",
         "",
         "| processor | int8 | fp32 | ratio |",
         "|---|---|---|---|",

@@ -1,6 +1,6 @@
 """What threads cost that spin on after a graph's run, waiting for the next one, while another graph's want their cores.
 
-    python benchmarks/spinning.py PACKAGE [--pictures N] [--json FILE]
+    python benchmarks/recorded/spinning.py PACKAGE [--pictures N] [--json FILE]
 
 Pictures with `session.force_spinning_stop`, as the runtime has it, and without it, as ONNX Runtime has it, in turns of
 several pictures. Between two turns there is a pause, in which all threads come to rest.

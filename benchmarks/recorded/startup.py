@@ -1,6 +1,6 @@
 """What it costs to start: importing the runtime, `triptych --help`, and the environment on disk.
 
-    python benchmarks/startup.py [--json FILE]
+    python benchmarks/recorded/startup.py [--json FILE]
 
 Each time is the median of several fresh processes, alternating, so that a busy machine slows both alike. The
 environment holds `triptych[cpu]` alone, beside the pip that it comes with.
@@ -16,8 +16,10 @@ import time
 import venv
 from pathlib import Path
 
+from triptych.benchmarks.files import weight_mb
+
 RUNS = 15
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 NEEDED = "import numpy, onnxruntime"
 
 
@@ -36,11 +38,6 @@ def environment_mb() -> float:
         pip = (home / "bin" / "pip", "install", "-q", "--disable-pip-version-check")
         subprocess.run([*pip, "-c", REPOSITORY / "constraints.txt", f"{REPOSITORY}[cpu]"], check=True)
         return weight_mb(home)
-
-
-def weight_mb(folder: Path) -> float:
-    """Megabytes of the files in a folder, links not counted."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) / 1e6
 
 
 def main() -> None:

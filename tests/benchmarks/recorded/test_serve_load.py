@@ -1,8 +1,8 @@
-"""benchmarks/serve_load.py runs, and its figures add up; how fast is for it to say, not for a test."""
+"""benchmarks/recorded/serve_load.py runs, and its figures add up; how fast is for it to say, not for a test."""
 
 from pathlib import Path
 
-from triptych.benchmarks.serve_load import measure
+from triptych.benchmarks.recorded.serve_load import measure
 
 
 def test_nothing_is_lost_or_made_twice_under_load(package: Path) -> None:

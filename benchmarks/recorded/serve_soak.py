@@ -1,6 +1,6 @@
 """What becomes of the service in a long time of mixed load: memory, threads and file handles.
 
-    python benchmarks/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--json FILE]
+    python benchmarks/recorded/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--json FILE]
 
 `triptych serve` runs as a process of its own. All at once, clients ask for pictures of changing sizes, whole, streamed
 and from pictures that they send; clients vanish at any moment; others send what cannot be done: broken bodies, huge
@@ -29,7 +29,7 @@ from typing import Any
 import httpx2
 from PIL import Image
 
-from triptych.benchmarks.serve_load import circumstances, service
+from triptych.benchmarks.recorded.serve_load import circumstances, service
 
 WARM_UP, REST = 300.0, 3.0  # seconds
 _MINUTE = 60

@@ -1,9 +1,9 @@
-"""benchmarks/loop.py runs; how fast is for it to say, not for a test."""
+"""benchmarks/recorded/loop.py runs; how fast is for it to say, not for a test."""
 
 import runpy
 from pathlib import Path
 
-LOOP = Path(__file__).parents[2] / "benchmarks" / "loop.py"
+LOOP = Path(__file__).parents[3] / "benchmarks" / "recorded" / "loop.py"
 
 
 def test_the_loop_is_measured_beside_that_of_diffusers() -> None:

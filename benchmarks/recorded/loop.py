@@ -1,6 +1,6 @@
 """The scheduler loop's own arithmetic, a network call, beside that of diffusers.
 
-    python benchmarks/loop.py [--json FILE]
+    python benchmarks/recorded/loop.py [--json FILE]
 
 The network answers at once with the same output every time, so that what is left is the loop: here all of `denoise`, in
 diffusers `scale_model_input` and `step`, both for one picture's latents in float32. Whole runs of either alternate, and

@@ -1,8 +1,8 @@
-"""benchmarks/spinning.py runs; how much it is, is for it to say."""
+"""benchmarks/recorded/spinning.py runs; how much it is, is for it to say."""
 
 from pathlib import Path
 
-from triptych.benchmarks.spinning import TURN, measure
+from triptych.benchmarks.recorded.spinning import TURN, measure
 
 
 def test_both_settings_make_as_many_pictures(package: Path) -> None:
