@@ -49,8 +49,8 @@ test-all: $(VENV)/.ready
 
 # Export and tokenizer tests with the oldest transformers and diffusers that are supported.
 test-compat: $(COMPAT)/.ready
-	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/runtime/text/test_clip.py \
-		tests/runtime/text/test_wordpiece.py
+	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/parity/text/test_clip.py \
+		tests/parity/text/test_wordpiece.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

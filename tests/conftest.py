@@ -32,8 +32,8 @@ def once(factory: pytest.TempPathFactory, place: str, make: Callable[[Path], Pat
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random StableDiffusionPipeline folder, see tests/checkpoints.py. Not to be written to."""
-    from tests.checkpoints import make_checkpoint
+    """A random StableDiffusionPipeline folder, see tests/support/checkpoints.py. Not to be written to."""
+    from tests.support.checkpoints import make_checkpoint
 
     return once(tmp_path_factory, "checkpoint/tiny", make_checkpoint)
 
@@ -56,8 +56,8 @@ def portable_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random StableDiffusionXLPipeline folder, see tests/checkpoints.py. Not to be written to."""
-    from tests.checkpoints import make_checkpoint
+    """A random StableDiffusionXLPipeline folder, see tests/support/checkpoints.py. Not to be written to."""
+    from tests.support.checkpoints import make_checkpoint
 
     return once(tmp_path_factory, "xl-checkpoint/sdxl", lambda folder: make_checkpoint(folder, "sdxl"))
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from tests.checkpoints import make_checkpoint
 from tests.export.contrib_reference import OPERATORS
-from tests.graphs import write_graph
+from tests.support.checkpoints import make_checkpoint
+from tests.support.graphs import write_graph
 from triptych.export import export
 from triptych.export import package as packages
 from triptych.export.checkpoint import open_checkpoint

@@ -13,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
-from tests.checkpoints import export_parts, make_checkpoint, with_trained_norm
-from tests.command_line import refused
+from tests.support.checkpoints import export_parts, make_checkpoint, with_trained_norm
+from tests.support.command_line import refused
 from triptych.export import embeddings as changing
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint

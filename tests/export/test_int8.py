@@ -12,8 +12,8 @@ import onnx
 import pytest
 import torch
 
-from tests.command_line import refused
 from tests.processors import environment_of
+from tests.support.command_line import refused
 from triptych.export import CalibrationRun, export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.dialects import dialect_named

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.hub import serving
 from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
@@ -22,9 +24,6 @@ from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
 from triptych.runtime.families.family import LATENT_DIFFUSION
 from triptych.runtime.package.package import open_package
-
-from ..checkpoints import export_parts, make_checkpoint
-from ..hub import serving
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tests.command_line import refused, run
+from tests.support.command_line import refused, run
 from triptych.export import export, package
 from triptych.export.checkpoint import Checkpoint, open_checkpoint, with_loras
 from triptych.export.files import sha256_of

@@ -16,8 +16,8 @@ from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tests.checkpoints import make_checkpoint
-from tests.command_line import refused
+from tests.support.checkpoints import make_checkpoint
+from tests.support.command_line import refused
 from triptych.benchmarks.checkpoints.original_layout import unet_name, write_original
 from triptych.export import export
 from triptych.export import package as packages

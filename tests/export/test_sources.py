@@ -11,9 +11,9 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from safetensors.torch import load_file, save_file
 
-from tests.command_line import run
 from tests.export.test_tiny_autoencoder import make_tiny
-from tests.hub import COMMIT, serving
+from tests.support.command_line import run
+from tests.support.hub import COMMIT, serving
 from triptych.benchmarks.checkpoints.original_layout import write_original
 from triptych.export import package
 from triptych.export.checkpoint import Checkpoint, open_checkpoint, with_loras, with_preview_decoder, with_vae

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.command_line import refused
+from tests.support.command_line import refused
 from triptych.export import export
 from triptych.export.precision import W4_FLOOR_DB
 from triptych.runtime import TextToImage

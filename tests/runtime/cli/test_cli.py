@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.command_line import refused, run
+from tests.support.command_line import refused, run
 from triptych.runtime.image.pixels import read_settings
 
 

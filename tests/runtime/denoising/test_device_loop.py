@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.graphs import write_graph
+from tests.support.graphs import write_graph
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising import bound_denoiser as bound_network
 from triptych.runtime.denoising.bound_denoiser import BoundNetwork

@@ -14,7 +14,7 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from PIL import Image
 
-from tests.runtime.cli.test_cli import refused, run
+from tests.support.command_line import refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance, Projection, guided, project_update, rescaled
 from triptych.runtime.errors import ArgumentError, SamplerError

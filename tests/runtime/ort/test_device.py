@@ -3,7 +3,7 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from tests.graphs import write_adder
+from tests.support.graphs import write_adder
 from triptych.runtime.errors import ProviderError
 from triptych.runtime.ort import device as device_module
 from triptych.runtime.ort.device import CPU, CUDA, open_device, why_not

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.graphs import write_adder, write_graph
+from tests.support.graphs import write_adder, write_graph
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
 from triptych.runtime.ort.device import Device, open_device
 from triptych.runtime.ort.session import Graph

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.graphs import write_adder
+from tests.support.graphs import write_adder
 from triptych.runtime.errors import PackageError
 from triptych.runtime.families.family import STABLE_DIFFUSION
 from triptych.runtime.package.package import family_of, open_package

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.runtime.cli.test_cli import refused, run
+from tests.support.command_line import refused, run
 from triptych.benchmarks.sampler_plot import coefficients, draw
 from triptych.runtime.cli import scheduler_table
 from triptych.runtime.sampling.listing import STEPS, describe, names, sampler_named

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.runtime.sampling.parity import PARITY
-from tests.runtime.sampling.reference import drawing, network, relative_error, unit_noise
+from tests.parity.sampling.comparison import PARITY
+from tests.parity.sampling.reference import drawing, network, relative_error, unit_noise
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.sampling.parametrisation import PREDICTIONS, components, convert

@@ -17,12 +17,12 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.parity.test_tasks import mask, picture
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.service.http.models import Models
 
-from ..test_tasks import mask, picture
 from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service
 
 SAID = {"num_inference_steps": 2, "height": 64, "width": 64}

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.parity.comparison import linked
+from tests.parity.test_tasks import picture
+from tests.support.command_line import refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.batch.making import Made
 from triptych.runtime.batch.rows import Row, read, seed_of
 from triptych.runtime.batch.run import batch, here
 from triptych.runtime.image.pixels import read_settings
 
-from ...command_line import refused, run
-from ...pictures import linked
-from ..test_tasks import picture
 from .test_rows import write
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 2}

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.parity.test_tasks import picture
 from triptych.export import export
 from triptych.export import package as exported
 from triptych.runtime import TextToImage
@@ -23,7 +24,6 @@ from triptych.runtime.image.settings import Settings
 from triptych.runtime.package.graphs import PREVIEW_DECODER
 
 from ...export.test_tiny_autoencoder import make_tiny
-from ..test_tasks import picture
 from .serving import Process, process
 
 STEPS = 150

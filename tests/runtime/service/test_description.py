@@ -19,7 +19,8 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from ..test_tasks import picture
+from tests.parity.test_tasks import picture
+
 from .serving import png, service
 
 QUICK, MANY = 20, 300

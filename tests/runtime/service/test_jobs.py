@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.parity.test_tasks import picture
 from triptych.runtime import TextToImage
 from triptych.runtime.tasks.jobs import Job, key_of, run
-
-from ..test_tasks import picture
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 3}
 

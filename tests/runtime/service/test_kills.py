@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from ...command_line import INTERRUPTIBLE
+from tests.support.command_line import INTERRUPTIBLE
+
 from .test_batch import BASE, check_whole, table
 from .test_rows import write
 

@@ -24,12 +24,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.parity.test_tasks import picture
+from tests.support.command_line import INTERRUPTIBLE, refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.image.pixels import SETTINGS_KEY, read_settings
 
-from ...command_line import INTERRUPTIBLE, refused, run
-from ..test_tasks import picture
 from .serving import BODY, EDITS, GENERATIONS, LIMITS, LONG, png, refused_without
 
 pytest.importorskip("ray.serve", reason="a service on Ray needs triptych[ray]")

@@ -18,10 +18,10 @@ import openai
 import pytest
 from PIL import Image
 
+from tests.parity.test_tasks import picture
+from tests.support.command_line import refused
 from triptych.runtime import TextToImage
 
-from ...command_line import refused
-from ..test_tasks import picture
 from .serving import BODY, GENERATIONS, LONG, Process, png, process, refused_without
 
 EXTRA = {"seed": 7, "num_inference_steps": 2}

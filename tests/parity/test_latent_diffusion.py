@@ -20,14 +20,13 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
 )
 
-from tests.checkpoints import export_parts, make_checkpoint
-from tests.pictures import SEED, check, linked
+from tests.parity.comparison import SEED, check, linked
+from tests.parity.test_tasks import mask, picture
+from tests.support.checkpoints import export_parts, make_checkpoint
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
-
-from .test_tasks import mask, picture
 
 STEPS = 4
 MODELS = ("ldm", "ldm-vq")

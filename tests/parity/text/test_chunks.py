@@ -12,8 +12,8 @@ from diffusers import StableDiffusionPipeline
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.checkpoints import export_parts, with_trained_norm
-from tests.command_line import run
+from tests.support.checkpoints import export_parts, with_trained_norm
+from tests.support.command_line import run
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT

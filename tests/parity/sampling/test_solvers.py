@@ -11,7 +11,7 @@ import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.parity import (
+from tests.parity.sampling.comparison import (
     LEVELS,
     PARITY_FLOAT64,
     booleans,
@@ -22,7 +22,7 @@ from tests.runtime.sampling.parity import (
     thresholding,
     trained,
 )
-from tests.runtime.sampling.reference import (
+from tests.parity.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     drawing,

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.parity import booleans, compare, configurations, few_or_many, strengths
-from tests.runtime.sampling.reference import property_test
+from tests.parity.sampling.comparison import booleans, compare, configurations, few_or_many, strengths
+from tests.parity.sampling.reference import property_test
 
 shapes = st.sampled_from(
     [

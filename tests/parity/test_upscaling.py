@@ -9,8 +9,8 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image
 
-from tests.command_line import refused, run
-from tests.pictures import SEED, check, theirs
+from tests.parity.comparison import SEED, check, theirs
+from tests.support.command_line import refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import read_settings

@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from tests.pictures import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
+from tests.parity.comparison import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, PackageError, SamplerError
 from triptych.runtime.image.pixels import read_settings
@@ -239,7 +239,7 @@ def test_nan_names_the_component_and_the_step(package: Path, component: str, cal
 def test_widths_that_differ_are_refused(package: Path, tmp_path: Path) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
-    from tests.graphs import write_graph
+    from tests.support.graphs import write_graph
 
     broken = tmp_path / "broken"
     broken.mkdir()

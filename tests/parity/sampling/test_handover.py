@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.parity import PARITY, STABLE_DIFFUSION
-from tests.runtime.sampling.reference import (
+from tests.parity.sampling.comparison import PARITY, STABLE_DIFFUSION
+from tests.parity.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     drawing,

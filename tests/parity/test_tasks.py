@@ -9,10 +9,10 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image
 
-from tests.checkpoints import export_parts, make_checkpoint
-from tests.command_line import refused, run
-from tests.dialects import FLOAT, Dialect, Edges, in_dialect
-from tests.pictures import SEED, check, theirs
+from tests.parity.comparison import SEED, check, theirs
+from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.command_line import refused, run
+from tests.support.dialects import FLOAT, Dialect, Edges, in_dialect
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError

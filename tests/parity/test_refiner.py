@@ -18,9 +18,10 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
-from tests.checkpoints import export_parts, make_checkpoint
-from tests.command_line import run
-from tests.pictures import SEED, check, linked, theirs
+from tests.parity.comparison import SEED, check, linked, theirs
+from tests.parity.test_tasks import mask, one_each, picture
+from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.command_line import run
 from triptych.benchmarks.components import beginning_of
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
@@ -31,8 +32,6 @@ from triptych.runtime.families.conditioning import POOLED, SIZES, TEXT
 from triptych.runtime.families.family import STABLE_DIFFUSION_XL_REFINER
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.package.package import open_package
-
-from .test_tasks import mask, one_each, picture
 
 STEPS = 8
 SHARE = 0.6

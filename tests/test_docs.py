@@ -9,7 +9,7 @@ from triptych.benchmarks.recorded import peers_page as peers
 from triptych.benchmarks.recorded.report import with_int8_speed, with_table
 from triptych.runtime.sampling.listing import names
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 def test_the_documentation_of_the_command_line_is_current() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionInstructPix2PixPipeline
 
-from tests.checkpoints import export_parts, make_checkpoint
-from tests.command_line import run
-from tests.pictures import SEED, check, theirs
+from tests.parity.comparison import SEED, check, theirs
+from tests.parity.test_tasks import mask, picture
+from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.command_line import run
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance
@@ -17,8 +18,6 @@ from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.family import INSTRUCT_PIX2PIX
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.sampling import Sampler
-
-from .test_tasks import mask, picture
 
 STEPS = 5
 

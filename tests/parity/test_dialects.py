@@ -9,10 +9,10 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from onnx import TensorProto, helper
 
-from tests.dialects import DIALECTS, HALF, in_dialect
-from tests.graphs import write_graph
-from tests.pictures import LATENTS_TOLERANCE, SEED, check, theirs
-from tests.runtime.test_tasks import picture
+from tests.parity.comparison import LATENTS_TOLERANCE, SEED, check, theirs
+from tests.parity.test_tasks import picture
+from tests.support.dialects import DIALECTS, HALF, in_dialect
+from tests.support.graphs import write_graph
 from triptych.runtime import TextToImage
 from triptych.runtime.image.encoding import ENCODER
 from triptych.runtime.package.package import open_package

@@ -22,10 +22,11 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 
-from tests.checkpoints import export_parts, make_checkpoint
-from tests.command_line import refused
-from tests.dialects import OLIVE_XL, in_dialect
-from tests.pictures import check, linked, theirs
+from tests.parity.comparison import check, linked, theirs
+from tests.parity.test_tasks import mask, picture
+from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.command_line import refused
+from tests.support.dialects import OLIVE_XL, in_dialect
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint
@@ -39,8 +40,6 @@ from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT
 from triptych.runtime.families.family import STABLE_DIFFUSION_XL
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.package.package import open_package
-
-from .test_tasks import mask, picture
 
 STEPS = 4
 MODELS = ("sd21", "sdxl", "lcm")
@@ -346,7 +345,7 @@ def test_a_package_that_lacks_what_its_family_takes_is_refused(
 def test_the_command_line_tells_sizes_and_prompts(
     folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], tmp_path: Path, capsys: Any
 ) -> None:
-    from tests.command_line import run
+    from tests.support.command_line import run
 
     package = str(folders["sdxl"][1])
     command = ["generate", package, "a fox", "--prompt-2", "snow", "--negative-2", "grey", "--steps", "2"]

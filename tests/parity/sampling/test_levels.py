@@ -9,7 +9,7 @@ import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.parity import (
+from tests.parity.sampling.comparison import (
     PARITY_FLOAT64,
     STABLE_DIFFUSION,
     booleans,
@@ -19,7 +19,7 @@ from tests.runtime.sampling.parity import (
     strengths,
     trained,
 )
-from tests.runtime.sampling.reference import (
+from tests.parity.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     network,

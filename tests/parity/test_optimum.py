@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.parity.test_tasks import mask, picture
+from tests.support.checkpoints import make_checkpoint
 from triptych.benchmarks.peers.environments import install, python_of
 from triptych.export import export
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import TriptychError
-
-from ..checkpoints import make_checkpoint
-from ..runtime.test_tasks import mask, picture
 
 pytestmark = pytest.mark.slow
 

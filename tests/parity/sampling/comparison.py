@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.reference import (
+from tests.parity.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     drawing,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.runtime.sampling.parity import (
+from tests.parity.sampling.comparison import (
     PARITY,
     PARITY_FLOAT64,
     STABLE_DIFFUSION,
@@ -18,7 +18,7 @@ from tests.runtime.sampling.parity import (
     thresholding,
     trained,
 )
-from tests.runtime.sampling.reference import (
+from tests.parity.sampling.reference import (
     diffusers_run,
     diffusers_scheduler,
     drawing,
