@@ -1,8 +1,5 @@
 """Pictures of the runtime beside those of diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,18 +29,3 @@ def check(out: Any, latents: np.ndarray, pixels: np.ndarray) -> None:
     assert (off <= PIXEL_TOLERANCE).mean() >= PIXEL_SHARE
     assert off.max() <= PIXEL_WORST
     assert pixels.std() > 5, "a flat picture shows nothing"
-
-
-def linked(source: Path, copy: Path, *, scheduler: dict[str, Any] | None = None, **index: Any) -> Path:
-    """The same folder with another scheduler configuration or other entries in its index, without a manifest."""
-    changed = {"model_index.json": json.loads((source / "model_index.json").read_text()) | index}
-    if scheduler is not None:
-        changed["scheduler/scheduler_config.json"] = scheduler
-    copy.mkdir()
-    for entry in source.iterdir():
-        if entry.name != "triptych.json" and not any(name.startswith(entry.name) for name in changed):
-            os.symlink(entry, copy / entry.name)
-    for name, content in changed.items():
-        (copy / name).parent.mkdir(exist_ok=True)
-        (copy / name).write_text(json.dumps(content))
-    return copy

@@ -10,9 +10,9 @@ from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from onnx import TensorProto, helper
 
 from tests.parity.comparison import LATENTS_TOLERANCE, SEED, check, theirs
-from tests.parity.test_tasks import picture
 from tests.support.dialects import DIALECTS, HALF, in_dialect
 from tests.support.graphs import write_graph
+from tests.support.images import picture
 from triptych.runtime import TextToImage
 from triptych.runtime.image.encoding import ENCODER
 from triptych.runtime.package.package import open_package

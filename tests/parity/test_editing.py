@@ -8,9 +8,9 @@ import pytest
 from diffusers import StableDiffusionInstructPix2PixPipeline
 
 from tests.parity.comparison import SEED, check, theirs
-from tests.parity.test_tasks import mask, picture
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
+from tests.support.images import mask, picture
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance

@@ -22,11 +22,12 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 
-from tests.parity.comparison import check, linked, theirs
-from tests.parity.test_tasks import mask, picture
+from tests.parity.comparison import check, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import refused
 from tests.support.dialects import OLIVE_XL, in_dialect
+from tests.support.images import mask, picture
+from tests.support.packages import linked
 from triptych.export import export
 from triptych.export import package as packaging
 from triptych.export.checkpoint import open_checkpoint

@@ -20,9 +20,10 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
 )
 
-from tests.parity.comparison import SEED, check, linked
-from tests.parity.test_tasks import mask, picture
+from tests.parity.comparison import SEED, check
 from tests.support.checkpoints import export_parts, make_checkpoint
+from tests.support.images import mask, picture
+from tests.support.packages import linked
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity.test_tasks import mask, picture
 from tests.support.checkpoints import make_checkpoint
+from tests.support.images import mask, picture
 from triptych.benchmarks.peers.environments import install, python_of
 from triptych.export import export
 from triptych.runtime import TextToImage

@@ -11,7 +11,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.schedulers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, PNDMScheduler
 
-from tests.parity.comparison import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, linked, theirs
+from tests.parity.comparison import LATENTS_TOLERANCE, PIXEL_TOLERANCE, SEED, check, theirs
+from tests.support.packages import linked
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled, NumericalError, PackageError, SamplerError
 from triptych.runtime.image.pixels import read_settings

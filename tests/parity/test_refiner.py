@@ -18,10 +18,12 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 
-from tests.parity.comparison import SEED, check, linked, theirs
-from tests.parity.test_tasks import mask, one_each, picture
+from tests.parity.comparison import SEED, check, theirs
+from tests.parity.test_tasks import one_each
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
+from tests.support.images import mask, picture
+from tests.support.packages import linked
 from triptych.benchmarks.components import beginning_of
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of

@@ -13,6 +13,7 @@ from tests.parity.comparison import SEED, check, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import refused, run
 from tests.support.dialects import FLOAT, Dialect, Edges, in_dialect
+from tests.support.images import mask, picture
 from triptych.benchmarks.components import beginning_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
@@ -20,21 +21,6 @@ from triptych.runtime.image.encoding import encode_pixels, shrunk
 from triptych.runtime.image.pixels import read_settings
 
 STEPS = 6
-
-
-def picture(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
-    """Soft spots of colour."""
-    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def mask(width: int = 128, height: int = 128) -> Image.Image:
-    """The right half and a corner, with an edge that is neither black nor white."""
-    values = np.zeros((height, width), np.uint8)
-    values[:, width // 2 :] = 255
-    values[: height // 3, : width // 4] = 200
-    values[:, width // 2 - 3] = 127
-    return Image.fromarray(values)
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,10 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from tests.parity.sampling.reference import (
-    diffusers_run,
-    diffusers_scheduler,
-    drawing,
-    network,
-    relative_error,
-    unit_noise,
-)
+from tests.parity.sampling.reference import diffusers_run, diffusers_scheduler
+from tests.support.sampling import PARITY, drawing, network, relative_error, unit_noise
 from triptych.runtime.sampling import Sampler, denoise
 
-PARITY = 1e-4  # relative, float32
 LEVELS = 3e-3  # relative, of noise levels: the smallest are differences of float32 numbers near 1
 PURE_NOISE = 1e5  # sigma / alpha
 PARITY_FLOAT64 = 1e-9  # relative, where diffusers can be run in float64

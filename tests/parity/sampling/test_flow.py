@@ -6,7 +6,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.parity.sampling.comparison import booleans, compare, configurations, few_or_many, strengths
-from tests.parity.sampling.reference import property_test
+from tests.support.sampling import property_test
 
 shapes = st.sampled_from(
     [

@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.parity.sampling.comparison import PARITY, STABLE_DIFFUSION
-from tests.parity.sampling.reference import (
-    diffusers_run,
-    diffusers_scheduler,
-    drawing,
-    network,
-    property_test,
-    relative_error,
-    unit_noise,
-)
+from tests.parity.sampling.comparison import STABLE_DIFFUSION
+from tests.parity.sampling.reference import diffusers_run, diffusers_scheduler
+from tests.support.sampling import PARITY, drawing, network, property_test, relative_error, unit_noise
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS

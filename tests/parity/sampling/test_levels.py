@@ -19,14 +19,8 @@ from tests.parity.sampling.comparison import (
     strengths,
     trained,
 )
-from tests.parity.sampling.reference import (
-    diffusers_run,
-    diffusers_scheduler,
-    network,
-    property_test,
-    relative_error,
-    unit_noise,
-)
+from tests.parity.sampling.reference import diffusers_run, diffusers_scheduler
+from tests.support.sampling import network, property_test, relative_error, unit_noise
 from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.sampling.grids.align_your_steps import SIGMAS, TIMESTEPS
 from triptych.runtime.sampling.grids.spacing import symmetric_beta_quantile

@@ -8,7 +8,6 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.parity.sampling.comparison import (
-    PARITY,
     PARITY_FLOAT64,
     STABLE_DIFFUSION,
     booleans,
@@ -18,15 +17,8 @@ from tests.parity.sampling.comparison import (
     thresholding,
     trained,
 )
-from tests.parity.sampling.reference import (
-    diffusers_run,
-    diffusers_scheduler,
-    drawing,
-    network,
-    property_test,
-    relative_error,
-    unit_noise,
-)
+from tests.parity.sampling.reference import diffusers_run, diffusers_scheduler
+from tests.support.sampling import PARITY, drawing, network, property_test, relative_error, unit_noise
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS
 

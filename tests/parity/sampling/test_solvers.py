@@ -22,15 +22,8 @@ from tests.parity.sampling.comparison import (
     thresholding,
     trained,
 )
-from tests.parity.sampling.reference import (
-    diffusers_run,
-    diffusers_scheduler,
-    drawing,
-    network,
-    property_test,
-    relative_error,
-    unit_noise,
-)
+from tests.parity.sampling.reference import diffusers_run, diffusers_scheduler
+from tests.support.sampling import drawing, network, property_test, relative_error, unit_noise
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.grids.schedule import training_schedule

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity.sampling.comparison import PARITY
-from tests.parity.sampling.reference import drawing, network, relative_error, unit_noise
+from tests.support.sampling import PARITY, drawing, network, relative_error, unit_noise
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.sampling.parametrisation import PREDICTIONS, components, convert

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
-from tests.parity.sampling.reference import SHAPE, drawing, network, unit_noise
+from tests.support.sampling import SHAPE, drawing, network, unit_noise
 from triptych.runtime import sampling
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler

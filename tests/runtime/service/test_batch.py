@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.parity.comparison import linked
-from tests.parity.test_tasks import picture
 from tests.support.command_line import refused, run
+from tests.support.images import picture
+from tests.support.packages import linked
 from triptych.runtime import TextToImage
 from triptych.runtime.batch.making import Made
 from triptych.runtime.batch.rows import Row, read, seed_of

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.parity.test_tasks import picture
+from tests.support.images import picture
 from triptych.export import export
 from triptych.export import package as exported
 from triptych.runtime import TextToImage

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.parity.test_tasks import picture
+from tests.support.images import picture
 
 from .serving import png, service
 

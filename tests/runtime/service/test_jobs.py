@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.parity.test_tasks import picture
+from tests.support.images import picture
 from triptych.runtime import TextToImage
 from triptych.runtime.tasks.jobs import Job, key_of, run
 

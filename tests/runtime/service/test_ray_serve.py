@@ -24,8 +24,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.parity.test_tasks import picture
 from tests.support.command_line import INTERRUPTIBLE, refused, run
+from tests.support.images import picture
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.image.pixels import SETTINGS_KEY, read_settings

@@ -18,8 +18,8 @@ import openai
 import pytest
 from PIL import Image
 
-from tests.parity.test_tasks import picture
 from tests.support.command_line import refused
+from tests.support.images import picture
 from triptych.runtime import TextToImage
 
 from .serving import BODY, GENERATIONS, LONG, Process, png, process, refused_without

@@ -1,0 +1,19 @@
+"""Images to begin from, and masks."""
+
+import numpy as np
+from PIL import Image
+
+
+def picture(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
+    """Soft spots of colour."""
+    small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def mask(width: int = 128, height: int = 128) -> Image.Image:
+    """The right half and a corner, with an edge that is neither black nor white."""
+    values = np.zeros((height, width), np.uint8)
+    values[:, width // 2 :] = 255
+    values[: height // 3, : width // 4] = 200
+    values[:, width // 2 - 3] = 127
+    return Image.fromarray(values)
