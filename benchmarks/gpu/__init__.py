@@ -1,1 +1,1 @@
-"""What waits for a GPU: see README.md beside this."""
+"""Measurements that need a GPU: see README.md beside this."""

@@ -1,4 +1,4 @@
-"""What this machine has: the card, versions, and whether ONNX Runtime runs on CUDA at all."""
+"""The machine: the GPU, versions, and whether ONNX Runtime runs on CUDA at all."""
 
 import importlib
 import os
@@ -27,7 +27,7 @@ def _version(library: str) -> str:
 
 
 def main() -> None:
-    """Print and write."""
+    """Find out, print and write."""
     results = kit.Results("environment")
     results.add("python", platform.python_version())
     results.add("cores", len(os.sched_getaffinity(0)))
@@ -35,7 +35,7 @@ def main() -> None:
         results.attempt(library, _version, library)
     results.add("torch", torch.__version__)
     results.add("onnxruntime", {"version": ort.__version__, "build": state.get_build_info()})
-    if kit.ON_CUDA:
+    if kit.settings().on_cuda:
         query = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader"]
         results.attempt("gpu", lambda: subprocess.check_output(query, text=True, timeout=30).strip())
         results.attempt("capability", lambda: list(torch.cuda.get_device_capability()))

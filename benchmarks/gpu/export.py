@@ -2,8 +2,8 @@
 
 python -m triptych.benchmarks.gpu.export cuda|portable|batches|variants
 
-`batches` and `variants` are copies of the cuda package, by hard links, with another U-Net: for several pictures at
-once, or with one of the dialect's choices made otherwise.
+`batches` and `variants` are copies of the cuda package, by hard links, with another U-Net: for several images at
+once, or with another choice of the operator set.
 """
 
 import json
@@ -35,35 +35,47 @@ from triptych.runtime.package.package import MANIFEST, read_json
 from . import kit
 
 VARIANTS = {"cuda-apart": Choices(packed=False), "cuda-conv": Choices(nhwc_conv=False)}
-"""Packages with one choice made otherwise."""
+"""Packages with one other choice."""
 
 
 def make_checkpoint() -> None:
-    """Once; under another name until it is whole."""
-    if not kit.CHECKPOINT.is_dir():
-        partial = kit.CHECKPOINT.with_suffix(".partial")
+    """Write the checkpoint if it is not there, under another name until it is whole."""
+    here = kit.settings()
+    if not here.checkpoint.is_dir():
+        partial = here.checkpoint.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        pipeline, full, small = ARCHITECTURES[kit.MODEL]
-        write_checkpoint(partial, full if kit.SIZE == "full" else small, pipeline=pipeline)
-        partial.rename(kit.CHECKPOINT)
+        pipeline, full, small = ARCHITECTURES[here.model]
+        write_checkpoint(partial, full if here.full else small, pipeline=pipeline)
+        partial.rename(here.checkpoint)
 
 
 def export_dialect(name: str) -> None:
-    """The package for one picture with guidance, in float16 with fixed shapes."""
-    static = (kit.GUIDED, kit.SIDE, kit.SIDE)
-    export(kit.CHECKPOINT, kit.package(name), precision="fp16", dialect=name, static=static, force=True, report=kit.say)
+    """Export for one image with guidance, in float16 with fixed shapes."""
+    here = kit.settings()
+    static = (kit.GUIDED, here.side, here.side)
+    export(
+        here.checkpoint,
+        here.package(name),
+        precision="fp16",
+        dialect=name,
+        static=static,
+        force=True,
+        report=kit.say,
+    )
 
 
-def export_other(target: Path, pictures: int, choices: Choices) -> None:
-    """A copy of the cuda package with another U-Net, verified on one draw."""
+def export_other(target: Path, images: int, choices: Choices) -> None:
+    """Copy the cuda package and export another U-Net into it, verified on one draw."""
+    here = kit.settings()
+    source = here.package("cuda")
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(kit.package("cuda"), partial, copy_function=os.link, ignore=shutil.ignore_patterns("model.onnx*"))
-    for graph in kit.package("cuda").glob("[!u]*/model.onnx*"):
+    shutil.copytree(source, partial, copy_function=os.link, ignore=shutil.ignore_patterns("model.onnx*"))
+    for graph in source.glob("[!u]*/model.onnx*"):
         os.link(graph, partial / graph.parent.name / graph.name)
-    checkpoint = open_checkpoint(kit.CHECKPOINT)
+    checkpoint = open_checkpoint(here.checkpoint)
     component = components_of(checkpoint)["unet"]()
-    sizes = static_sizes(checkpoint, component, (kit.GUIDED * pictures, kit.SIDE, kit.SIDE))
+    sizes = static_sizes(checkpoint, component, (kit.GUIDED * images, here.side, here.side))
     with quiet():
         questions = ask(component, sizes)[:1]
         component = replace(component, module=cuda_dialect(choices).rewrite(component.module).half())
@@ -71,7 +83,7 @@ def export_other(target: Path, pictures: int, choices: Choices) -> None:
         del component
         verify("unet", files[0], questions, FP16_FLOOR_DB)
     manifest = read_json(partial / MANIFEST)
-    manifest["static"]["batch"] = kit.GUIDED * pictures
+    manifest["static"]["batch"] = kit.GUIDED * images
     manifest["components"]["unet"]["files"] = describe_files(files, partial)
     (partial / MANIFEST).unlink()  # it is a link to that of the cuda package
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
@@ -80,8 +92,9 @@ def export_other(target: Path, pictures: int, choices: Choices) -> None:
 
 
 def main() -> None:
-    """One of them; the seconds that each took go into export-NAME.json."""
+    """Export one kind of packages; the seconds of each go into export-NAME.json."""
     (name,) = sys.argv[1:]
+    here = kit.settings()
     results = kit.Results(f"export-{name}")
 
     def timed(key: str, work: Callable[..., None], *arguments: Any) -> None:
@@ -94,11 +107,11 @@ def main() -> None:
 
     timed("checkpoint", make_checkpoint)
     if name == "batches":
-        for pictures in kit.PICTURES[1:]:
-            timed(f"{pictures} pictures", export_other, kit.package("cuda", pictures), pictures, Choices())
+        for images in here.batches[1:]:
+            timed(f"{images} pictures", export_other, here.package("cuda", images), images, Choices())
     elif name == "variants":
         for variant, choices in VARIANTS.items():
-            timed(variant, export_other, kit.package(variant), 1, choices)
+            timed(variant, export_other, here.package(variant), 1, choices)
     else:
         timed(name, export_dialect, name)
     results.finish()

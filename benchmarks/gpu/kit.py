@@ -1,4 +1,4 @@
-"""What the stages share: where things lie, results that are written as they come, sessions that are bound."""
+"""Parts that the stages share: settings, results that are written as they come, sessions with bound buffers."""
 
 import json
 import math
@@ -14,38 +14,94 @@ import onnxruntime as ort
 
 from triptych.runtime.ort.device import open_device
 
-OUT, WORK = Path(os.environ["OUT"]), Path(os.environ["WORK"])
-DEVICE, SIZE, MODEL = os.environ["DEVICE"], os.environ["SIZE"], os.environ["MODEL"]
-ON_CUDA = DEVICE.startswith("cuda")
-STAGE_SECONDS = float(os.environ.get("STAGE_SECONDS", "460"))
-"""A stage starts nothing new that it does not expect to finish within this time."""
+GUIDED = 2
+"""Rows of the U-Net's batch for one image: with the prompt and with the negative prompt."""
 
-CHECKPOINT = WORK / "checkpoint"
-SIDE = {"sd15": 512, "sdxl": 1024}[MODEL] if SIZE == "full" else 128
-STEPS = (50, 30) if SIZE == "full" else (3, 2)
-PICTURES = (1, 4, 8) if SIZE == "full" else (1, 2)
-GUIDED = 2  # rows of the U-Net for a picture
 PROMPT = "a red fox"
-
-PROVIDER_OPTIONS: dict[str, str] = {"enable_skip_layer_norm_strict_mode": "1"} if ON_CUDA else {}
-"""What every stage starts from. Strict mode adds up in float32 in SkipLayerNormalization."""
 
 _STARTED = time.monotonic()
 
 
+@dataclass(frozen=True)
+class Settings:
+    """The environment variables of run.sh, and what follows from them.
+
+    `out` gets figures and logs, `work` holds checkpoint and packages; `size` is "full" or "small", `model` "sd15" or
+    "sdxl". A stage starts nothing new that it does not expect to finish within `stage_seconds`.
+    """
+
+    out: Path
+    work: Path
+    device: str
+    size: str
+    model: str
+    stage_seconds: float
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the device is a GPU of NVIDIA; else it is the CPU, which tries the kit."""
+        return self.device.startswith("cuda")
+
+    @property
+    def full(self) -> bool:
+        """Whether the model has the published size."""
+        return self.size == "full"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint with random weights."""
+        return self.work / "checkpoint"
+
+    @property
+    def side(self) -> int:
+        """Height and width of an image in pixels."""
+        return {"sd15": 512, "sdxl": 1024}[self.model] if self.full else 128
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Denoising steps of an image, both of which are measured."""
+        return (50, 30) if self.full else (3, 2)
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Numbers of images that are made at once."""
+        return (1, 4, 8) if self.full else (1, 2)
+
+    @property
+    def provider_options(self) -> dict[str, str]:
+        """Provider options that every stage starts from; strict mode accumulates SkipLayerNormalization in float32."""
+        return {"enable_skip_layer_norm_strict_mode": "1"} if self.on_cuda else {}
+
+    def package(self, name: str, images: int = 1) -> Path:
+        """The package of that name whose U-Net takes so many images with guidance at once."""
+        return self.work / (name if images == 1 else f"{name}-{images}")
+
+
+def settings() -> Settings:
+    """Read the environment variables that run.sh sets.
+
+    Raises:
+        KeyError: one of them is not set.
+    """
+    given = os.environ
+    return Settings(
+        out=Path(given["OUT"]),
+        work=Path(given["WORK"]),
+        device=given["DEVICE"],
+        size=given["SIZE"],
+        model=given["MODEL"],
+        stage_seconds=float(given.get("STAGE_SECONDS", "460")),
+    )
+
+
 def seconds_left() -> float:
-    """Of the stage, counted from the start of its process."""
-    return STAGE_SECONDS - (time.monotonic() - _STARTED)
-
-
-def package(dialect: str, pictures: int = 1) -> Path:
-    """The package of that dialect whose U-Net takes so many pictures with guidance at once."""
-    return WORK / (dialect if pictures == 1 else f"{dialect}-{pictures}")
+    """Seconds left of the stage, counted from the start of its process."""
+    return settings().stage_seconds - (time.monotonic() - _STARTED)
 
 
 @dataclass
 class Results:
-    """A JSON file in OUT that is written anew with every figure, so that a stage that is cut short leaves its part."""
+    """A JSON file in `out` that is rewritten with each figure, so that a stage that is cut short leaves its part."""
 
     name: str
     figures: dict[str, Any] = field(default_factory=dict)
@@ -54,12 +110,13 @@ class Results:
         """Add a figure, print it, and write all of them."""
         self.figures[key] = value
         print(f"{key}: {json.dumps(value)}", flush=True)
-        partial = OUT / f".{self.name}.json"
+        out = settings().out
+        partial = out / f".{self.name}.json"
         partial.write_text(json.dumps(self.figures, indent=2) + "\n")
-        partial.replace(OUT / f"{self.name}.json")
+        partial.replace(out / f"{self.name}.json")
 
     def attempt(self, key: str, measure: Callable[..., Any], *arguments: Any) -> Any:
-        """Add what `measure` finds out when called with the arguments, or why it could not; None in that case."""
+        """Call `measure` and add its result; if it fails, add the error and return None."""
         try:
             value = measure(*arguments)
         except Exception as error:  # a figure that is missing must not cost the others
@@ -76,53 +133,58 @@ class Results:
 
 
 def say(line: str) -> None:
-    """Print, at once."""
+    """Print a line and flush it."""
     print(line, flush=True)
 
 
 def read(name: str) -> dict[str, Any]:
-    """The figures of another stage; {} where it has not run."""
-    path = OUT / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    """Figures of another stage; {} if it has not run."""
+    path = settings().out / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def best_options() -> dict[str, str]:
-    """The provider options that the stage `options` found fastest, less the CUDA graph, which the runtime sees to."""
-    found = read("options").get("best", {}).get("options", PROVIDER_OPTIONS)
+    """Provider options that the stage `options` found fastest, without the CUDA graph, which the runtime enables."""
+    found = read("options").get("best", {}).get("options", settings().provider_options)
     return {key: value for key, value in found.items() if key != "enable_cuda_graph"}
 
 
 def best_package() -> Path:
-    """The package for one picture that the stage `options` found fastest; on the CPU the one that runs there."""
-    return package(read("options").get("best", {}).get("package", "cuda")) if ON_CUDA else package("portable")
+    """The package for one image that the stage `options` found fastest; on the CPU the portable one."""
+    here = settings()
+    return here.package(read("options").get("best", {}).get("package", "cuda") if here.on_cuda else "portable")
 
 
 def open_session(
-    graph: Path, options: Mapping[str, str] | None = None, device: str = DEVICE, profile: str | None = None
+    graph: Path, options: Mapping[str, str] | None = None, device: str | None = None, profile: str | None = None
 ) -> ort.InferenceSession:
-    """A session of a graph with provider options; on the CPU a graph in the cuda dialect is expanded first."""
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
+    """A session of a graph with provider options, on the device of the settings or another one.
+
+    On the CPU a graph of the cuda operator set is expanded first. `profile` is the prefix of a file for a profile.
+    """
+    device = settings().device if device is None else device
+    session_options = ort.SessionOptions()
+    session_options.log_severity_level = 3
     if profile is not None:
-        settings.enable_profiling, settings.profile_file_prefix = True, profile
+        session_options.enable_profiling, session_options.profile_file_prefix = True, profile
     if device == "cpu":
         from triptych.export.dialects.expansion import open_on_cpu  # slow to import: with PyTorch and all of export
 
-        return open_on_cpu(graph, settings)
+        return open_on_cpu(graph, session_options)
     providers = list(open_device(device, provider_options=options).providers)
-    session = ort.InferenceSession(str(graph), settings, providers=providers)
+    session = ort.InferenceSession(str(graph), session_options, providers=providers)
     if session.get_providers()[0] != providers[0][0]:
         raise RuntimeError(f"the session runs on {session.get_providers()}")
     return session
 
 
 def random_inputs(session: ort.InferenceSession, seed: int = 0) -> dict[str, np.ndarray]:
-    """Plausible inputs of the graph's own fixed shapes; an open axis gets the size it has for one picture."""
-    generator = np.random.default_rng(seed)
-    sizes = {"batch_size": 1, "sequence_length": 77, "sample_height": SIDE, "sample_width": SIDE}
+    """Plausible inputs of the graph's fixed shapes; an open axis gets its size for one image."""
+    generator, side = np.random.default_rng(seed), settings().side
+    sizes = {"batch_size": 1, "sequence_length": 77, "sample_height": side, "sample_width": side}
     inputs = {}
     for spec in session.get_inputs():
-        shape = [axis if isinstance(axis, int) else sizes.get(axis, SIDE // 8) for axis in spec.shape]
+        shape = [axis if isinstance(axis, int) else sizes.get(axis, side // 8) for axis in spec.shape]
         if "int" in spec.type:
             inputs[spec.name] = generator.integers(0, 600, shape, np.int64)
         elif spec.name == "timestep":
@@ -133,7 +195,7 @@ def random_inputs(session: ort.InferenceSession, seed: int = 0) -> dict[str, np.
 
 
 def numpy_type(spec: ort.NodeArg) -> type[np.floating]:
-    """Of a float input."""
+    """The type of a float input or output."""
     return np.float16 if spec.type == "tensor(float16)" else np.float32
 
 
@@ -145,7 +207,7 @@ class Bound:
     inputs: Mapping[str, np.ndarray]
 
     def __post_init__(self) -> None:
-        place = ("cuda", 0) if ON_CUDA else ("cpu", 0)
+        place = ("cuda", 0) if settings().on_cuda else ("cpu", 0)
         self._binding = self.session.io_binding()
         for name, array in self.inputs.items():
             self._binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, *place))
@@ -158,27 +220,27 @@ class Bound:
 
     @property
     def names(self) -> list[str]:
-        """Of the outputs."""
+        """Names of the outputs."""
         return [spec.name for spec in self.session.get_outputs()]
 
     def launch(self) -> None:
-        """Run once; on a device without waiting."""
+        """Run once; on a GPU, do not wait for the end."""
         options = ort.RunOptions()
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         self.session.run_with_iobinding(self._binding, options)
 
     def wait(self) -> None:
-        """Until what was launched is done."""
+        """Wait until all launched runs are done."""
         self._binding.synchronize_outputs()
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Of the last run."""
+        """Outputs of the last run."""
         return dict(zip(self.names, self._binding.copy_outputs_to_cpu(), strict=True))
 
     def seconds(self, budget: float = 4.0) -> dict[str, float]:
-        """Seconds of a call that is waited for (median), and of one of many in a row (mean), after three warm ones.
+        """Seconds of a call with a wait after it (median), and of calls in a row (mean), after 3 warm-up calls.
 
-        `budget` seconds are spent on them, or a few calls.
+        They take `budget` seconds, or a few calls where those take longer.
         """
         for _ in range(3):
             self.launch()
@@ -199,11 +261,11 @@ class Bound:
         return {"alone": median, "in_a_row": (time.perf_counter() - start) / calls}
 
 
-def decibels(given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
-    """The worst signal-to-noise ratio of `given` against `wanted`, in dB; -999 where something is not finite."""
+def decibels(outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> float:
+    """The worst signal-to-noise ratio of the outputs against a reference, in dB; -999 if a value is not finite."""
     worst = 999.0
-    for name, array in wanted.items():
-        signal, error = array.astype(np.float64), given[name].astype(np.float64) - array.astype(np.float64)
+    for name, array in reference.items():
+        signal, error = array.astype(np.float64), outputs[name].astype(np.float64) - array.astype(np.float64)
         if not np.isfinite(error).all():
             return -999.0
         worst = min(worst, 10 * math.log10(float(np.mean(signal**2)) / max(float(np.mean(error**2)), 1e-300)))
@@ -211,8 +273,8 @@ def decibels(given: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) 
 
 
 def used_bytes() -> int | None:
-    """Memory in use on the device, by whichever process."""
-    if not ON_CUDA:
+    """Memory in use on the GPU, of all processes; None on the CPU."""
+    if not settings().on_cuda:
         return None
     import torch
 

@@ -1,4 +1,4 @@
-"""Latency of every component in every package that is there, as calls that are waited for and as calls in a row.
+"""Latency of every component in every package that is there: of a call with a wait after it, and of calls in a row.
 
 python -m triptych.benchmarks.gpu.latency
 
@@ -18,7 +18,7 @@ GRAPH = {"enable_cuda_graph": "1"}
 
 
 def latency(path: Path, component: str, rows: int, options: dict[str, str]) -> dict[str, Any]:
-    """Figures of one component with `rows` rows."""
+    """Figures of one component, for `rows` rows."""
     package = open_package(path)
     figures = measure(package.graph(component), options)
     macs = (package.manifest or {})["components"][component]["macs"] * rows
@@ -26,20 +26,21 @@ def latency(path: Path, component: str, rows: int, options: dict[str, str]) -> d
 
 
 def main() -> None:
-    """The main packages whole, the U-Net alone of the others; on CUDA without a CUDA graph and with one."""
+    """Measure the main packages whole, of the others the U-Net; on CUDA without a CUDA graph and with one."""
+    here = kit.settings()
     results = kit.Results("latency")
-    whole = [path for path in (kit.package("cuda"), kit.package("portable")) if path.is_dir()]
+    whole = [path for path in (here.package("cuda"), here.package("portable")) if path.is_dir()]
     plan = [(path, component, 1) for path in whole for component in sorted(open_package(path).components, reverse=True)]
-    plan += [(kit.package("cuda", pictures), "unet", pictures) for pictures in kit.PICTURES[1:]]
-    plan += [(kit.package(variant), "unet", 1) for variant in VARIANTS]
-    for path, component, pictures in plan:
+    plan += [(here.package("cuda", images), "unet", images) for images in here.batches[1:]]
+    plan += [(here.package(variant), "unet", 1) for variant in VARIANTS]
+    for path, component, images in plan:
         if not path.is_dir():
             continue
-        rows = pictures * kit.GUIDED if component == "unet" else 1
+        rows = images * kit.GUIDED if component == "unet" else 1
         key = f"{path.name} {component}"
-        results.attempt(key, latency, path, component, rows, kit.PROVIDER_OPTIONS)
-        if kit.ON_CUDA and component in ("unet", "vae_decoder"):
-            captured = kit.PROVIDER_OPTIONS | GRAPH
+        results.attempt(key, latency, path, component, rows, here.provider_options)
+        if here.on_cuda and component in ("unet", "vae_decoder"):
+            captured = here.provider_options | GRAPH
             results.attempt(f"{key}, CUDA graph", latency, path, component, rows, captured)
     results.finish()
 

@@ -1,8 +1,9 @@
-"""One graph with one set of provider options, in a process of its own: what crashes costs one figure.
+"""One graph with one set of provider options, in a process of its own: a crash costs one figure.
 
 python -m triptych.benchmarks.gpu.measure '{"graph": PATH, "options": {...}, "keep": PATH, "compare": PATH}'
 
-The last line of stdout is the result as JSON. `keep` writes the outputs, `compare` compares them with kept ones.
+The last line of stdout is the result as JSON. `keep` writes the outputs to a file, `compare` compares them with
+the outputs of such a file.
 """
 
 import json
@@ -18,16 +19,16 @@ import numpy as np
 from . import kit
 
 MOST_SECONDS = 150.0
-"""That one measurement may take: an algorithm search may be slow, and must not cost the stage."""
+"""Time limit of one measurement: a slow search for algorithms must not cost the stage."""
 
 
 def measure(
     graph: Path, options: Mapping[str, str], *, keep: Path | None = None, compare: Path | None = None
 ) -> dict[str, Any]:
-    """Run this module in a process.
+    """Run this module in a process of its own.
 
     Raises:
-        RuntimeError: it did not end well; says why.
+        RuntimeError: the process failed, or took too long.
     """
     request = {"graph": str(graph), "options": dict(options)}
     request |= {key: str(path) for key, path in (("keep", keep), ("compare", compare)) if path is not None}
@@ -46,7 +47,7 @@ def measure(
 
 
 def main() -> None:
-    """The process's side."""
+    """Measure in this process, and print the result."""
     request = json.loads(sys.argv[1])
     before = kit.used_bytes()
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Is `noise="torch_cuda"` what torch.randn gives on this card?
+"""Whether `noise="torch_cuda"` equals torch.randn on this GPU.
 
 python -m triptych.benchmarks.gpu.noise
 """
@@ -11,16 +11,17 @@ from triptych.runtime.noise import noise_source
 from . import kit
 
 SHAPES = [(1,), (7,), (16,), (1, 4, 64, 64), (4, 4, 64, 64), (1, 4, 128, 128), (8, 16, 128, 128)]
-TOLERANCE = 1e-6  # the card's logarithm, sine and cosine against numpy's
+TOLERANCE = 1e-6  # the GPU's logarithm, sine and cosine against numpy's
 
 
 def largest_difference(seed: int) -> float:
-    """Of several draws in a row."""
-    generator = torch.Generator(kit.DEVICE).manual_seed(seed)
-    source = noise_source("torch_cuda" if kit.ON_CUDA else "torch", seed)
+    """Largest difference over several draws in a row."""
+    here = kit.settings()
+    generator = torch.Generator(here.device).manual_seed(seed)
+    source = noise_source("torch_cuda" if here.on_cuda else "torch", seed)
     worst = 0.0
     for shape in SHAPES:
-        theirs = torch.randn(shape, generator=generator, device=kit.DEVICE).cpu().numpy()
+        theirs = torch.randn(shape, generator=generator, device=here.device).cpu().numpy()
         worst = max(worst, float(np.abs(source.randn(shape) - theirs).max()))
     if worst > TOLERANCE:
         raise RuntimeError(f"not the same stream: {worst:.1e}")
@@ -28,7 +29,7 @@ def largest_difference(seed: int) -> float:
 
 
 def main() -> None:
-    """Several seeds."""
+    """Compare several seeds."""
     results = kit.Results("noise")
     for seed in (0, 1, 2**40 + 3):
         results.attempt(f"seed {seed}", largest_difference, seed)

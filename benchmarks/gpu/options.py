@@ -1,8 +1,8 @@
-"""The U-Net with every provider option that matters, one by one, then with all that gained.
+"""The U-Net with every provider option that matters, one by one, then with all that made it faster.
 
 python -m triptych.benchmarks.gpu.options
 
-`best` is what the stages after this one use. An option whose answers are below the floor does not count.
+Later stages use `best`. An option with outputs below the floor does not count.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from . import kit
 from .measure import measure
 
 GAIN = 0.995
-"""An option gains if calls in a row take at most this share of the time."""
+"""An option is faster if calls in a row take less than this share of the time."""
 FLOOR_DB = 40.0
 
 ONE_BY_ONE: dict[str, dict[str, str]] = {
@@ -30,7 +30,7 @@ ONE_BY_ONE: dict[str, dict[str, str]] = {
     "arena as requested": {"arena_extend_strategy": "kSameAsRequested"},
     "search DEFAULT": {"cudnn_conv_algo_search": "DEFAULT"},  # last: the fallback mode of cuDNN may be very slow
 }
-"""Beside EXHAUSTIVE search, automatic attention and the arena in powers of two, which are ONNX Runtime's own."""
+"""Other choices than ONNX Runtime's defaults: EXHAUSTIVE search, automatic attention, an arena in powers of two."""
 
 OTHER_GRAPHS: dict[str, dict[str, str]] = {
     "cuda-apart": {},
@@ -41,19 +41,19 @@ OTHER_GRAPHS: dict[str, dict[str, str]] = {
 
 
 def main() -> None:
-    """Measure; on the CPU, where there are no such options, the graphs only."""
-    results = kit.Results("options")
-    base, kept = kit.PROVIDER_OPTIONS, kit.WORK / "unet-outputs.npz"
+    """Measure; on the CPU, which has no such options, only the graphs."""
+    results, here = kit.Results("options"), kit.settings()
+    base, kept = here.provider_options, here.work / "unet-outputs.npz"
 
     def unet(package: str, options: dict[str, str], first: bool = False) -> Any:
-        graph = kit.package(package) / "unet" / "model.onnx"
+        graph = here.package(package) / "unet" / "model.onnx"
         return measure(graph, base | options, keep=kept if first else None, compare=None if first else kept)
 
     own = results.attempt("base", unet, "cuda", {}, True)
     if own is None:
         raise SystemExit("the U-Net does not run: there is nothing to compare options with")
     gained: dict[str, str] = {}
-    for name, options in ONE_BY_ONE.items() if kit.ON_CUDA else ():
+    for name, options in ONE_BY_ONE.items() if here.on_cuda else ():
         found = results.attempt(name, unet, "cuda", options)
         if found is not None and found["in_a_row"] < GAIN * own["in_a_row"] and found["db"] >= FLOOR_DB:
             better = {key: value for key, value in options.items() if key not in gained}  # the first attention stays
@@ -61,7 +61,7 @@ def main() -> None:
     best, best_options, best_package = own["in_a_row"], base, "cuda"
     for name, options in {"cuda": {}, **OTHER_GRAPHS}.items():
         package = name.partition(",")[0]
-        if not kit.package(package).is_dir():
+        if not here.package(package).is_dir():
             continue
         together = base | gained | options
         found = results.attempt(f"{name}, all that gained", unet, package, together)

@@ -1,4 +1,4 @@
-"""What was measured, on one screen.
+"""All figures on one screen.
 
 python -m triptych.benchmarks.gpu.table
 """
@@ -9,9 +9,9 @@ from . import kit
 
 
 def milliseconds(figures: dict[str, Any]) -> str:
-    """A component's figures, or why there are none."""
+    """A component's figures, or the error in place of them."""
     if "error" in figures:
-        return figures["error"][:80]
+        return str(figures["error"])[:80]
     text = f"{figures['in_a_row'] * 1e3:9.2f} ms in a row {figures['alone'] * 1e3:9.2f} ms alone"
     text += f" {figures['tflops']:7.1f} TFLOP/s" if "tflops" in figures else ""
     text += f" {figures['db']:6.1f} dB" if "db" in figures else ""
@@ -19,13 +19,13 @@ def milliseconds(figures: dict[str, Any]) -> str:
 
 
 def section(title: str, lines: list[str]) -> None:
-    """Print lines under a title, if there are any."""
+    """Print lines under a title; nothing if there are no lines."""
     if lines:
         print(f"-- {title}", *lines, sep="\n")
 
 
 def main() -> None:
-    """One section a stage, of those that have run."""
+    """Print a section for each stage that has run."""
     environment = kit.read("environment")
     section("machine", [str(environment.get(key)) for key in ("gpu", "torch", "onnxruntime") if key in environment])
     section("correctness", [f"{name:16} {value}" for name, value in kit.read("correctness").items()])
@@ -33,8 +33,8 @@ def main() -> None:
     options = kit.read("options")
     section("options", [f"{n:44} {milliseconds(found)}" for n, found in options.items() if n != "best"])
     section("best", [str(options["best"])] if "best" in options else [])
-    pictures = {name: found for name, found in kit.read("pictures").items() if isinstance(found, dict)}
-    section("pictures", [f"{name:44} {_seconds(found)}" for name, found in pictures.items() if "total" in found])
+    images = {name: found for name, found in kit.read("pictures").items() if isinstance(found, dict)}
+    section("pictures", [f"{name:44} {_seconds(found)}" for name, found in images.items() if "total" in found])
     peers = {**kit.read("peers-eager"), **kit.read("peers-compile")}
     section(
         "peers",

@@ -1,4 +1,4 @@
-"""Where the time of a U-Net call goes: kernels by kind, and how long the device waits for the host.
+"""Where the time of a U-Net call goes: kernels by kind, and how long the GPU waits for the host.
 
 python -m triptych.benchmarks.gpu.where
 
@@ -19,7 +19,6 @@ from . import kit
 from .pictures import load
 
 CALLS, MOST_KERNELS = 5, 25
-LOOP_STEPS = 10 if kit.SIZE == "full" else 2
 
 KINDS = {
     "attention": r"fmha|flash|attention|sdpa",
@@ -31,27 +30,27 @@ KINDS = {
     "concatenation": r"[Cc]oncat",
     "copy": r"[Mm]emcpy|[Mm]emset|copy|Expand",
 }
-"""Kind -> what its kernels' names hold, tried in this order; the rest is elementwise work and others."""
+"""Kind -> pattern of its kernels' names, tried in this order; the rest is elementwise work and others."""
 
 
 def kind_of(kernel: str) -> str:
-    """The kind of a kernel by its name."""
+    """Kind of a kernel, by its name."""
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, kernel)), "other")
 
 
 def record(work: Callable[[], None], name: str) -> list[dict[str, Any]]:
-    """The trace of everything that ran on the device meanwhile, and of what asked for it."""
+    """Trace of all that runs on the device during `work`, and of the calls that launch it."""
     activities = [torch.profiler.ProfilerActivity.CUDA, torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         work()
         torch.cuda.synchronize()
-    trace = kit.WORK / f"{name}.trace.json"
+    trace = kit.settings().work / f"{name}.trace.json"
     profile.export_chrome_trace(str(trace))
     return list(json.loads(trace.read_text())["traceEvents"])
 
 
 def summary(trace: list[dict[str, Any]], calls: int) -> dict[str, Any]:
-    """Milliseconds a call by kind and by kernel, the share of time in which nothing ran, how often the host waited."""
+    """Milliseconds a call by kind and by kernel, the share of time in which nothing ran, and the number of waits."""
     events = [event for event in trace if event.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
     waits = [event for event in trace if event.get("cat") == "cuda_runtime" and "Synchronize" in event["name"]]
     if not events:
@@ -85,7 +84,7 @@ def union(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
-    """Kernels of U-Net calls in a row."""
+    """Summary of U-Net calls in a row."""
     session = kit.open_session(graph, options)
     bound = kit.Bound(session, kit.random_inputs(session))
     bound.seconds(budget=0.5)
@@ -99,19 +98,20 @@ def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
 
 
 def loop() -> dict[str, Any]:
-    """Kernels of a whole loop, the last steps' decoding included."""
-    pipe = load(kit.best_package())
+    """Summary of a whole loop, with the decoder call after it."""
+    pipe, steps = load(kit.best_package()), 10 if kit.settings().full else 2
 
-    def picture() -> None:
-        pipe(kit.PROMPT, num_inference_steps=LOOP_STEPS, scheduler="ddim", seed=0)
+    def draw() -> None:
+        pipe(kit.PROMPT, num_inference_steps=steps, scheduler="ddim", seed=0)
 
-    picture()
-    return summary(record(picture, "loop"), LOOP_STEPS)
+    draw()
+    return summary(record(draw, "loop"), steps)
 
 
 def by_operator(graph: Path) -> dict[str, float]:
-    """Milliseconds a call by operator, as ONNX Runtime has it; on CUDA that is the time to launch."""
-    session = kit.open_session(graph, kit.PROVIDER_OPTIONS, profile=str(kit.WORK / "ort"))
+    """Milliseconds a call by operator, in ONNX Runtime's profile; on CUDA that is the time to launch."""
+    here = kit.settings()
+    session = kit.open_session(graph, here.provider_options, profile=str(here.work / "ort"))
     inputs = kit.random_inputs(session)
     for _ in range(CALLS):
         session.run(None, inputs)
@@ -123,10 +123,10 @@ def by_operator(graph: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """The U-Net of the best package, then the loop; on the CPU that of the cuda package, expanded."""
-    results = kit.Results("where")
-    graph = (kit.best_package() if kit.ON_CUDA else kit.package("cuda")) / "unet" / "model.onnx"
-    if kit.ON_CUDA:
+    """Profile the U-Net of the best package, then the loop; on the CPU the U-Net of the cuda package, expanded."""
+    results, here = kit.Results("where"), kit.settings()
+    graph = (kit.best_package() if here.on_cuda else here.package("cuda")) / "unet" / "model.onnx"
+    if here.on_cuda:
         results.attempt("call", call, graph, kit.best_options())
         results.attempt("call, CUDA graph", call, graph, kit.best_options() | {"enable_cuda_graph": "1"})
         results.attempt("loop, a step", loop)
