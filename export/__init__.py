@@ -1,6 +1,6 @@
 """Checkpoint -> package of verified ONNX graphs."""
 
-from .package import export
+from .exporter import export
 from .quantization.calibration import Run as CalibrationRun
 
 __all__ = ["CalibrationRun", "export"]

@@ -168,7 +168,7 @@ def open_session(
     if profile is not None:
         session_options.enable_profiling, session_options.profile_file_prefix = True, profile
     if device == "cpu":
-        from triptych.export.dialects.expansion import open_on_cpu  # slow to import: with PyTorch and all of export
+        from triptych.export.verification.expansion import open_on_cpu  # slow to import: with PyTorch and all of export
 
         return open_on_cpu(graph, session_options)
     providers = list(open_device(device, provider_options=options).providers)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from triptych.export.quantization.quality import psnr, ssim
+from triptych.export.verification.image_quality import psnr, ssim
 from triptych.runtime import TextToImage
 
 ALIKE_DB = 30.0

@@ -9,9 +9,9 @@ from triptych.runtime.errors import SourceError
 from triptych.runtime.families.family import TextEncoder as Taken
 
 from ..checkpoint import Checkpoint
-from ..embeddings import change_text_encoder
-from ..modules import LdmBert, TextEncoder
+from ..checkpoint.embeddings import change_text_encoder
 from .component import Array, Component, Draw, Input, Sizes
+from .modules import LdmBert, TextEncoder
 
 
 def _tokens(start: int, end: int) -> Draw:

@@ -10,8 +10,8 @@ from triptych.runtime.errors import SourceError
 from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, Told
 
 from ..checkpoint import Checkpoint
-from ..modules import UNet
 from .component import Array, Component, Input, gaussian
+from .modules import UNet
 from .sizes import own_latents
 
 # Parts of UNet2DConditionModel that are not supported, and the values that mean that they are not there.

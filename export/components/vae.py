@@ -9,8 +9,8 @@ from triptych.runtime.errors import SourceError
 from triptych.runtime.package.geometry import latent_channels
 
 from ..checkpoint import FULL, QUANTIZED, TINY, Checkpoint
-from ..modules import Decoder, Encoder, QuantizingDecoder
 from .component import Array, Component, Draw, Input, gaussian
+from .modules import Decoder, Encoder, QuantizingDecoder
 from .sizes import own_latents, vae_factor
 
 

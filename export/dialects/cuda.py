@@ -3,7 +3,7 @@
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from ..modules import Decoder, Encoder, UNet
+from ..components.modules import Decoder, Encoder, UNet
 from .cuda_layers import Choices
 from .cuda_text import ClipEncoder
 from .cuda_unet import ChannelsLastUNet

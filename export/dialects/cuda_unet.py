@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from triptych.runtime.errors import SourceError
 
-from ..modules import TimeEmbedding
+from ..components.modules import TimeEmbedding
 from .cuda_blocks import Down, Exit, Resnet, Transformer, Up
 from .cuda_layers import Choices, Conv, Dense, State, Sum, Total, frozen
 

@@ -22,10 +22,10 @@ from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.text.chunks import batched, weighted
 
 from ..checkpoint import Checkpoint
+from ..checkpoint.embeddings import tokenizer_of
 from ..components import Component, Sizes, components_of, static_sizes
+from ..components.macs import count_macs
 from ..dialects import Dialect
-from ..embeddings import tokenizer_of
-from ..macs import count_macs
 from .plan import Plan, plan
 from .ranges import observed
 from .sensitivity import Inputs

@@ -16,8 +16,10 @@ import onnx_ir as ir
 import pytest
 
 from triptych.export import checkpoint as checkpoints
-from triptych.export import export, files, graph, package, precision
-from triptych.export.files import publish
+from triptych.export import export, exporter, precision
+from triptych.export import publish as publishing
+from triptych.export.graph import capture
+from triptych.export.publish import publish
 from triptych.runtime.errors import SourceError, TriptychError, VerificationError
 from triptych.runtime.package.package import open_package
 
@@ -43,8 +45,8 @@ def copied(checkpoint: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def text_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Export the text encoder alone, for tests of what surrounds the graphs."""
-    every = package.components_of
-    monkeypatch.setattr(package, "components_of", lambda opened: {"text_encoder": every(opened)["text_encoder"]})
+    every = exporter.components_of
+    monkeypatch.setattr(exporter, "components_of", lambda opened: {"text_encoder": every(opened)["text_encoder"]})
 
 
 def test_a_package_is_whole(package: Path, checkpoint: Path) -> None:
@@ -103,7 +105,7 @@ def test_force_never_deletes_what_is_no_package(checkpoint: Path, tmp_path: Path
 def test_below_the_floor_nothing_is_published(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = graph.save
+    save = capture.save
 
     def save_altered(model: ir.Model, folder: Path) -> list[Path]:
         (embedding,) = [v for name, v in model.graph.initializers.items() if name.endswith("token_embedding.weight")]
@@ -111,7 +113,7 @@ def test_below_the_floor_nothing_is_published(
         embedding.const_value = ir.tensor(embedding.const_value.numpy() * np.float32(1.001), name=embedding.name)
         return save(model, folder)
 
-    monkeypatch.setattr(package, "save", save_altered)
+    monkeypatch.setattr(exporter, "save", save_altered)
     with pytest.raises(VerificationError) as error:
         export(checkpoint, tmp_path / "package")
     assert "text_encoder" in one_line(error)
@@ -188,7 +190,7 @@ def test_a_destination_that_cannot_be_made(checkpoint: Path, tmp_path: Path) -> 
 def test_too_little_space_is_said_before_anything_is_done(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1_000_000))
+    monkeypatch.setattr(publishing.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1_000_000))
     with pytest.raises(TriptychError) as error:
         export(checkpoint, tmp_path / "package")
     assert "No space left" in one_line(error)
@@ -201,7 +203,7 @@ def test_a_disk_that_fills_up(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
         path.write_text("half a gra")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(graph.ir, "save", full)
+    monkeypatch.setattr(capture.ir, "save", full)
     with pytest.raises(TriptychError) as error:
         export(checkpoint, tmp_path / "package")
     assert "No space left on device; nothing was left there" in one_line(error)
@@ -217,7 +219,7 @@ def test_unsupported_family_is_named(copied: Path, tmp_path: Path) -> None:
     edit(copied / "model_index.json", _class_name="StableDiffusionPipeline")
     edit(copied / "unet" / "config.json", class_embed_type="timestep")
     with pytest.raises(SourceError, match="class_embed_type='timestep'"):
-        package.components_of(checkpoints.open_checkpoint(copied))["unet"]()
+        exporter.components_of(checkpoints.open_checkpoint(copied))["unet"]()
 
 
 def test_sources_that_are_not_there(copied: Path, tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_weights_that_are_broken_or_missing(copied: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     opened = checkpoints.open_checkpoint(copied)
-    load = package.components_of(opened)["unet"]
+    load = exporter.components_of(opened)["unet"]
     file = copied / "unet" / "diffusion_pytorch_model.safetensors"
     weights = load_file(file)
     whole = file.read_bytes()
@@ -279,7 +281,7 @@ def test_pickled_float16_and_sharded_weights_load_the_same(copied: Path) -> None
     first, *rest = weights
 
     def loaded() -> dict[str, torch.Tensor]:
-        module = package.components_of(opened)["text_encoder"]().module
+        module = exporter.components_of(opened)["text_encoder"]().module
         return dict(module.state_dict())
 
     expected = loaded()
@@ -315,8 +317,8 @@ def test_options_that_cannot_be(checkpoint: Path, tmp_path: Path, options: dict[
 
 def test_exporting_says_nothing_but_its_report(checkpoint: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from triptych.export import export, package; every = package.components_of;"
-        "package.components_of = lambda c: {'text_encoder': every(c)['text_encoder']};"
+        "import sys; from triptych.export import export, exporter; every = exporter.components_of;"
+        "exporter.components_of = lambda c: {'text_encoder': every(c)['text_encoder']};"
         "export(sys.argv[1], sys.argv[2])"
     )
     done = subprocess.run(

@@ -28,11 +28,10 @@ from tests.support.command_line import refused
 from tests.support.dialects import OLIVE_XL, in_dialect
 from tests.support.images import mask, picture
 from tests.support.packages import linked
-from triptych.export import export
-from triptych.export import package as packaging
+from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of, static_sizes
-from triptych.export.graph import to_onnx
+from triptych.export.graph.capture import to_onnx
 from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
 from triptych.runtime.cli.inspection import as_text, describe
@@ -408,8 +407,8 @@ def test_an_autoencoder_that_overflows_float16_is_kept_in_float32(
     save_file(weights, file, metadata={"format": "pt"})
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        every = packaging.components_of
-        patch.setattr(packaging, "components_of", lambda opened: {"vae_decoder": every(opened)["vae_decoder"]})
+        every = exporter.components_of
+        patch.setattr(exporter, "components_of", lambda opened: {"vae_decoder": every(opened)["vae_decoder"]})
         package = export(source, tmp_path / "package", precision="fp16", dialect="portable", report=lines.append)
     manifest = json.loads((package / "triptych.json").read_text())
     facts = manifest["components"]["vae_decoder"]

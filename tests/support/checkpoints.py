@@ -46,13 +46,12 @@ def with_trained_norm(checkpoint: Path, folder: Path) -> Path:
 
 def export_parts(checkpoint: Path, package: Path, folder: Path, parts: Sequence[str], **options: Any) -> Path:
     """A package with these components of a checkpoint, exported with the options, and the others of another package."""
-    from triptych.export import export
-    from triptych.export import package as exporting
+    from triptych.export import export, exporter
     from triptych.export.checkpoint import open_checkpoint
 
-    every = exporting.components_of
+    every = exporter.components_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "components_of", lambda opened: {part: every(opened)[part] for part in parts})
+        patch.setattr(exporter, "components_of", lambda opened: {part: every(opened)[part] for part in parts})
         export(checkpoint, folder, **options)
     (folder / "triptych.json").unlink()
     own = open_checkpoint(checkpoint).parts.keys() - {"vae"}

@@ -21,7 +21,7 @@ from PIL import Image
 from recognise import Gallery, background_name, foreground
 from torch import Tensor
 
-from triptych.export.quantization.quality import record
+from triptych.export.verification.image_quality import record
 
 WORK = Path(__file__).with_name("work")
 BATCH = 32

@@ -16,14 +16,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.images import picture
-from triptych.export import export
-from triptych.export import package as exported
+from triptych.export import export, exporter
 from triptych.runtime import TextToImage
 from triptych.runtime.image.pixels import SETTINGS_KEY
 from triptych.runtime.image.settings import Settings
 from triptych.runtime.package.graphs import PREVIEW_DECODER
 
-from ...export.test_tiny_autoencoder import make_tiny
+from ...export.components.test_tiny_autoencoder import make_tiny
 from .serving import Process, process
 
 STEPS = 150
@@ -46,9 +45,9 @@ def browser() -> Iterator[Browser]:
 def previewing(checkpoint: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of all tests, without its manifest, and a preview decoder."""
     folder, whole = tmp_path_factory.mktemp("preview"), tmp_path_factory.mktemp("previewing")
-    every = exported.components_of
+    every = exporter.components_of
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exported, "components_of", lambda opened: {PREVIEW_DECODER: every(opened)[PREVIEW_DECODER]})
+        patch.setattr(exporter, "components_of", lambda opened: {PREVIEW_DECODER: every(opened)[PREVIEW_DECODER]})
         alone = export(str(checkpoint), folder / "package", preview_decoder=make_tiny(folder / "tiny"))
     for entry in (*package.iterdir(), alone / PREVIEW_DECODER):
         if entry.name != "triptych.json":

@@ -1,0 +1,1 @@
+"""Captured modules as ONNX graphs, and their files."""

@@ -1,5 +1,0 @@
-"""Where weights come from: diffusers folders, the hub, single files of the original layout, LoRAs.
-
-A component of a checkpoint is a `folder.Part`: in a folder of its own, or in a `single_file`. `hub` brings folders
-here, `lora` is added to weights that are loaded, `clip` has the vocabulary that single files lack.
-"""

@@ -1,0 +1,1 @@
+"""Parity of graphs and images with PyTorch, before anything is published."""

@@ -1,0 +1,230 @@
+"""The cuda dialect without a GPU: its operators are defined in numpy, and ONNX Runtime expands them on CPU."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from tests.export.dialects.contrib_reference import OPERATORS
+from tests.support.checkpoints import make_checkpoint
+from tests.support.graphs import write_graph
+from triptych.export import export, exporter
+from triptych.export.checkpoint import open_checkpoint
+from triptych.export.components import Component, components_of, static_sizes
+from triptych.export.dialects import expansion, said_by
+from triptych.export.dialects.cuda import CUDA_DIALECT, cuda_dialect
+from triptych.export.dialects.cuda_layers import Choices
+from triptych.export.dialects.dialect import Speaker
+from triptych.export.graph.capture import OPSET, count_operators, save, to_onnx
+from triptych.export.quiet import quiet
+from triptych.export.verification.parity import Question, ask
+
+FLOOR_DB = 100.0
+"""In float32, where what remains is rounding; a wrong layout or a lost bias gives less than 30 dB."""
+
+STATIC = (2, 72, 56)
+"""Odd at every level of the U-Net."""
+CASES = [("text_encoder", "odd"), ("unet", "odd"), *((name, "hold") for name in ("unet", "vae_decoder", "vae_encoder"))]
+OTHERS = Choices(nhwc_conv=False, packed=False)
+SIZES_THAT_HOLD: dict[str, dict[str, Any]] = {
+    "unet": {
+        "block_out_channels": (32, 320),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "norm_num_groups": 16,
+    },
+    "vae": {"block_out_channels": (16, 32, 32, 48), "norm_num_groups": 8},
+}
+"""Sizes that the kernels take in all layers but those of 32 channels."""
+
+
+class Said:
+    """A component of a checkpoint in the cuda dialect: what it said, and its graph in float32."""
+
+    def __init__(self, checkpoint: Path, name: str, folder: Path, choices: Choices) -> None:
+        opened = open_checkpoint(checkpoint)
+        component: Component = components_of(opened)[name]()
+        sizes = static_sizes(opened, component, STATIC)
+        folder.mkdir(parents=True)
+        with quiet():
+            self.questions = ask(component, sizes)
+            component = replace(component, module=cuda_dialect(choices).rewrite(component.module))
+            self.counts = said_by(component)
+            self.path = save(to_onnx(component, torch.float32, sizes), folder)[0]
+
+
+@pytest.fixture(scope="module")
+def graphs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """(kind of sizes, component, choices) -> Said, each exported once."""
+    root = tmp_path_factory.mktemp("cuda")
+    sources = {"hold": make_checkpoint(root / "source", **SIZES_THAT_HOLD), "odd": checkpoint}
+    made: dict[Any, Said] = {}
+
+    def get(sizes: str, component: str, choices: Choices = Choices()) -> Said:  # noqa: B008
+        key = (sizes, component, choices)
+        if key not in made:
+            made[key] = Said(sources[sizes], component, root / str(len(made)), choices)
+        return made[key]
+
+    return get
+
+
+def decibels(answers: dict[str, np.ndarray], question: Question) -> float:
+    worst = np.inf
+    for name, wanted in question.answers.items():
+        noise = np.sum((answers[name].astype(np.float64) - wanted) ** 2)
+        worst = min(worst, 10 * np.log10(np.sum(wanted.astype(np.float64) ** 2) / max(noise, 1e-300)))
+    return float(worst)
+
+
+@pytest.mark.parametrize(("component", "sizes"), CASES)
+def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: str, sizes: str) -> None:
+    made: Said = graphs(sizes, component)
+    question = made.questions[0]
+    evaluator = ReferenceEvaluator(str(made.path), new_ops=OPERATORS)
+    answers = dict(zip(question.answers, evaluator.run(None, dict(question.inputs)), strict=True))
+    assert decibels(answers, question) > FLOOR_DB
+
+
+@pytest.mark.parametrize(("component", "sizes"), CASES)
+@pytest.mark.parametrize("choices", [Choices(), OTHERS], ids=["default", "others"])
+def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, sizes: str, choices: Choices) -> None:
+    if choices == OTHERS and (component, sizes) != ("unet", "hold"):
+        pytest.skip("what can be chosen is the same in all of them")
+    made: Said = graphs(sizes, component, choices)
+    loaded = expansion.open_on_cpu(made.path)
+    for question in made.questions:
+        answers = dict(zip(question.answers, loaded.run(None, dict(question.inputs)), strict=True))
+        assert decibels(answers, question) > FLOOR_DB
+
+
+@pytest.mark.parametrize(("component", "sizes"), CASES)
+def test_the_graph_holds_what_was_said(graphs: Any, component: str, sizes: str) -> None:
+    made: Said = graphs(sizes, component)
+    contrib = {name: number for name, number in count_operators(made.path).items() if "::" in name}
+    assert contrib == made.counts != {}
+
+
+def test_the_unet_is_channels_last_from_end_to_end_and_computes_no_shapes(graphs: Any) -> None:
+    operators = count_operators(graphs("hold", "unet").path)
+    assert operators["Transpose"] == 2
+    assert not operators.keys() & {"Shape", "Gather", "Range", "ConstantOfShape", "Conv", "Where", "Identity", "Resize"}
+    assert operators["com.microsoft::BiasSplitGelu"] == operators["com.microsoft::MultiHeadAttention"] / 2 == 4
+
+
+def test_sizes_that_no_kernel_takes_are_left_to_standard_operators(graphs: Any) -> None:
+    counts = graphs("odd", "unet").counts  # 3, 5 and 7 channels a group; some skip connections make the number even
+    assert not counts.keys() & {"com.microsoft::BiasAdd", "com.microsoft::BiasSplitGelu"}
+    assert counts["com.microsoft::GroupNorm"] == 6
+    assert count_operators(graphs("odd", "unet").path)["Gelu"] == counts["com.microsoft::MultiHeadAttention"] / 2
+
+
+@pytest.mark.parametrize("component", ["unet", "vae_decoder", "vae_encoder"])
+def test_onnx_runtime_takes_the_graph_but_for_kernels_that_only_cuda_has(graphs: Any, component: str) -> None:
+    with pytest.raises(Exception, match=r"(find an implementation|find kernel) for .*(NhwcConv|GroupNorm)"):
+        ort.InferenceSession(str(graphs("hold", component).path), providers=["CPUExecutionProvider"])
+
+
+def test_normalizations_stay_in_float32_when_the_network_is_cast(checkpoint: Path) -> None:
+    module = CUDA_DIALECT.rewrite(components_of(open_checkpoint(checkpoint))["unet"]().module).half()
+    kinds = {name.rsplit(".", 1)[1]: tensor.dtype for name, tensor in module.named_parameters() if "entry" in name}
+    assert kinds == {"gamma": torch.float32, "beta": torch.float32}
+    assert {tensor.dtype for name, tensor in module.named_parameters() if "conv" in name} == {torch.float16}
+
+
+def test_stable_diffusion_says_every_operator_at_full_size() -> None:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from triptych.benchmarks.checkpoints.architectures import FULL
+    from triptych.export.components.modules import Decoder, UNet
+
+    def said(module: torch.nn.Module) -> Counter[str]:
+        speakers = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, Speaker)]
+        return Counter(operator.removeprefix("com.microsoft::") for part in speakers for operator in part.says)
+
+    with torch.device("meta"):
+        net, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])
+        assert said(UNet(net)) == {
+            "NhwcConv": 98,
+            "MultiHeadAttention": 32,
+            "GroupNorm": 16,
+            "SkipGroupNorm": 45,
+            "SkipLayerNormalization": 32,
+            "BiasSplitGelu": 16,
+            "BiasAdd": 31,
+        }
+        # the decoder's only attention has one head of 512, which flash attention does not take; it ends in 3 channels
+        assert said(Decoder(vae)) == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26}
+
+
+@settings(deadline=None, max_examples=20)
+@given(rows=st.integers(1, 2), side=st.integers(1, 5), groups=st.integers(1, 3), size=st.integers(1, 4), data=st.data())
+@pytest.mark.parametrize("key", sorted(expansion.OPERATORS))
+def test_expansions_equal_the_numpy_definitions(
+    tmp_path_factory: pytest.TempPathFactory,
+    key: tuple[str, int],
+    rows: int,
+    side: int,
+    groups: int,
+    size: int,
+    data: st.DataObject,
+) -> None:
+    operator, count = key
+    channels = groups * size
+    picture, tokens = [rows, side, side + 1, channels], [rows, side, 2 * channels]
+    heads = [rows, side, groups, 3 if count == 1 else 2, size]
+    norm = {"epsilon": 1e-3, "groups": groups, "activation": data.draw(st.integers(0, 1)), "channels_last": 1}
+    shift = [rows, channels] if count == 4 else picture
+    kernel, stride = data.draw(st.sampled_from([1, 3])), data.draw(st.integers(1, 2))
+    edge = kernel // 2
+    convolution = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [edge] * 4, "dilations": [1, 1]}
+    shapes, attributes = {
+        "NhwcConv": ([picture, [3, kernel, kernel, channels], [3]], convolution | {"group": 1}),
+        "GroupNorm": ([picture, [channels], [channels]], norm),
+        "SkipGroupNorm": ([picture, [channels], [channels], shift, [channels]], norm),
+        "BiasAdd": ([tokens, tokens[2:], tokens], {}),
+        "BiasSplitGelu": ([tokens, tokens[2:]], {}),
+        "MultiHeadAttention": ([heads] if count == 1 else [[rows, 2, channels], heads], {"num_heads": groups}),
+    }[operator]
+    names = "abcde"[:count]
+    node = helper.make_node(operator, list(names), ["y"], domain="com.microsoft", **attributes)
+    values = [(name, TensorProto.FLOAT, shape) for name, shape in zip(names, shapes, strict=False)]
+    path = write_graph(tmp_path_factory.mktemp("one") / "model.onnx", [node], values, [("y", TensorProto.FLOAT, None)])
+    model = onnx.load(path)
+    model.opset_import[0].version = OPSET
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, path)
+    generator = np.random.default_rng(data.draw(st.integers(0, 9)))
+    inputs = {name: generator.standard_normal(shape, np.float32) for name, _, shape in values}
+    (wanted,) = ReferenceEvaluator(str(path), new_ops=OPERATORS).run(None, inputs)
+    (given_,) = expansion.open_on_cpu(path).run(None, inputs)
+    np.testing.assert_allclose(given_, wanted, atol=2e-5)
+
+
+@pytest.fixture(scope="module")
+def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint's U-Net in the cuda dialect, in float16."""
+    every = exporter.components_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "components_of", lambda opened: {"unet": every(opened)["unet"]})
+        return export(checkpoint, tmp_path_factory.mktemp("cuda") / "package", precision="fp16", dialect="cuda")
+
+
+def test_a_package_says_its_dialect_its_size_and_its_operators(package: Path) -> None:
+    manifest = json.loads((package / "triptych.json").read_text())
+    assert manifest["dialect"] == "cuda"
+    assert manifest["static"] == {"batch": 2, "height": 128, "width": 128}  # the checkpoint's own, with guidance
+    unet = manifest["components"]["unet"]
+    assert unet["said"]["com.microsoft::NhwcConv"] == unet["operators"]["com.microsoft::NhwcConv"] == 50
+    assert 40 < unet["parity"]["db"] < 80
