@@ -17,14 +17,23 @@ from triptych.runtime.errors import ArgumentError, SourceError
 from triptych.runtime.ort.blocking import channels_block
 from triptych.runtime.package.package import FORMAT, MANIFEST
 
-from .checkpoint import Checkpoint, open_checkpoint, with_loras, with_preview_decoder, with_vae
-from .checkpoint.embeddings import with_clip_skip, with_embeddings, write_tokenizer
+from .checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    with_clip_skip,
+    with_embeddings,
+    with_loras,
+    with_preview_decoder,
+    with_vae,
+    write_tokenizer,
+)
 from .components import Component, components_of, own_size, static_sizes
 from .components.macs import count_macs
 from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
-from .graph.capture import count_operators, describe, opset_of, optimise, save, to_onnx
+from .files import describe_files, write_json
+from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
 from .precision import FP32_FLOOR_DB, Precision, precision_named
-from .publish import describe_files, publish, write_json
+from .publish import publish
 from .quantization.affine import INTEGERS
 from .quantization.calibration import NOTHING, Calibration, Run, calibrate
 from .quantization.plan import Plan, quantize, speakable

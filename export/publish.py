@@ -2,11 +2,9 @@
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,27 +44,6 @@ def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Pa
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write a file of JSON; one that is there is replaced once the new one is whole."""
-    written = path.with_name(f".{path.name}.partial")
-    written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    written.replace(path)
-
-
-def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int | str]]:
-    """Path relative to `root` -> {bytes, sha256}."""
-    facts: dict[str, dict[str, int | str]] = {}
-    for file in files:
-        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    return facts
-
-
-def sha256_of(file: Path) -> str:
-    """The digest of a file, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _check_destination(destination: Path, force: bool) -> None:

@@ -74,10 +74,10 @@ def xl_package(xl_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def static_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint, exported in fp16 for STATIC with external data. Not to be written to."""
     from triptych.export import export
-    from triptych.export.graph import capture
+    from triptych.export.graph import writing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capture, "EXTERNAL_DATA_BYTES", 1_000_000)  # of the four, the U-Net alone has as much
+        patch.setattr(writing, "EXTERNAL_DATA_BYTES", 1_000_000)  # of the four, the U-Net alone has as much
         return once(
             tmp_path_factory, "static/tiny", lambda folder: export(checkpoint, folder, precision="fp16", static=STATIC)
         )

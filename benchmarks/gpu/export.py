@@ -25,9 +25,9 @@ from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of, static_sizes
 from triptych.export.dialects.cuda import cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
-from triptych.export.graph.capture import save, to_onnx
+from triptych.export.files import describe_files
+from triptych.export.graph import save, to_onnx
 from triptych.export.precision import FP16_FLOOR_DB
-from triptych.export.publish import describe_files
 from triptych.export.quiet import quiet
 from triptych.export.verification.parity import ask, verify
 from triptych.runtime.package.package import MANIFEST, read_json

@@ -1,37 +1,23 @@
-"""What is changed about text encoders on the way: learned words are added to them, and last layers are left out.
+"""Learned words (textual inversion, Gal et al. 2022), read from files.
 
-A learned word (textual inversion, Gal et al. 2022) is one or more rows of the token table and as many tokens, named as
-diffusers names them: `token`, `token_1`, ... `triptych.runtime.text.tokenizer` finds them again by these names.
+A learned word is one or more rows of the token table and as many tokens, named as diffusers names them: `token`,
+`token_1`, ... `triptych.runtime.text.tokenizer` finds them again by these names.
 """
 
 import re
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
-from triptych.runtime.errors import ArgumentError, PackageError, SourceError
-from triptych.runtime.families.family import TextEncoder
-from triptych.runtime.package.package import read_json
-from triptych.runtime.text.encoders import TOKENIZERS
-from triptych.runtime.text.tokenizer import PromptTokenizer
-
-from ..publish import write_json
-from .checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from triptych.runtime.errors import SourceError
 
 ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 """Text encoders by the names that files for two of them have."""
 
 _WEB_UI = "emb_params"  # the key of the web UI's layout, which has the token in the file's name
-_LAYERS = 12  # what CLIPTextConfig defaults to
 
 
 @dataclass(frozen=True)
@@ -48,119 +34,7 @@ class Embedding:
         return [self.token, *(f"{self.token}_{i}" for i in range(1, count))]
 
 
-def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Checkpoint:
-    """The checkpoint with learned words, each a .safetensors file or FILE=TOKEN.
-
-    A file has one tensor, [n, width] or [width], whose key is the token (diffusers) or `emb_params` (the web UI, the
-    token being the file's name), or one for each of two text encoders, `clip_l` and `clip_g` (the token likewise).
-
-    Raises:
-        ArgumentError: the checkpoint's text encoder is not CLIP.
-        SourceError: a file that is missing or of another kind, vectors of another width than the text encoder's, or a
-            token that the vocabulary has already.
-    """
-    _check_clip(checkpoint, "an embedding")
-    encoders = checkpoint.family.text_encoders
-    embeddings = [_read(str(each), encoders) for each in given]
-    taken = set().union(*(_tokenizer(checkpoint, name).get_vocab() for name in encoders))
-    for embedding in embeddings:
-        for name, rows in embedding.vectors.items():
-            wanted = checkpoint.config(name)["hidden_size"]
-            if rows.shape[1] != wanted:
-                raise SourceError(
-                    f"{embedding.token!r} has vectors of width {rows.shape[1]}; {name} of {checkpoint.name} takes "
-                    f"{wanted}: it was learned for another model"
-                )
-        for token in embedding.tokens:
-            if token in taken:
-                raise SourceError(f"{checkpoint.name} has a token {token!r} already; name another one: FILE=TOKEN")
-        taken |= set(embedding.tokens)
-    recorded = {"embeddings": [embedding.token for embedding in embeddings]}
-    return replace(checkpoint, embeddings=tuple(embeddings), details={**checkpoint.details, **recorded})
-
-
-def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
-    """The checkpoint without the last layers of its text encoder, the final layer norm aside.
-
-    It is what diffusers' `clip_skip` does to prompts, at no cost; here negative prompts skip them, too, as in the web
-    UI, which counts from 1.
-
-    Raises:
-        ArgumentError: the text encoder has no such layers, or is not CLIP, or is one of SDXL's, of which another layer
-            than the last is taken anyway.
-    """
-    _check_clip(checkpoint, f"clip_skip={layers}")
-    if layers and any(encoder.layer is not None for encoder in checkpoint.family.encoders):
-        raise ArgumentError(
-            f"clip_skip={layers}: the last layer of {checkpoint.name} is left out anyway, as it was trained; allowed: 0"
-        )
-    own = checkpoint.config("text_encoder").get("num_hidden_layers", _LAYERS)
-    if not 0 <= layers < own:
-        raise ArgumentError(
-            f"clip_skip={layers}: the text encoder of {checkpoint.name} has {own} layers; allowed: 0 to {own - 1}"
-        )
-    return replace(checkpoint, clip_skip=layers, details={**checkpoint.details, "clip_skip": layers})
-
-
-def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> dict[str, Any]:
-    """Give a text encoder the checkpoint's learned words and take its last layers; what that changes in config.json."""
-    model: Any = getattr(clip, "text_model", clip)  # transformers 5 has the parts of CLIPTextModel bare
-    changes = {}
-    if checkpoint.clip_skip:
-        model.encoder.layers = model.encoder.layers[: -checkpoint.clip_skip]
-        changes["num_hidden_layers"] = len(model.encoder.layers)
-    if checkpoint.embeddings:
-        ids = _new_ids(_tokenizer(checkpoint, name), checkpoint.embeddings)
-        table, size = model.embeddings.token_embedding, max(ids) + 1
-        rows = torch.zeros((max(size, table.num_embeddings), table.embedding_dim))
-        rows[: table.num_embeddings] = table.weight
-        rows[ids] = torch.cat([embedding.vectors[name] for embedding in checkpoint.embeddings])
-        table.weight = nn.Parameter(rows, requires_grad=False)
-        changes["vocab_size"] = table.num_embeddings = len(rows)
-    return changes
-
-
-def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
-    """The tokenizer of a text encoder as a package has it, with the learned words, in all its files.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    taken = _taken(checkpoint, encoder)
-    try:
-        with checkpoint.tokenizer(taken.tokenizer) as source:
-            TOKENIZERS[taken.kind].write(source, target)
-    except PackageError as error:
-        raise SourceError(f"{checkpoint.name}: {error}") from None
-    if not checkpoint.embeddings:
-        return
-    tokens = _tokens(checkpoint.embeddings)
-    tokenizer = TOKENIZERS[taken.kind].read(target)
-    tokenizer.add_tokens(tokens)
-    tokenizer.save(str(target / "tokenizer.json"))
-    ids = {token: tokenizer.token_to_id(token) for token in tokens}
-    config = read_json(target / "tokenizer_config.json")
-    if "added_tokens_decoder" in config:  # since it exists, added_tokens.json is not read
-        plain = dict.fromkeys(("lstrip", "rstrip", "single_word", "special"), False) | {"normalized": True}
-        config["added_tokens_decoder"] |= {str(number): {"content": token} | plain for token, number in ids.items()}
-        write_json(target / "tokenizer_config.json", config)
-    else:
-        added = target / "added_tokens.json"
-        write_json(added, read_json(added, optional=True) | ids)
-
-
-def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
-    """The tokenizer that a package of this checkpoint will have.
-
-    Raises:
-        SourceError: see `write_tokenizer`.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        write_tokenizer(checkpoint, encoder, Path(folder))
-        return TOKENIZERS[_taken(checkpoint, encoder).kind].load(Path(folder))
-
-
-def _read(given: str, encoders: Sequence[str]) -> Embedding:
+def read_embedding(given: str, encoders: Sequence[str]) -> Embedding:
     """The learned word in FILE or FILE=TOKEN."""
     named = re.fullmatch(r"(.*\.safetensors)(=.*)?", given, re.DOTALL)
     if named is None:
@@ -195,30 +69,3 @@ def _read(given: str, encoders: Sequence[str]) -> Embedding:
     if not token.strip():
         raise SourceError(f"{given}: a token must have letters or signs")
     return Embedding(token, vectors)
-
-
-def _tokens(embeddings: Iterable[Embedding]) -> list[str]:
-    return [token for embedding in embeddings for token in embedding.tokens]
-
-
-def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[int]:
-    """The ids that a tokenizer gives to the tokens of the embeddings, in their order; it knows them from then on."""
-    tokens = _tokens(embeddings)
-    tokenizer.add_tokens(tokens)
-    ids = tokenizer.get_vocab()
-    return [ids[token] for token in tokens]
-
-
-def _tokenizer(checkpoint: Checkpoint, encoder: str) -> "Tokenizer":
-    taken = _taken(checkpoint, encoder)
-    with checkpoint.tokenizer(taken.tokenizer) as folder:
-        return TOKENIZERS[taken.kind].read(folder)
-
-
-def _taken(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
-    return next(each for each in checkpoint.family.encoders if each.name == encoder)
-
-
-def _check_clip(checkpoint: Checkpoint, asked: str) -> None:
-    if any(each.kind != "clip" for each in checkpoint.family.encoders):
-        raise ArgumentError(f"{asked} is for models that read with CLIP; {checkpoint.name} has another text encoder")

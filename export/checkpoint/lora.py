@@ -17,7 +17,7 @@ from torch import nn
 
 from triptych.runtime.errors import SourceError
 
-from ..publish import sha256_of
+from ..files import sha256_of
 from .folder import Part
 from .hub import fetch, is_hub_id
 from .tensors import Tensors

@@ -8,8 +8,7 @@ import torch
 from triptych.runtime.errors import SourceError
 from triptych.runtime.families.family import TextEncoder as Taken
 
-from ..checkpoint import Checkpoint
-from ..checkpoint.embeddings import change_text_encoder
+from ..checkpoint import Checkpoint, change_text_encoder
 from .component import Array, Component, Draw, Input, Sizes
 from .modules import LdmBert, TextEncoder
 

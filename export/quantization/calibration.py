@@ -21,8 +21,7 @@ from triptych.runtime.noise import noise_source
 from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.text.chunks import batched, weighted
 
-from ..checkpoint import Checkpoint
-from ..checkpoint.embeddings import tokenizer_of
+from ..checkpoint import Checkpoint, tokenizer_of
 from ..components import Component, Sizes, components_of, static_sizes
 from ..components.macs import count_macs
 from ..dialects import Dialect

@@ -13,7 +13,7 @@ from triptych.runtime.errors import VerificationError
 from triptych.runtime.noise import noise_source
 from triptych.runtime.package.package import MANIFEST, read_json
 
-from ..publish import write_json
+from ..files import write_json
 from ..quantization.calibration import Calibration, Drawn
 
 PEAK = 255.0

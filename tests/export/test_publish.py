@@ -18,7 +18,7 @@ import pytest
 from triptych.export import checkpoint as checkpoints
 from triptych.export import export, exporter, precision
 from triptych.export import publish as publishing
-from triptych.export.graph import capture
+from triptych.export.graph import writing
 from triptych.export.publish import publish
 from triptych.runtime.errors import SourceError, TriptychError, VerificationError
 from triptych.runtime.package.package import open_package
@@ -105,7 +105,7 @@ def test_force_never_deletes_what_is_no_package(checkpoint: Path, tmp_path: Path
 def test_below_the_floor_nothing_is_published(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = capture.save
+    save = writing.save
 
     def save_altered(model: ir.Model, folder: Path) -> list[Path]:
         (embedding,) = [v for name, v in model.graph.initializers.items() if name.endswith("token_embedding.weight")]
@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
         path.write_text("half a gra")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(capture.ir, "save", full)
+    monkeypatch.setattr(writing.ir, "save", full)
     with pytest.raises(TriptychError) as error:
         export(checkpoint, tmp_path / "package")
     assert "No space left on device; nothing was left there" in one_line(error)

@@ -31,7 +31,7 @@ from tests.support.packages import linked
 from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of, static_sizes
-from triptych.export.graph.capture import to_onnx
+from triptych.export.graph import to_onnx
 from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
 from triptych.runtime.cli.inspection import as_text, describe

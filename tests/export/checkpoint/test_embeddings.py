@@ -16,8 +16,7 @@ from transformers import AutoTokenizer
 from tests.support.checkpoints import export_parts, make_checkpoint, with_trained_norm
 from tests.support.command_line import refused
 from triptych.export import export
-from triptych.export.checkpoint import embeddings as changing
-from triptych.export.checkpoint import open_checkpoint
+from triptych.export.checkpoint import open_checkpoint, text_encoders
 from triptych.runtime import TextToImage
 from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
@@ -96,13 +95,13 @@ def test_tokens_are_added_to_today_s_configuration_too(checkpoint: Path, words: 
     described |= {"single_word": False, "special": True}
     config = json.loads(file.read_text()) | {"added_tokens_decoder": {str(VOCABULARY - 1): described}}
     file.write_text(json.dumps(config))
-    opened = changing.with_embeddings(open_checkpoint(copied), [words / "cat.safetensors"])
-    changing.write_tokenizer(opened, "text_encoder", tmp_path / "tokenizer")
+    opened = text_encoders.with_embeddings(open_checkpoint(copied), [words / "cat.safetensors"])
+    text_encoders.write_tokenizer(opened, "text_encoder", tmp_path / "tokenizer")
     theirs = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     ids = [VOCABULARY, VOCABULARY + 1, VOCABULARY + 2]
     assert theirs.convert_tokens_to_ids(["<cat>", "<cat>_1", "<cat>_2"]) == ids
     assert [word.id for word in ClipTokenizer.load(tmp_path / "tokenizer").words("<cat>")] == ids
-    assert [word.id for word in changing.tokenizer_of(opened, "text_encoder").words("<cat>")] == ids
+    assert [word.id for word in text_encoders.tokenizer_of(opened, "text_encoder").words("<cat>")] == ids
 
 
 def test_the_package_says_what_was_changed(trained: Path, words: Path, tmp_path: Path, monkeypatch: Any) -> None:
@@ -142,11 +141,11 @@ def test_two_text_encoders_each_get_their_own_vectors(tmp_path: Path) -> None:
     config = open_checkpoint(source).config("text_encoder_2")
     both = {"clip_l": vectors(2, WIDTH), "clip_g": vectors(2, config["hidden_size"], seed=1)}
     save_file(both, tmp_path / "sks.safetensors")
-    opened = changing.with_embeddings(open_checkpoint(source), [tmp_path / "sks.safetensors"])
+    opened = text_encoders.with_embeddings(open_checkpoint(source), [tmp_path / "sks.safetensors"])
     second = CLIPTextModelWithProjection(CLIPTextConfig(**config))
-    assert changing.change_text_encoder(opened, "text_encoder_2", second) == {"vocab_size": VOCABULARY + 2}
+    assert text_encoders.change_text_encoder(opened, "text_encoder_2", second) == {"vocab_size": VOCABULARY + 2}
     torch.testing.assert_close(second.get_input_embeddings().weight[VOCABULARY:], both["clip_g"])
-    changing.write_tokenizer(opened, "text_encoder_2", tmp_path / "written")
+    text_encoders.write_tokenizer(opened, "text_encoder_2", tmp_path / "written")
     tokens = ClipTokenizer.load(tmp_path / "written").words("a sks, sks_1")
     assert [word.id for word in tokens if word.id >= VOCABULARY] == [650, 651, 651]
 

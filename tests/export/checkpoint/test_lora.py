@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from tests.support.command_line import refused, run
 from triptych.export import export, exporter
 from triptych.export.checkpoint import Checkpoint, open_checkpoint, with_loras
-from triptych.export.publish import sha256_of
+from triptych.export.files import sha256_of
 from triptych.runtime.cli.values import weighted
 from triptych.runtime.errors import SourceError
 

@@ -18,7 +18,7 @@ from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
 from triptych.export.dialects import DIALECTS, said_by
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION
-from triptych.export.graph.capture import count_operators
+from triptych.export.graph import count_operators
 from triptych.export.verification.parity import ask
 from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError

@@ -26,7 +26,7 @@ from triptych.export.dialects import expansion, said_by
 from triptych.export.dialects.cuda import CUDA_DIALECT, cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
 from triptych.export.dialects.dialect import Speaker
-from triptych.export.graph.capture import OPSET, count_operators, save, to_onnx
+from triptych.export.graph import OPSET, count_operators, save, to_onnx
 from triptych.export.quiet import quiet
 from triptych.export.verification.parity import Question, ask
 

@@ -25,7 +25,7 @@ from triptych.export.dialects import DIALECTS, check_said, default_dialect, dial
 from triptych.export.dialects.cpu import FusedAttention, fuse_attention
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION, QUICK_GELU
 from triptych.export.dialects.upsample import PhasedUpsample, phase_upsample
-from triptych.export.graph.capture import count_operators
+from triptych.export.graph import count_operators
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, ProviderError, VerificationError
 from triptych.runtime.ort.blocking import channels_block

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from tests.processors import PROCESSORS, environment_of, host_flags
-from triptych.export.graph.capture import OPSET
+from triptych.export.graph import OPSET
 from triptych.export.quantization import operators, weight_operators
 from triptych.export.quantization.affine import LEVELS, MULTIPLIED_LIMIT
 from triptych.export.quantization.layers import QuantizedConv, QuantizedLinear

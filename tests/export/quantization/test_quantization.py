@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from triptych.export.graph.capture import OPSET, count_operators
+from triptych.export.graph import OPSET, count_operators
 from triptych.export.quantization.affine import MULTIPLIED_LIMIT, STORED_LIMIT, Affine, quantize_weight
 from triptych.export.quantization.clipping import Histogram
 from triptych.export.quantization.layers import QuantizedLinear

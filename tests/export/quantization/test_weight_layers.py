@@ -15,7 +15,7 @@ from torch import nn
 
 from triptych.export.components import Component, Input
 from triptych.export.dialects import said_by
-from triptych.export.graph.capture import count_operators, save, to_onnx
+from triptych.export.graph import count_operators, save, to_onnx
 from triptych.export.precision import PRECISIONS
 from triptych.export.quantization.affine import quantize_blocks
 from triptych.export.quantization.weight_layers import ByteWeight, NBitsLinear, NibbleWeight, StoredEmbedding

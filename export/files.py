@@ -1,0 +1,27 @@
+"""Files: JSON that is replaced when it is whole, digests and sizes."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a file of JSON; one that is there is replaced once the new one is whole."""
+    written = path.with_name(f".{path.name}.partial")
+    written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    written.replace(path)
+
+
+def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int | str]]:
+    """Path relative to `root` -> {bytes, sha256}."""
+    facts: dict[str, dict[str, int | str]] = {}
+    for file in files:
+        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    return facts
+
+
+def sha256_of(file: Path) -> str:
+    """The digest of a file, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
