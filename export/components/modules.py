@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..hooks import hooked
+
 
 class TextEncoder(nn.Module):
     """CLIP: input_ids int64 [n, tokens] -> last_hidden_state [n, tokens, width], pooler_output [n, width].
@@ -69,11 +71,8 @@ def _states_of(layers: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
 
     hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
     hooks += [layer.register_forward_hook(after) for layer in layers[-1:]]
-    try:
+    with hooked(hooks):
         yield states
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class UNet(nn.Module):

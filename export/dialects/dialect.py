@@ -17,6 +17,7 @@ from torch._subclasses import FakeTensorMode
 from triptych.runtime.errors import ArgumentError, VerificationError
 
 from ..components import Component
+from ..hooks import hooked
 
 
 class Speaker(nn.Module):
@@ -92,13 +93,9 @@ def said_by(component: Component, dtype: torch.dtype = torch.float32) -> dict[st
         calls.setdefault((id(module), *map(id, inputs)), (module, inputs))
 
     speakers = [module for module in component.module.modules() if isinstance(module, Speaker)]
-    hooks = [module.register_forward_pre_hook(note) for module in speakers]
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            component.module(**component.zeros(component.default, dtype))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    handles = [module.register_forward_pre_hook(note) for module in speakers]
+    with hooked(handles), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        component.module(**component.zeros(component.default, dtype))
     said: Counter[str] = Counter()
     for module, _ in calls.values():
         said.update(module.says)

@@ -26,7 +26,7 @@ from ..components import Component, Sizes, components_of, static_sizes
 from ..components.macs import count_macs
 from ..dialects import Dialect
 from .plan import Plan, plan
-from .ranges import observed
+from .ranges import observed_ranges
 from .sensitivity import Inputs
 
 GENERAL_PROMPTS = (
@@ -159,7 +159,7 @@ def _denoise(
             return np.asarray(unet.module(*inputs)[0])
 
     finals = []
-    with observed(unet.module) as ranges:
+    with observed_ranges(unet.module) as ranges:
         for index, (positive, negative) in enumerate(conditioning):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
@@ -177,7 +177,7 @@ def _denoise(
 def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tuple[list[np.ndarray], Plan]:
     """The pictures uint8 [H, W, 3] of the latents, and the plan."""
     scaled = [torch.from_numpy(each / np.float32(decoder.config["scaling_factor"])) for each in latents]
-    with observed(decoder.module) as ranges, torch.inference_mode():
+    with observed_ranges(decoder.module) as ranges, torch.inference_mode():
         pixels = [to_pixels(decoder.module(each)[0].numpy())[0] for each in scaled]
     samples = [(_crop(each),) for each in scaled[:: -(-len(scaled) // SAMPLES)]]
     return pixels, plan(decoder.module, ranges, samples, dialect)

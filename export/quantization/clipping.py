@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 import torch
 from torch import nn
 
+from ..hooks import observed
 from .affine import Affine
 from .ranges import Ranges, quantizable
 
@@ -52,25 +52,20 @@ def clip(
         samples: inputs of the module in use.
     """
     histograms = {
-        name: (Histogram(own.given_low, own.given_high), Histogram(own.answered_low, own.answered_high))
-        for name, own in ranges.items()
+        name: (Histogram(layer.input_low, layer.input_high), Histogram(layer.output_low, layer.output_high))
+        for name, layer in ranges.items()
     }
 
-    def count(name: str) -> Any:
-        def hook(layer: Any, inputs: Sequence[torch.Tensor], output: torch.Tensor) -> None:
-            given, answered = histograms[name]
-            given.add(inputs[0])
-            answered.add(output)
+    def count(name: str, _: nn.Module, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        of_inputs, of_outputs = histograms[name]
+        of_inputs.add(inputs)
+        of_outputs.add(outputs)
 
-        return hook
-
-    layers = quantizable(module)
-    hooks = [layers[name].register_forward_hook(count(name)) for name in histograms]
-    try:
-        with torch.no_grad():
-            for inputs in samples:
-                module(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: Ranges(*given.clipped(), *answered.clipped()) for name, (given, answered) in histograms.items()}
+    layers = {name: layer for name, layer in quantizable(module).items() if name in histograms}
+    with observed(layers, count), torch.no_grad():
+        for inputs in samples:
+            module(*inputs)
+    return {
+        name: Ranges(*of_inputs.clipped(), *of_outputs.clipped())
+        for name, (of_inputs, of_outputs) in histograms.items()
+    }

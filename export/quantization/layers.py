@@ -32,12 +32,12 @@ class QuantizedConv(nn.Module):
         self.stride, self.padding, self.dilation = _pair(conv.stride), _pair(conv.padding), _pair(conv.dilation)
         weight, scale = quantize_weight(conv.weight.detach(), MULTIPLIED_LIMIT)
         bias = torch.zeros(len(weight)) if conv.bias is None else conv.bias.detach()
-        unit = ranges.given.scale * scale
+        unit = ranges.inputs.scale * scale
         self.register_buffer("weight", weight)
         self.register_buffer("weight_scale", scale)
         self.register_buffer("weight_zero_point", torch.zeros(len(weight), dtype=torch.int8))
         self.register_buffer("bias", torch.round(bias / unit).to(torch.int32))
-        self.given, self.answered = Rounding(ranges.given), Rounding(ranges.answered)
+        self.given, self.answered = Rounding(ranges.inputs), Rounding(ranges.outputs)
 
 
 class QuantizedLinear(nn.Module):
@@ -140,7 +140,7 @@ class QDQLinear(QuantizedLinear):
 
     def __init__(self, linear: nn.Linear, ranges: Ranges) -> None:
         super().__init__(linear)
-        self.given = Rounding(ranges.given)
+        self.given = Rounding(ranges.inputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""

@@ -3,39 +3,39 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
+from ..hooks import observed
 from .affine import Affine
 
 
 @dataclass
 class Ranges:
-    """The least and the greatest value that a layer was given and has answered, zero included."""
+    """The least and the greatest value of a layer's inputs and outputs, zero included."""
 
-    given_low: float = 0.0
-    given_high: float = 0.0
-    answered_low: float = 0.0
-    answered_high: float = 0.0
-
-    @property
-    def given(self) -> Affine:
-        """Eight bits for the layer's inputs."""
-        return Affine.covering(self.given_low, self.given_high)
+    input_low: float = 0.0
+    input_high: float = 0.0
+    output_low: float = 0.0
+    output_high: float = 0.0
 
     @property
-    def answered(self) -> Affine:
-        """Eight bits for its outputs."""
-        return Affine.covering(self.answered_low, self.answered_high)
+    def inputs(self) -> Affine:
+        """Eight-bit numbers for the layer's inputs."""
+        return Affine.covering(self.input_low, self.input_high)
 
-    def widen(self, given: torch.Tensor, answered: torch.Tensor) -> None:
-        """Reach these tensors' values, too."""
-        low, high = given.aminmax()
-        self.given_low, self.given_high = min(self.given_low, float(low)), max(self.given_high, float(high))
-        low, high = answered.aminmax()
-        self.answered_low, self.answered_high = min(self.answered_low, float(low)), max(self.answered_high, float(high))
+    @property
+    def outputs(self) -> Affine:
+        """Eight-bit numbers for the layer's outputs."""
+        return Affine.covering(self.output_low, self.output_high)
+
+    def widen(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        """Extend the ranges to the values of these tensors."""
+        low, high = inputs.aminmax()
+        self.input_low, self.input_high = min(self.input_low, float(low)), max(self.input_high, float(high))
+        low, high = outputs.aminmax()
+        self.output_low, self.output_high = min(self.output_low, float(low)), max(self.output_high, float(high))
 
 
 def quantizable(module: nn.Module) -> dict[str, nn.Module]:
@@ -54,16 +54,12 @@ def quantizable(module: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def observed(module: nn.Module) -> Iterator[dict[str, Ranges]]:
-    """Inside, whenever the module runs, the ranges of its quantizable layers are widened; layers not run are not in."""
+def observed_ranges(module: nn.Module) -> Iterator[dict[str, Ranges]]:
+    """Ranges of the quantizable layers, widened whenever the module runs inside the block; idle layers have none."""
     ranges: dict[str, Ranges] = {}
 
-    def watch(name: str) -> Any:
-        return lambda layer, inputs, output: ranges.setdefault(name, Ranges()).widen(inputs[0], output)
+    def widen(name: str, _: nn.Module, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        ranges.setdefault(name, Ranges()).widen(inputs, outputs)
 
-    hooks = [layer.register_forward_hook(watch(name)) for name, layer in quantizable(module).items()]
-    try:
+    with observed(quantizable(module), widen):
         yield ranges
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..hooks import observed
+
 PROBES = 4
 """Random directions for each input; the noise of a layer is known to sqrt(2 / (PROBES * inputs)) of itself."""
 
@@ -51,29 +53,22 @@ def measure(
     errors: dict[str, torch.Tensor] = {}
     generator = torch.Generator().manual_seed(seed)
 
-    def compare(name: str) -> Any:
-        def hook(layer: Any, given: Inputs, answer: torch.Tensor) -> None:
-            with torch.no_grad():
-                errors[name] = rounded[name](given[0]) - answer
-            found[name].macs += answer.numel() * layer.weight[0].numel()
-            # Tensor.register_hook has no types
-            cast(Any, answer).register_hook(lambda gradient: _add(found[name], (gradient * errors[name]).sum()))
+    def compare(name: str, layer: Any, layer_input: torch.Tensor, layer_output: torch.Tensor) -> None:
+        with torch.no_grad():
+            errors[name] = rounded[name](layer_input) - layer_output
+        found[name].macs += layer_output.numel() * layer.weight[0].numel()
+        # Tensor.register_hook has no types
+        cast(Any, layer_output).register_hook(lambda gradient: _add(found[name], (gradient * errors[name]).sum()))
 
-        return hook
-
-    hooks = [layer.register_forward_hook(compare(name)) for name, layer in layers.items()]
-    try:
-        for given in inputs:
-            roots = [tensor.detach().requires_grad_() for tensor in given]
+    with observed(layers, compare):
+        for sample in inputs:
+            roots = [tensor.detach().requires_grad_() for tensor in sample]
             with torch.enable_grad():
-                answer = network(*roots)[0]
+                output = network(*roots)[0]
             for probe in range(PROBES):
-                direction = torch.randn(answer.shape, generator=generator)
-                torch.autograd.grad(answer, roots, direction, retain_graph=probe + 1 < PROBES, allow_unused=True)
+                direction = torch.randn(output.shape, generator=generator)
+                torch.autograd.grad(output, roots, direction, retain_graph=probe + 1 < PROBES, allow_unused=True)
             errors.clear()
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..hooks import hooked
+
 LIMIT = float(torch.finfo(torch.float16).max)
 """65,504: what is larger is infinite in float16."""
 
@@ -36,9 +38,5 @@ def watched(module: nn.Module) -> Iterator[Largest]:
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
                 largest.value = max(largest.value, float(tensor.abs().max()))
 
-    hooks = [each.register_forward_hook(look) for each in module.modules()]
-    try:
+    with hooked(part.register_forward_hook(look) for part in module.modules()):
         yield largest
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from ..hooks import hooked
+
 
 @contextmanager
 def widened(module: nn.Module) -> Iterator[None]:
@@ -27,11 +29,8 @@ def widened(module: nn.Module) -> Iterator[None]:
     parts = [part for part in module.modules() if any(_is_narrow(weight) for weight in part._parameters.values())]
     hooks = [part.register_forward_pre_hook(widen) for part in parts]
     hooks += [part.register_forward_hook(restore, always_call=True) for part in parts]
-    try:
+    with hooked(hooks):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _is_narrow(weight: nn.Parameter | None) -> bool:

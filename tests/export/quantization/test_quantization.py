@@ -17,7 +17,7 @@ from triptych.export.quantization.clipping import Histogram
 from triptych.export.quantization.layers import QuantizedLinear
 from triptych.export.quantization.operators import TRANSLATIONS, dequantized
 from triptych.export.quantization.plan import LAYERS, Plan, quantize, quantized
-from triptych.export.quantization.ranges import Ranges, observed, quantizable
+from triptych.export.quantization.ranges import Ranges, observed_ranges, quantizable
 from triptych.export.quantization.sensitivity import Sensitivity, float_layers, measure
 
 LAYERS_IN_FLOAT = {
@@ -117,8 +117,8 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, tm
     for layer, own, answer, same, exact in zip(plain.layers, ranges, answers, rounded(x), plain(x), strict=True):
         difference = np.abs(answer - same.numpy())
         # sums that lie between two steps may be rounded to either
-        assert difference.max() <= own.answered.scale * 1.001
-        assert (difference > own.answered.scale / 2).mean() < 0.01
+        assert difference.max() <= own.outputs.scale * 1.001
+        assert (difference > own.outputs.scale / 2).mean() < 0.01
         noise = ((torch.from_numpy(answer) - exact) ** 2).mean() / (exact**2).mean()
         assert 25 < -10 * torch.log10(noise) < 60, layer
     counts, convolutions, products = count_operators(path), 4, 2
@@ -143,11 +143,11 @@ def test_what_can_be_quantised_is_observed_in_every_call() -> None:
     net = network()
     assert list(quantizable(net)) == ["0", "2", "4", "6"]  # 5 has groups
     calls = [torch.full((1, 4, 6, 6), value) for value in (0.25, -3.0, 2.0)]
-    with observed(net) as ranges:
+    with observed_ranges(net) as ranges:
         for x in calls:
             net(x)
-    assert (ranges["0"].given_low, ranges["0"].given_high) == (-3.0, 2.0)
-    assert ranges["0"].answered_high == max(float(net[0](x).max()) for x in calls)
+    assert (ranges["0"].input_low, ranges["0"].input_high) == (-3.0, 2.0)
+    assert ranges["0"].output_high == max(float(net[0](x).max()) for x in calls)
     net(torch.full((1, 4, 6, 6), 100.0))
     assert ranges["0"].given_high == 2.0
 
@@ -155,7 +155,7 @@ def test_what_can_be_quantised_is_observed_in_every_call() -> None:
 def test_noise_by_backpropagation_is_the_noise_of_rounding_one_layer() -> None:
     net = network()
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    with observed(net) as ranges:
+    with observed_ranges(net) as ranges:
         exact = net(x)
     layers = quantizable(net)
     inputs = [(x,)] * 50  # as many draws of probes
@@ -190,7 +190,7 @@ def test_float_is_spent_where_it_does_most_good() -> None:
 
 def test_layers_kept_in_float_are_left_as_they_are() -> None:
     net = network()
-    with observed(net) as ranges:
+    with observed_ranges(net) as ranges:
         net(torch.ones(1, 4, 8, 8))
     quantize(net, Plan(ranges, frozenset({"0"})), "cpu")
     assert [type(layer).__name__ for layer in net] == [
