@@ -1,6 +1,6 @@
 """Checkpoint -> package of verified ONNX graphs."""
 
 from .exporter import export
-from .quantization.calibration import Run as CalibrationRun
+from .quantization.calibration import CalibrationRun
 
 __all__ = ["CalibrationRun", "export"]

@@ -5,17 +5,14 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import onnxruntime as ort
 import torch
+from torch import nn
 
-from triptych.runtime.errors import ArgumentError, SourceError
-from triptych.runtime.ort.blocking import channels_block
-from triptych.runtime.package.package import FORMAT, MANIFEST
+from triptych.runtime.errors import SourceError
+from triptych.runtime.package.package import MANIFEST
 
 from .checkpoint import (
     Checkpoint,
@@ -27,27 +24,26 @@ from .checkpoint import (
     with_vae,
     write_tokenizer,
 )
-from .components import Component, components_of, own_size, static_sizes
+from .components import Component, components_of, static_sizes
 from .components.macs import count_macs
-from .dialects import Dialect, check_said, default_dialect, dialect_named, said_by
+from .dialects import check_declared, declared_operators
 from .files import describe_files, write_json
 from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
-from .precision import FP32_FLOOR_DB, Precision, precision_named
+from .manifest import ComponentRecord, GraphRecord, manifest
+from .options import Options, checked_options
+from .precision import FP32_FLOOR_DB
 from .publish import publish
-from .quantization.affine import INTEGERS
-from .quantization.calibration import NOTHING, Calibration, Run, calibrate
-from .quantization.plan import Plan, quantize, speakable
+from .quantization.calibration import Calibration, CalibrationRun, calibrate
+from .quantization.plan import Plan, quantize
+from .quantization.weights import quantize_weights
 from .quiet import quiet
 from .verification.image_quality import IMAGES_FLOOR_DB, SSIM_FLOOR, check_quality, measure_quality, record
-from .verification.overflow import LIMIT, watched
-from .verification.parity import ask, verify
+from .verification.overflow import LIMIT, largest_value
+from .verification.parity import ReferenceCase, reference_cases, verify
 from .verification.widening import widened
 
 Report = Callable[[str], None]
-Facts = dict[str, Any]
 
-_TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers")
-_GUIDED = 2  # rows of the U-Net for one picture with guidance
 _NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
 
 
@@ -67,7 +63,7 @@ def export(
     preview_decoder: str | Path | None = None,
     embeddings: Sequence[str | Path] = (),
     clip_skip: int = 0,
-    calibration: Run | None = None,
+    calibration: CalibrationRun | None = None,
     allow_low_quality: bool = False,
     report: Report = lambda line: None,
 ) -> Path:
@@ -106,15 +102,7 @@ def export(
         VerificationError: a graph does not do what PyTorch does, or images in int8 are below their floor.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
-    chosen = precision_named(precision)
-    spoken = default_dialect(precision) if dialect is None else dialect_named(dialect)
-    spoken.check_precision(precision)
-    if calibration is not None and not chosen.calibrated:
-        raise ArgumentError(f"a calibration is for precision int8, not {precision}")
-    if allow_low_quality and not chosen.calibrated:
-        raise ArgumentError(f"allow_low_quality is for precision int8, not {precision}")
-    if chosen.quantized:
-        spoken = speakable(spoken)
+    options = checked_options(precision, dialect, static, calibration, allow_low_quality)
     checkpoint = open_checkpoint(source, revision, variant=variant, config=config)
     if vae is not None:
         checkpoint = with_vae(checkpoint, vae)
@@ -126,122 +114,133 @@ def export(
         checkpoint = with_embeddings(checkpoint, embeddings)
     if clip_skip:
         checkpoint = with_clip_skip(checkpoint, clip_skip)
-    if static is None and spoken.fixed:
-        static = (_GUIDED, *own_size(checkpoint))
-    needed = checkpoint.weights_bytes() * chosen.dtype.itemsize // 4
+    options = options.for_checkpoint(checkpoint)
+    needed = checkpoint.weights_bytes() * options.precision.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
-        facts: dict[str, Facts] = {}
-        calibrated = NOTHING
-        if chosen.calibrated:
-            calibrated = _calibrate(checkpoint, spoken, static, calibration or Run(), report)
-        for name, load in components_of(checkpoint).items():
-            start = time.perf_counter()
-            with quiet():
-                plan = calibrated.plans.get(name)
-                facts[name] = _export_component(load, checkpoint, folder / name, chosen, spoken, static, plan)
-            report(_summary(name, facts[name], time.perf_counter() - start))
-            if "kept_in_fp32" in facts[name]:
-                report(f"{name}: kept in fp32, because {facts[name]['kept_in_fp32']}")
-        _write_others(checkpoint, folder)
-        write_json(folder / MANIFEST, _manifest(checkpoint, folder, chosen, spoken, static, facts))
-        if calibrated.pictures:
-            quality = measure_quality(folder, calibrated)
-            report(
-                f"images: {quality['psnr_db']} dB from PyTorch's (floor {IMAGES_FLOOR_DB:g}), the worst "
-                f"{quality['psnr_db_worst']} dB, its SSIM {quality['ssim_worst']} (floor {SSIM_FLOOR:g})"
-            )
-            if not allow_low_quality:
-                check_quality(quality)
-            record(folder, "pictures", quality)
+        _write_package(checkpoint, folder, options, report)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 
 
-def _calibrate(
-    checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, run: Run, report: Report
-) -> Calibration:
+def _write_package(checkpoint: Checkpoint, folder: Path, options: Options, report: Report) -> None:
+    """Write everything that a package holds into an empty folder."""
+    calibration = _calibrate(checkpoint, options, report) if options.precision.calibrated else None
+    records: dict[str, ComponentRecord] = {}
+    for name, load in components_of(checkpoint).items():
+        start = time.perf_counter()
+        plan = None if calibration is None else calibration.plans.get(name)
+        with quiet():
+            records[name] = _export_component(load, checkpoint, folder / name, options, plan)
+        report(_summary(name, records[name], time.perf_counter() - start))
+        if reason := records[name].graph.kept_in_fp32:
+            report(f"{name}: kept in fp32, because {reason}")
+    _write_configuration(checkpoint, folder)
+    write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
+    if calibration is not None:
+        _check_images(folder, calibration, options, report)
+
+
+def _calibrate(checkpoint: Checkpoint, options: Options, report: Report) -> Calibration:
     start = time.perf_counter()
     with quiet():
-        calibration = calibrate(checkpoint, dialect, static, run)
-    _free()
-    report(f"calibration: {len(calibration.pictures)} pictures, {time.perf_counter() - start:.0f} s")
+        calibration = calibrate(checkpoint, options.dialect, options.static, options.calibration)
+    _free_memory()
+    report(f"calibration: {len(calibration.images)} images, {time.perf_counter() - start:.0f} s")
     return calibration
 
 
 def _export_component(
-    load: Callable[[], Component],
-    checkpoint: Checkpoint,
-    folder: Path,
-    precision: Precision,
-    dialect: Dialect,
-    static: tuple[int, int, int] | None,
-    plan: Plan | None,
-) -> Facts:
+    load: Callable[[], Component], checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+) -> ComponentRecord:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
+    written = _write_graph(load, checkpoint, folder, options, plan)
+    _free_memory()  # the module's, before ONNX Runtime loads the graph
+    name, precision, optimised = folder.name, options.precision, options.dialect.optimised
+    files = optimise(folder) if optimised else written.files
+    operators = count_operators(files[0])
+    check_declared(name, written.record.declared, operators)
+    floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
+    as_written = optimised or written.dtype == torch.float16
+    parity = verify(name, files[0], written.cases, floor_db, optimise=not as_written)
+    _free_memory()
+    return ComponentRecord(written.record, operators, optimised, parity, describe_files(files, folder.parent))
+
+
+@dataclass(frozen=True)
+class _WrittenGraph:
+    """A graph on disk, its dtype, and the cases to verify it on."""
+
+    record: GraphRecord
+    files: list[Path]
+    dtype: torch.dtype
+    cases: list[ReferenceCase]
+
+
+def _write_graph(
+    load: Callable[[], Component], checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+) -> _WrittenGraph:
+    """Load a component, run it in PyTorch for reference, rewrite it, and write its graph."""
     component = load()
-    if precision.dtype == torch.float32:
+    if options.precision.dtype == torch.float32:
         component.module.float()
-    sizes = None if static is None else static_sizes(checkpoint, component, static)
+    sizes = None if options.static is None else static_sizes(checkpoint, component, options.static)
     write_json(folder / "config.json", component.config)
-    facts: Facts = {
-        "inputs": [],
-        "outputs": [],
-        "parameters": sum(parameter.numel() for parameter in component.module.parameters()),
-        "default_shape": {name: list(shape) for name, shape in component.shapes(component.default).items()},
-    }
+    parameters = sum(parameter.numel() for parameter in component.module.parameters())
     with widened(component.module):
-        facts["macs"] = count_macs(component)
-        with watched(component.module) as largest:
-            questions = ask(component, sizes, () if plan is None else plan.samples)
-    _free()
-    name, dtype, kept = component.name, precision.dtype, component.keeps_fp32
+        macs = count_macs(component)
+        with largest_value(component.module) as largest:
+            cases = reference_cases(component, sizes, () if plan is None else plan.samples)
+    _free_memory()
+    dtype, kept_in_fp32 = options.precision.dtype, component.keeps_fp32
     if largest.overflows:
-        kept = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
-    if dtype == torch.float16 and kept is not None:
-        dtype, facts["kept_in_fp32"] = torch.float32, kept
-    component = replace(component, module=dialect.rewrite(component.module))
-    if plan is not None:
-        quantize(component.module, plan, dialect.name)
-        facts["kept_in_float"] = sorted(plan.kept)
-    if precision.weights is not None:
-        precision.weights.apply(component.module, dialect.name)
-    component.module.to(dtype)
-    said = said_by(component, dtype)
+        kept_in_fp32 = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
+    if dtype == torch.float32:
+        kept_in_fp32 = None
+    elif kept_in_fp32 is not None:
+        dtype = torch.float32
+    component = replace(component, module=_rewritten(component.module, options, plan).to(dtype))
+    declared = declared_operators(component, dtype)
     model = to_onnx(component, dtype, sizes)
     files = save(model, folder)
-    for side, values in (("inputs", model.graph.inputs), ("outputs", model.graph.outputs)):
-        facts[side] = [describe(value) for value in values]
-    facts["opset"] = opset_of(model)
-    del component, model
-    _free()
-    if dialect.optimised:
-        files = optimise(folder)
-    facts |= {"operators": count_operators(files[0]), "said": said, "optimised": dialect.optimised}
-    check_said(name, said, facts["operators"])
-    floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
-    as_it_is = dialect.optimised or dtype == torch.float16
-    parity = verify(name, files[0], questions, floor_db, optimise=not as_it_is)
-    _free()
-    facts["parity"] = {
-        "db": parity.db,
-        "max_abs_error": parity.max_abs_error,
-        "floor_db": parity.floor_db,
-        "cases": list(parity.cases),
-    }
-    facts["files"] = describe_files(files, folder.parent)
-    return facts
+    graph = GraphRecord(
+        inputs=[describe(value) for value in model.graph.inputs],
+        outputs=[describe(value) for value in model.graph.outputs],
+        parameters=parameters,
+        default_shape={name: list(shape) for name, shape in component.shapes(component.default).items()},
+        macs=macs,
+        kept_in_fp32=kept_in_fp32,
+        kept_in_float=None if plan is None else sorted(plan.kept),
+        opset=opset_of(model),
+        declared=declared,
+    )
+    return _WrittenGraph(graph, files, dtype, cases)
 
 
-def _free() -> None:
-    """Give freed memory back to the system, so that PyTorch's and ONNX Runtime's shares do not add up."""
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
-        ctypes.CDLL(None).malloc_trim(0)
+def _rewritten(module: nn.Module, options: Options, plan: Plan | None) -> nn.Module:
+    """The module in the options' operator set, its layers or weights quantized as the precision has it."""
+    module = options.dialect.rewrite(module)
+    if plan is not None:
+        quantize(module, plan, options.dialect.name)
+    if options.precision.weights is not None:
+        quantize_weights(module, options.precision.weights, options.dialect.name)
+    return module
 
 
-def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
-    """Everything that is no graph: model_index.json, the scheduler's configuration, the tokenizer."""
+def _check_images(folder: Path, calibration: Calibration, options: Options, report: Report) -> None:
+    """Compare the package's images with the calibration's, and record the figures in the manifest."""
+    quality = measure_quality(folder, calibration)
+    report(
+        f"images: {quality['psnr_db']} dB from PyTorch's (floor {IMAGES_FLOOR_DB:g}), the worst "
+        f"{quality['psnr_db_worst']} dB, its SSIM {quality['ssim_worst']} (floor {SSIM_FLOOR:g})"
+    )
+    if not options.allow_low_quality:
+        check_quality(quality)
+    record(folder, "pictures", quality)
+
+
+def _write_configuration(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write the files beside the graphs: model_index.json, the scheduler's configuration, the tokenizers."""
     index = {key: [None, None] if key in _NOT_EXPORTED else value for key, value in checkpoint.model_index.items()}
     index = {key: value for key, value in index.items() if key != "_name_or_path"}
     write_json(folder / "model_index.json", index | {"requires_safety_checker": False})
@@ -254,36 +253,17 @@ def _write_others(checkpoint: Checkpoint, folder: Path) -> None:
         write_tokenizer(checkpoint, encoder.name, folder / encoder.tokenizer)
 
 
-def _manifest(
-    checkpoint: Checkpoint,
-    folder: Path,
-    precision: Precision,
-    dialect: Dialect,
-    static: tuple[int, int, int] | None,
-    components: dict[str, Facts],
-) -> Facts:
-    listed = {file for facts in components.values() for file in facts["files"]}
-    others = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    return {
-        "format": FORMAT,
-        "family": checkpoint.family.name,
-        "source": checkpoint.source(),
-        "precision": precision.name,
-        "dialect": dialect.name,
-        "channels_block": channels_block() if dialect.optimised else None,
-        "integers": INTEGERS if precision.calibrated else None,
-        "static": None if static is None else dict(zip(("batch", "height", "width"), static, strict=True)),
-        # ONNX Runtime's name as an installed distribution depends on its build
-        "versions": {tool: version(tool) for tool in _TOOLS} | {"onnxruntime": ort.__version__},
-        "components": components,
-        "files": describe_files([file for file in others if str(file.relative_to(folder)) not in listed], folder),
-    }
+def _free_memory() -> None:
+    """Give freed memory back to the system, so that PyTorch's and ONNX Runtime's shares do not add up."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
+        ctypes.CDLL(None).malloc_trim(0)
 
 
-def _summary(name: str, facts: Facts, seconds: float) -> str:
-    parity = facts["parity"]
+def _summary(name: str, component: ComponentRecord, seconds: float) -> str:
+    graph, parity = component.graph, component.parity
     return (
-        f"{name}: {facts['parameters'] / 1e6:,.1f} M parameters, {facts['macs'] / 1e9:,.1f} GMAC, "
-        f"{parity['db']:.1f} dB from PyTorch (floor {parity['floor_db']:g}), "
-        f"max error {parity['max_abs_error']:.1e}, {seconds:.0f} s"
+        f"{name}: {graph.parameters / 1e6:,.1f} M parameters, {graph.macs / 1e9:,.1f} GMAC, "
+        f"{parity.db:.1f} dB from PyTorch (floor {parity.floor_db:g}), "
+        f"max error {parity.max_abs_error:.1e}, {seconds:.0f} s"
     )

@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+FileRecord = dict[str, int | str]
+"""`bytes` and `sha256` of a file, as manifests list them."""
+
 
 def write_json(path: Path, value: object) -> None:
     """Write a file of JSON; one that is there is replaced once the new one is whole."""
@@ -13,12 +16,11 @@ def write_json(path: Path, value: object) -> None:
     written.replace(path)
 
 
-def describe_files(files: Iterable[Path], root: Path) -> dict[str, dict[str, int | str]]:
-    """Path relative to `root` -> {bytes, sha256}."""
-    facts: dict[str, dict[str, int | str]] = {}
-    for file in files:
-        facts[file.relative_to(root).as_posix()] = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-    return facts
+def describe_files(files: Iterable[Path], root: Path) -> dict[str, FileRecord]:
+    """Path relative to `root` -> record of the file."""
+    return {
+        file.relative_to(root).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)} for file in files
+    }
 
 
 def sha256_of(file: Path) -> str:

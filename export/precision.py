@@ -6,8 +6,6 @@ import torch
 
 from triptych.runtime.errors import ArgumentError, nearest
 
-from .quantization.weights import WeightFormat
-
 FP32_FLOOR_DB = 80.0
 """A graph in float32 whose answers are further than this from PyTorch's is wrong, not rounded."""
 FP16_FLOOR_DB = 40.0
@@ -21,6 +19,18 @@ W8_FLOOR_DB = 20.0
 """The same for weights in eight bits; the demo model's U-Net and text encoder have 35 dB, its decoder 47."""
 W4_FLOOR_DB = 8.0
 """The same in four; the demo model's U-Net and text encoder have 17 dB, its decoder 32."""
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """Weights stored as integers of `bits`, 8 or 4, in blocks of `size` inputs that share a scale.
+
+    Where blocks do not fit, and for convolutions in 8 bits, it is 8 bits with a scale for each output: see
+    `quantization.weight_layers.stored`.
+    """
+
+    bits: int
+    size: int
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
 from triptych.benchmarks.checkpoints.make_checkpoint import write_checkpoint
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
-from triptych.export.components import components_of, static_sizes
+from triptych.export.components import StaticShape, components_of, static_sizes
 from triptych.export.dialects.cuda import cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
 from triptych.export.files import describe_files
 from triptych.export.graph import save, to_onnx
 from triptych.export.precision import FP16_FLOOR_DB
 from triptych.export.quiet import quiet
-from triptych.export.verification.parity import ask, verify
+from triptych.export.verification.parity import reference_cases, verify
 from triptych.runtime.package.package import MANIFEST, read_json
 
 from . import kit
@@ -75,13 +75,13 @@ def export_other(target: Path, images: int, choices: Choices) -> None:
         os.link(graph, partial / graph.parent.name / graph.name)
     checkpoint = open_checkpoint(here.checkpoint)
     component = components_of(checkpoint)["unet"]()
-    sizes = static_sizes(checkpoint, component, (kit.GUIDED * images, here.side, here.side))
+    sizes = static_sizes(checkpoint, component, StaticShape(kit.GUIDED * images, here.side, here.side))
     with quiet():
-        questions = ask(component, sizes)[:1]
+        cases = reference_cases(component, sizes)[:1]
         component = replace(component, module=cuda_dialect(choices).rewrite(component.module).half())
         files = save(to_onnx(component, torch.float16, sizes), partial / "unet")
         del component
-        verify("unet", files[0], questions, FP16_FLOOR_DB)
+        verify("unet", files[0], cases, FP16_FLOOR_DB)
     manifest = read_json(partial / MANIFEST)
     manifest["static"]["batch"] = kit.GUIDED * images
     manifest["components"]["unet"]["files"] = describe_files(files, partial)

@@ -153,7 +153,7 @@ def _peft_names(named: Mapping[str, Any]) -> dict[str, Any]:
     unet = {key: value for key, value in named.items() if key.startswith("unet.")}
     text = {key: value for key, value in named.items() if key not in unet}
     of_text = names.DIFFUSERS_TO_PEFT | names.DIFFUSERS_OLD_TO_PEFT
-    return names.convert_state_dict(unet, names.UNET_TO_DIFFUSERS) | names.convert_state_dict(text, of_text)
+    return {**names.convert_state_dict(unet, names.UNET_TO_DIFFUSERS), **names.convert_state_dict(text, of_text)}
 
 
 def _adapter_scale(adapter: Mapping[str, Any], component: str, module: str, rank: int) -> float:

@@ -75,16 +75,19 @@ class FilePart:
 
         names, prefix = self._names()
         found = {name: self.tensors[name] for name in names}
+        if self.component == "vae" and any(name.startswith("decoder.up_blocks.") for name in found):
+            return found  # saved by diffusers
+        weights: dict[str, torch.Tensor]
         if self.component == "unet":
-            return diffusers.convert_ldm_unet_checkpoint(found, self.config())
-        if self.component == "vae":
-            saved_by_diffusers = any(name.startswith("decoder.up_blocks.") for name in found)
-            return found if saved_by_diffusers else diffusers.convert_ldm_vae_checkpoint(found, self.config())
-        if prefix.endswith(_OPEN_CLIP):
-            return diffusers.convert_open_clip_checkpoint(module, found, prefix=prefix)
-        weights = diffusers.convert_ldm_clip_checkpoint(found)
-        if not hasattr(module, "text_projection"):
-            weights.pop("text_projection.weight", None)  # some tools store it, and nothing uses it
+            weights = diffusers.convert_ldm_unet_checkpoint(found, self.config())
+        elif self.component == "vae":
+            weights = diffusers.convert_ldm_vae_checkpoint(found, self.config())
+        elif prefix.endswith(_OPEN_CLIP):
+            weights = diffusers.convert_open_clip_checkpoint(module, found, prefix=prefix)
+        else:
+            weights = diffusers.convert_ldm_clip_checkpoint(found)
+            if not hasattr(module, "text_projection"):
+                weights.pop("text_projection.weight", None)  # some tools store it, and nothing uses it
         return weights
 
     def weights_bytes(self) -> int:

@@ -37,12 +37,14 @@ class Tensors(Mapping[str, torch.Tensor]):
     def bytes_of(self, name: str) -> int:
         """Bytes of one tensor in the file, from its header."""
         described = self._opened.get_slice(name)
-        return math.prod(described.get_shape()) * _BITS.get(described.get_dtype(), 8) // 8
+        shape: list[int] = described.get_shape()
+        return math.prod(shape) * _BITS.get(described.get_dtype(), 8) // 8
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return self._opened.get_tensor(name)
+        tensor: torch.Tensor = self._opened.get_tensor(name)
+        return tensor
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -63,7 +65,8 @@ def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
     if file.suffix == ".safetensors":
         return Tensors(file)
     try:
-        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        tensors: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return tensors
     except Exception as error:  # pickle, zipfile and OSError
         raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
 

@@ -7,12 +7,22 @@ from triptych.runtime.families.family import LATENT_DIFFUSION
 
 from ..checkpoint import Checkpoint
 from .component import Component, Input, Shape, Sizes
-from .sizes import own_size, static_sizes, vae_factor
+from .sizes import StaticShape, own_size, static_sizes, vae_factor
 from .text import ldm_bert, text_encoder
 from .unet import unet
 from .vae import decoder, encoder
 
-__all__ = ["Component", "Input", "Shape", "Sizes", "components_of", "own_size", "static_sizes", "vae_factor"]
+__all__ = [
+    "Component",
+    "Input",
+    "Shape",
+    "Sizes",
+    "StaticShape",
+    "components_of",
+    "own_size",
+    "static_sizes",
+    "vae_factor",
+]
 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:

@@ -1,26 +1,40 @@
 """Sizes of a checkpoint: of its pictures and latents, and of the axes of a graph of fixed shapes."""
 
+from dataclasses import dataclass
+
 from triptych.runtime.errors import SourceError
 
 from ..checkpoint import Checkpoint
 from .component import Component
 
 
-def static_sizes(checkpoint: Checkpoint, component: Component, static: tuple[int, int, int]) -> dict[str, int]:
-    """The size of every axis in a graph of fixed shapes; `static` is the U-Net's batch, and height and width in pixels.
+@dataclass(frozen=True)
+class StaticShape:
+    """Sizes of graphs of fixed shapes: `batch` of the U-Net, `height` and `width` of images in pixels."""
 
-    Only the U-Net has that batch (2 is one picture with guidance): texts are encoded and pictures decoded one by one.
+    batch: int
+    height: int
+    width: int
+
+
+def static_sizes(checkpoint: Checkpoint, component: Component, static: StaticShape) -> dict[str, int]:
+    """Size of every axis of a component's graph of fixed shapes.
+
+    Only the U-Net has the batch (2 is one image with guidance): texts are encoded and images decoded one by one.
 
     Raises:
         SourceError: height or width is not a multiple of the VAE's factor.
     """
-    batch, height, width = static
     factor = vae_factor(checkpoint)
-    if batch < 1 or min(height, width) < factor or height % factor or width % factor:
-        raise SourceError(f"fixed sizes must be multiples of {factor} pixels, batch at least 1, not {static}")
+    sides = {"height": static.height, "width": static.width}
+    if static.batch < 1 or any(pixels < factor or pixels % factor for pixels in sides.values()):
+        raise SourceError(
+            f"fixed sizes must be multiples of {factor} pixels, batch at least 1, not batch {static.batch}, height "
+            f"{static.height}, width {static.width}"
+        )
     sizes = dict(component.default)
-    sizes["batch_size"] = batch if component.name == "unet" else 1
-    for axis, pixels in (("height", height), ("width", width)):
+    sizes["batch_size"] = static.batch if component.name == "unet" else 1
+    for axis, pixels in sides.items():
         for name, size in ((f"sample_{axis}", pixels), (f"latent_{axis}", pixels // factor), (axis, pixels // factor)):
             if name in sizes:
                 sizes[name] = size

@@ -5,9 +5,9 @@ from triptych.runtime.ort.device import CUDA, why_not
 
 from .cpu import CPU_DIALECT
 from .cuda import CUDA_DIALECT
-from .dialect import Dialect, check_said, said_by
+from .dialect import Dialect, check_declared, declared_operators
 
-__all__ = ["DIALECTS", "Dialect", "check_said", "default_dialect", "dialect_named", "said_by"]
+__all__ = ["DIALECTS", "Dialect", "check_declared", "declared_operators", "default_dialect", "dialect_named"]
 
 DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALECT, CUDA_DIALECT)}
 

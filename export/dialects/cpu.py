@@ -12,7 +12,7 @@ from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
 
 from ..quiet import quiet
-from .dialect import Dialect, Speaker, once
+from .dialect import Dialect, FusedModule, once
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
 
@@ -20,10 +20,10 @@ with quiet():  # diffusers 0.36 imports what warns where there is no GPU
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertAttention
 
 
-class FusedAttention(Speaker):
+class FusedAttention(FusedModule):
     """diffusers' `Attention` on tokens [n, tokens, width], or on pictures [n, width, h, w] with norm and residual."""
 
-    says = once(MULTI_HEAD_ATTENTION)
+    emits = once(MULTI_HEAD_ATTENTION)
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class FusedAttention(Speaker):
             tokens = tokens.flatten(2).transpose(1, 2)
         context = tokens if encoder_hidden_states is None else encoder_hidden_states
         attended = multi_head_attention(self.to_q(tokens), self.to_k(context), self.to_v(context), self.heads, False)
-        result = self.to_out(attended)
+        result: torch.Tensor = self.to_out(attended)
         if residual.ndim == 4:
             result = result.transpose(1, 2).reshape(residual.shape)
         if self.residual_connection:
@@ -69,10 +69,10 @@ def fuse_attention(attention: Attention) -> nn.Module:
     return FusedAttention(attention) if plain else attention
 
 
-class FusedTextAttention(Speaker):
+class FusedTextAttention(FusedModule):
     """A text encoder's attention on tokens [n, tokens, width]; `causal` is CLIP's: each sees those before it."""
 
-    says = once(MULTI_HEAD_ATTENTION)
+    emits = once(MULTI_HEAD_ATTENTION)
 
     def __init__(self, attention: CLIPAttention | LDMBertAttention, *, causal: bool) -> None:
         super().__init__()
@@ -86,10 +86,10 @@ class FusedTextAttention(Speaker):
         return self.out_proj(multi_head_attention(query, key, value, self.heads, self.causal)), None
 
 
-class FusedSwish(Speaker):
+class FusedSwish(FusedModule):
     """x sigmoid(alpha x): SiLU at alpha 1, CLIP's approximation of GELU at 1.702."""
 
-    says = once(QUICK_GELU)
+    emits = once(QUICK_GELU)
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
@@ -97,7 +97,8 @@ class FusedSwish(Speaker):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return quick_gelu(x, self.alpha)
+        y: torch.Tensor = quick_gelu(x, self.alpha)
+        return y
 
 
 class SplitGeglu(nn.Module):
@@ -109,7 +110,8 @@ class SplitGeglu(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return self.value(hidden_states) * nn.functional.gelu(self.gate(hidden_states))
+        value: torch.Tensor = self.value(hidden_states)
+        return value * nn.functional.gelu(self.gate(hidden_states))
 
 
 def _halves(linear: nn.Linear) -> list[nn.Linear]:

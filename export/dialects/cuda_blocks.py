@@ -172,7 +172,8 @@ class Exit(nn.Module):
 
     def forward(self, state: State) -> torch.Tensor:
         """State of [n, h, w, channels] -> [n, h, w, channels out]."""
-        return self.conv(self.entry(state)[0])
+        convolved: torch.Tensor = self.conv(self.entry(state)[0])
+        return convolved
 
 
 def _attention(attention: Any, choices: Choices, *, own: bool) -> tuple[Attention, Dense]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .dialect import Speaker, once
+from .dialect import FusedModule, once
 
 BIAS_ADD_CHANNELS = (320, 640, 1280)
 """The channels that `BiasAdd` takes."""
@@ -57,7 +57,7 @@ State = torch.Tensor | Sum
 """What goes from layer to layer."""
 
 
-def say(
+def emit(
     operator: str, inputs: Sequence[torch.Tensor | None], shape: Sequence[int], **attributes: int | float | list[int]
 ) -> torch.Tensor:
     """A node of that contrib operator, with one output of the first input's type."""
@@ -72,7 +72,7 @@ def say(
     )
 
 
-class Conv(Speaker):
+class Conv(FusedModule):
     """2D convolution, channels last. With `bias` False the bias is left to whoever takes the result."""
 
     def __init__(self, conv: nn.Conv2d, choices: Choices, *, bias: bool = True) -> None:
@@ -82,7 +82,7 @@ class Conv(Speaker):
         aligned = conv.in_channels % CONV_CHANNELS == 0 and conv.out_channels % CONV_CHANNELS == 0
         self.nhwc = choices.nhwc_conv and aligned
         if self.nhwc:
-            self.says = once("com.microsoft::NhwcConv")
+            self.emits = once("com.microsoft::NhwcConv")
         weight = conv.weight.permute(0, 2, 3, 1).contiguous() if self.nhwc else conv.weight
         self.weight = frozen(weight)
         self.bias = frozen(conv.bias) if bias and conv.bias is not None else None
@@ -97,7 +97,7 @@ class Conv(Speaker):
             (x.shape[1 + i] + 2 * self.padding[i] - self.dilation[i] * (kernel[i] - 1) - 1) // self.stride[i] + 1
             for i in range(2)
         )
-        return say(
+        return emit(
             "NhwcConv",
             [x, self.weight] if self.bias is None else [x, self.weight, self.bias],
             [x.shape[0], height, width, self.weight.shape[0]],
@@ -109,7 +109,7 @@ class Conv(Speaker):
         )
 
 
-class GroupNorm(Speaker):
+class GroupNorm(FusedModule):
     """Group normalization, with its SiLU if `silu`. Scale and shift stay in float32, which is what the kernel takes."""
 
     operator = "GroupNorm"
@@ -120,7 +120,7 @@ class GroupNorm(Speaker):
         self.groups, self.epsilon, self.silu = norm.num_groups, norm.eps, silu
         self.holds = size % 2 == 0 and size <= GROUP_NORM_CHANNELS
         if self.holds:
-            self.says = once(f"com.microsoft::{self.operator}")
+            self.emits = once(f"com.microsoft::{self.operator}")
         self.gamma, self.beta = frozen(norm.weight.float()), frozen(norm.bias.float())
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
@@ -131,7 +131,7 @@ class GroupNorm(Speaker):
         """[n, h, w, channels] -> the same."""
         if not self.holds:
             return self.plain(x)
-        return say(self.operator, [x, self.gamma, self.beta], x.shape, **self.attributes())
+        return emit(self.operator, [x, self.gamma, self.beta], x.shape, **self.attributes())
 
     def attributes(self) -> dict[str, Any]:
         """Of the operator."""
@@ -154,7 +154,7 @@ class ShiftedGroupNorm(GroupNorm):
         """[n, h, w, channels], [n, channels] -> [n, h, w, channels]."""
         if not self.holds:
             return self.plain(x + shift[:, None, None])
-        return say(self.operator, [x, self.gamma, self.beta, shift], x.shape, **self.attributes())
+        return emit(self.operator, [x, self.gamma, self.beta, shift], x.shape, **self.attributes())
 
 
 class SummedGroupNorm(GroupNorm):
@@ -179,14 +179,14 @@ class SummedGroupNorm(GroupNorm):
         return normal, total
 
 
-class Total(Speaker):
+class Total(FusedModule):
     """Takes a sum where no normalization does."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.holds = channels in BIAS_ADD_CHANNELS
         if self.holds:
-            self.says = once("com.microsoft::BiasAdd")
+            self.emits = once("com.microsoft::BiasAdd")
 
     def forward(self, state: Sum) -> torch.Tensor:
         """Sum of [n, ..., channels] -> [n, ..., channels]."""
@@ -194,13 +194,13 @@ class Total(Speaker):
         if not self.holds:
             return x + bias + skip
         rows = [tensor.reshape(tensor.shape[0], -1, tensor.shape[-1]) for tensor in (x, skip)]
-        return say("BiasAdd", [rows[0], bias, rows[1]], rows[0].shape).reshape(x.shape)
+        return emit("BiasAdd", [rows[0], bias, rows[1]], rows[0].shape).reshape(x.shape)
 
 
-class SummedLayerNorm(Speaker):
+class SummedLayerNorm(FusedModule):
     """Layer normalization of a sum, which is an output, too."""
 
-    says = once("com.microsoft::SkipLayerNormalization")
+    emits = once("com.microsoft::SkipLayerNormalization")
 
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
@@ -236,25 +236,25 @@ class Dense(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
-class SplitGelu(Speaker):
+class SplitGelu(FusedModule):
     """GEGLU after its linear layer: (left + bias) * gelu(right + bias)."""
 
     def __init__(self, bias: torch.Tensor) -> None:
         super().__init__()
         self.holds = len(bias) in SPLIT_GELU_WIDTHS
         if self.holds:
-            self.says = once("com.microsoft::BiasSplitGelu")
+            self.emits = once("com.microsoft::BiasSplitGelu")
         self.bias = frozen(bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[n, tokens, 2 width] -> [n, tokens, width]."""
         if self.holds:
-            return say("BiasSplitGelu", [x, self.bias], [*x.shape[:2], x.shape[2] // 2])
+            return emit("BiasSplitGelu", [x, self.bias], [*x.shape[:2], x.shape[2] // 2])
         left, right = (x + self.bias).chunk(2, dim=-1)
         return left * functional.gelu(right)
 
 
-class Attention(Speaker):
+class Attention(FusedModule):
     """Attention of `heads` heads; the linear layers of query, key and value may have biases.
 
     With `own` True, key and value come from what the query comes from.
@@ -270,7 +270,7 @@ class Attention(Speaker):
         self.holds = self.width // heads <= FUSED_HEAD_SIZE
         self.packed = choices.packed and self.holds
         if self.holds:
-            self.says = once("com.microsoft::MultiHeadAttention")
+            self.emits = once("com.microsoft::MultiHeadAttention")
         groups = ((query, key, value),) if own else ((query,), (key, value))
         self.layers = nn.ModuleList(
             layer for group in groups for layer in ([packed(group, heads)] if self.packed else map(Dense, group))
@@ -287,7 +287,7 @@ class Attention(Speaker):
         if self.packed:
             inputs = [self._unfold(tensor) for tensor in inputs]
         attributes = {"num_heads": self.heads} | ({"unidirectional": 1} if self.causal else {})
-        return say("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
+        return emit("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
 
     def _unfold(self, tensor: torch.Tensor) -> torch.Tensor:
         """[n, tokens, k width] -> [n, tokens, heads, k, head size]; a query alone is left as it is."""

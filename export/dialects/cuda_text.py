@@ -40,4 +40,5 @@ class _Layer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         normal = self.norm1(x)
         x = x + self.out(self.attention(normal, normal))
-        return x + self.down(self.activation(self.up(self.norm2(x))))
+        mlp: torch.Tensor = self.down(self.activation(self.up(self.norm2(x))))
+        return x + mlp

@@ -124,9 +124,12 @@ class Join(nn.Module):
 def _run(
     block: nn.Module, state: State, shifts: Iterator[torch.Tensor], context: torch.Tensor
 ) -> tuple[torch.Tensor, State]:
+    result: tuple[torch.Tensor, State]
     if isinstance(block, Resnet):
-        return block(state, next(shifts))
-    return block(state, context) if isinstance(block, Transformer) else block(state)
+        result = block(state, next(shifts))
+    else:
+        result = block(state, context) if isinstance(block, Transformer) else block(state)
+    return result
 
 
 def _going_down(net: Any, choices: Choices) -> Iterator[nn.Module]:

@@ -20,10 +20,10 @@ from ..components import Component
 from ..hooks import hooked
 
 
-class Speaker(nn.Module):
-    """A module that says operators; `says` is how often a call says each: {"com.microsoft::QuickGelu": 1}."""
+class FusedModule(nn.Module):
+    """A module that says operators; `emits` is how often a call says each: {"com.microsoft::QuickGelu": 1}."""
 
-    says: Mapping[str, int] = MappingProxyType({})
+    emits: Mapping[str, int] = MappingProxyType({})
 
 
 def once(operator: str) -> Mapping[str, int]:
@@ -78,7 +78,7 @@ class Dialect:
         return module
 
 
-def said_by(component: Component, dtype: torch.dtype = torch.float32) -> dict[str, int]:
+def declared_operators(component: Component, dtype: torch.dtype = torch.float32) -> dict[str, int]:
     """How often one call of the component's module says each operator: "com.microsoft::MultiHeadAttention": 32.
 
     `dtype` is that of the module.
@@ -86,23 +86,25 @@ def said_by(component: Component, dtype: torch.dtype = torch.float32) -> dict[st
     Modules may be called several times, so the calls are counted, on tensors without values. A call of the same module
     on the same tensors is one with the first: the exporter writes it once (the SiLU of the time embedding).
     """
-    calls: dict[tuple[int, ...], tuple[Speaker, tuple[Any, ...]]] = {}  # holds on to tensors, so that ids stay theirs
+    calls: dict[
+        tuple[int, ...], tuple[FusedModule, tuple[Any, ...]]
+    ] = {}  # holds on to tensors, so that ids stay theirs
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(module, Speaker)
+        assert isinstance(module, FusedModule)
         calls.setdefault((id(module), *map(id, inputs)), (module, inputs))
 
-    speakers = [module for module in component.module.modules() if isinstance(module, Speaker)]
+    speakers = [module for module in component.module.modules() if isinstance(module, FusedModule)]
     handles = [module.register_forward_pre_hook(note) for module in speakers]
     with hooked(handles), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         component.module(**component.zeros(component.default, dtype))
     said: Counter[str] = Counter()
     for module, _ in calls.values():
-        said.update(module.says)
+        said.update(module.emits)
     return dict(sorted(said.items()))
 
 
-def check_said(component: str, said: Mapping[str, int], written: Mapping[str, int]) -> None:
+def check_declared(component: str, said: Mapping[str, int], written: Mapping[str, int]) -> None:
     """Compare what was said with the operators of the written graph.
 
     Raises:

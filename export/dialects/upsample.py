@@ -37,7 +37,9 @@ class PhasedUpsample(nn.Module):
         if output_size is not None and not (
             all(type(size) is int for size in output_size) and tuple(output_size) == (2 * height, 2 * width)
         ):
-            return self.conv(functional.interpolate(hidden_states, size=tuple(output_size)))
+            resized = functional.interpolate(hidden_states, size=tuple(output_size))
+            convolved: torch.Tensor = self.conv(resized)
+            return convolved
         (a, b), (c, d) = (
             [self.phases[2 * y + x](functional.pad(hidden_states, (1 - x, x, 1 - y, y))) for x in (0, 1)]
             for y in (0, 1)

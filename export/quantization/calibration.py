@@ -22,7 +22,7 @@ from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.text.chunks import batched, weighted
 
 from ..checkpoint import Checkpoint, tokenizer_of
-from ..components import Component, Sizes, components_of, static_sizes
+from ..components import Component, Sizes, StaticShape, components_of, static_sizes
 from ..components.macs import count_macs
 from ..dialects import Dialect
 from .plan import Plan, plan
@@ -53,8 +53,8 @@ LARGEST_SAMPLE = 32
 
 
 @dataclass(frozen=True)
-class Run:
-    """How the model is used: texts, guidance scale and steps of a picture."""
+class CalibrationRun:
+    """Use of the model that int8 is calibrated for: prompts, guidance scale and steps of an image."""
 
     prompts: Sequence[str] = GENERAL_PROMPTS
     guidance_scale: float = 7.5
@@ -62,8 +62,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture of the run: what was asked for, and uint8 [H, W, 3] as PyTorch's float32 has it."""
+class ReferenceImage:
+    """An image of the run: its prompt and seed, and its pixels uint8 [H, W, 3] from PyTorch in float32."""
 
     prompt: str
     seed: int
@@ -72,18 +72,14 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The plan of every component that is quantised, the run, and its pictures."""
+    """The plan of every component that is quantized, the run, and its images."""
 
     plans: Mapping[str, Plan]
-    run: Run
-    pictures: tuple[Drawn, ...]
+    run: CalibrationRun
+    images: tuple[ReferenceImage, ...]
 
 
-NOTHING = Calibration({}, Run(), ())
-"""Where nothing is quantised."""
-
-
-def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, int] | None, run: Run) -> Calibration:
+def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | None, run: CalibrationRun) -> Calibration:
     """Run the checkpoint as the dialect rewrites it, one component in memory at a time.
 
     Args:
@@ -116,8 +112,8 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: tuple[int, int, 
     latents, unet_plan = _denoise(unet, sampler, guidance, given, sizes, dialect.name)
     del unet
     pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
-    pictures = [Drawn(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
-    return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, run, tuple(pictures))
+    images = [ReferenceImage(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
+    return Calibration({"unet": unet_plan, "vae_decoder": decoder_plan}, run, tuple(images))
 
 
 def _encode(

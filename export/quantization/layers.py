@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..dialects.dialect import Speaker, once
+from ..dialects.dialect import FusedModule, once
 from .affine import MULTIPLIED_LIMIT, Affine, quantize_weight
 from .operators import DYNAMIC_QUANTIZE_MATMUL, dequantized, dynamic_quantize_matmul, qlinear_conv, rounded
 from .ranges import Ranges
@@ -74,20 +74,21 @@ class Rounding(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return rounded(x, self.scale, self.zero_point)
+        y: torch.Tensor = rounded(x, self.scale, self.zero_point)
+        return y
 
 
-class QLinearConv(QuantizedConv, Speaker):
+class QLinearConv(QuantizedConv, FusedModule):
     """`QLinearConv` between two roundings that the optimiser may merge with others or double.
 
     What is counted is the twin of ONNX Runtime's own that reads channels last, which the optimiser puts in its place.
     """
 
-    says = once("com.microsoft::QLinearConv")
+    emits = once("com.microsoft::QLinearConv")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return qlinear_conv(
+        y: torch.Tensor = qlinear_conv(
             x,
             self.given.scale,
             self.given.zero_point,
@@ -101,19 +102,21 @@ class QLinearConv(QuantizedConv, Speaker):
             self.padding,
             self.dilation,
         )
+        return y
 
 
-class DynamicQuantizeMatMul(QuantizedLinear, Speaker):
+class DynamicQuantizeMatMul(QuantizedLinear, FusedModule):
     """`DynamicQuantizeMatMul`: the range is that of each call's own inputs, which costs next to nothing."""
 
-    says = once(DYNAMIC_QUANTIZE_MATMUL)
+    emits = once(DYNAMIC_QUANTIZE_MATMUL)
 
     def __init__(self, linear: nn.Linear, ranges: Ranges) -> None:
         super().__init__(linear)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return dynamic_quantize_matmul(x, self.weight, self.weight_scale, self.weight_zero_point, self.bias)
+        y: torch.Tensor = dynamic_quantize_matmul(x, self.weight, self.weight_scale, self.weight_zero_point, self.bias)
+        return y
 
 
 class QDQConv(QuantizedConv):
@@ -132,7 +135,8 @@ class QDQConv(QuantizedConv):
         weight = dequantized(self.weight, self.weight_scale, self.weight_zero_point, 0)
         bias = dequantized(self.bias, self.get_buffer("bias_scale"), self.get_buffer("bias_zero_point"), 0)
         y = functional.conv2d(self.given(x), weight, bias, self.stride, self.padding, self.dilation)
-        return self.answered(y)
+        rounded_y: torch.Tensor = self.answered(y)
+        return rounded_y
 
 
 class QDQLinear(QuantizedLinear):

@@ -54,7 +54,8 @@ def qlinear_conv(
     y = functional.conv2d(
         rounded(x, x_scale, x_zero_point), kernel, bias * (x_scale * weight_scale), stride, padding, dilation
     )
-    return rounded(y, y_scale, y_zero_point)
+    answer: torch.Tensor = rounded(y, y_scale, y_zero_point)
+    return answer
 
 
 @torch.library.custom_op("triptych::dynamic_quantize_matmul", mutates_args=())
@@ -67,7 +68,7 @@ def dynamic_quantize_matmul(
 ) -> torch.Tensor:
     """DynamicQuantizeMatMul: float [..., in] times int8 [in, out], x rounded to uint8 in the range that it has."""
     affine = Affine.covering(float(x.min()), float(x.max()))
-    y = affine.rounded(x) @ dequantized(weight, weight_scale, weight_zero_point, 1)
+    y: torch.Tensor = affine.rounded(x) @ dequantized(weight, weight_scale, weight_zero_point, 1)
     return y if bias is None else y + bias
 
 

@@ -24,8 +24,8 @@ PROBED = 4
 """Samples, of all, on which layers are measured for what they do to the answer: each takes a pass back."""
 
 
-def speakable(dialect: Dialect) -> Dialect:
-    """The dialect as eight-bit layers want it: upsampling keeps its one convolution.
+def quantizable_dialect(dialect: Dialect) -> Dialect:
+    """The operator set for quantized layers, in which upsampling keeps its one convolution.
 
     Four smaller ones in its place would save some of the integer work at fixed shapes, and cost three
     more roundings of each input; a graph of open shapes has them at some sizes only, so that nothing could be counted.

@@ -4,16 +4,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..dialects.dialect import Speaker, once
+from ..dialects.dialect import FusedModule, once
 from .affine import STORED_LIMIT, quantize_blocks, quantize_weight
 from .operators import dequantized
 from .weight_operators import MATMUL_NBITS, dequantized_blocks, matmul_nbits, pack
 
 
-class StoredWeight(Speaker):
+class StoredWeight(FusedModule):
     """A weight as `DequantizeLinear` gives it back in every call; counted, for one that is folded is in float again."""
 
-    says = once("DequantizeLinear")
+    emits = once("DequantizeLinear")
 
 
 class ByteWeight(StoredWeight):
@@ -33,7 +33,8 @@ class ByteWeight(StoredWeight):
 
     def forward(self) -> torch.Tensor:
         """The weight, in float."""
-        return dequantized(self.integers, self.scale, self.zero_point, self.axis)
+        weight: torch.Tensor = dequantized(self.integers, self.scale, self.zero_point, self.axis)
+        return weight
 
 
 class NibbleWeight(StoredWeight):
@@ -51,7 +52,8 @@ class NibbleWeight(StoredWeight):
 
     def forward(self) -> torch.Tensor:
         """The weight, in float."""
-        return dequantized_blocks(self.integers, self.scale, self.axis, self.size)
+        weight: torch.Tensor = dequantized_blocks(self.integers, self.scale, self.axis, self.size)
+        return weight
 
 
 def stored(weight: torch.Tensor, outputs: int, inputs: int, bits: int, size: int) -> StoredWeight:
@@ -91,10 +93,10 @@ class StoredLinear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-class NBitsLinear(Speaker):
+class NBitsLinear(FusedModule):
     """`nn.Linear` as `MatMulNBits`, x [..., in] -> [..., out], with a scale for every `size` of inputs to an output."""
 
-    says = once(MATMUL_NBITS)
+    emits = once(MATMUL_NBITS)
     packed: torch.Tensor
     scale: torch.Tensor
 
@@ -109,7 +111,8 @@ class NBitsLinear(Speaker):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        return matmul_nbits(x, self.packed, self.scale, self.bias, self.bits)
+        y: torch.Tensor = matmul_nbits(x, self.packed, self.scale, self.bias, self.bits)
+        return y
 
 
 class StoredEmbedding(nn.Module):

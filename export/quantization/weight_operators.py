@@ -44,7 +44,7 @@ def matmul_nbits(
 
 def pack(integers: torch.Tensor, bits: int) -> torch.Tensor:
     """int8 [..., n] of so many bits -> uint8 [..., n * bits / 8]; the middle stands for 0, the first are lowest."""
-    raised = (integers.to(torch.int16) + 2 ** (bits - 1)).unflatten(-1, (-1, 8 // bits))
+    raised: torch.Tensor = (integers.to(torch.int16) + 2 ** (bits - 1)).unflatten(-1, (-1, 8 // bits))
     shifts = torch.arange(0, 8, bits, dtype=torch.int16)
     return (raised << shifts).sum(-1).to(torch.uint8)
 
@@ -52,8 +52,9 @@ def pack(integers: torch.Tensor, bits: int) -> torch.Tensor:
 def unpack(packed: torch.Tensor, bits: int) -> torch.Tensor:
     """What was packed, int16."""
     shifts = torch.arange(0, 8, bits, dtype=torch.int16)
-    fields = (packed.to(torch.int16)[..., None] >> shifts) & (2**bits - 1)
-    return fields.flatten(-2) - 2 ** (bits - 1)
+    fields: torch.Tensor = (packed.to(torch.int16)[..., None] >> shifts) & (2**bits - 1)
+    integers: torch.Tensor = fields.flatten(-2) - 2 ** (bits - 1)
+    return integers
 
 
 @dequantized_blocks.register_fake

@@ -14,7 +14,7 @@ from triptych.runtime.noise import noise_source
 from triptych.runtime.package.package import MANIFEST, read_json
 
 from ..files import write_json
-from ..quantization.calibration import Calibration, Drawn
+from ..quantization.calibration import Calibration, ReferenceImage
 
 PEAK = 255.0
 MOST_DB = 100.0
@@ -68,7 +68,7 @@ def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
     pipe, run = TextToImage.load(package, device="cpu"), calibration.run
     options: dict[str, Any] = {"num_inference_steps": run.steps, "guidance_scale": run.guidance_scale}
     figures, decided = [], []
-    for wanted in calibration.pictures:
+    for wanted in calibration.images:
         figures.append(_compared(pipe, wanted, seed=wanted.seed, **options))
         if figures[-1][1] >= SSIM_FLOOR or not undecided(pipe, wanted, **options):
             decided.append(figures[-1])
@@ -76,7 +76,7 @@ def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
     return {
         "against": "PyTorch, float32",
         "pictures": len(figures),
-        "prompts": len({picture.prompt for picture in calibration.pictures}),
+        "prompts": len({picture.prompt for picture in calibration.images}),
         "steps": run.steps,
         "guidance_scale": run.guidance_scale,
         "psnr_db": round(float(psnr_mean), 2),
@@ -87,7 +87,7 @@ def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def undecided(pipe: TextToImage, wanted: Drawn, **options: Any) -> bool:
+def undecided(pipe: TextToImage, wanted: ReferenceImage, **options: Any) -> bool:
     """Whether a picture that came out otherwise lies between two, so that any rounding decides.
 
     Most of REDRAWS from noise that differs by CHANGE are then at SSIM_FLOOR or above.
@@ -103,7 +103,7 @@ def undecided(pipe: TextToImage, wanted: Drawn, **options: Any) -> bool:
     return like > REDRAWS / 2
 
 
-def _compared(pipe: TextToImage, wanted: Drawn, **arguments: Any) -> tuple[float, float]:
+def _compared(pipe: TextToImage, wanted: ReferenceImage, **arguments: Any) -> tuple[float, float]:
     """PSNR and SSIM of a picture that is drawn again."""
     height, width, _ = wanted.pixels.shape
     drawn = np.asarray(pipe(wanted.prompt, height=height, width=width, **arguments).images[0])

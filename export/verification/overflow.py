@@ -29,7 +29,7 @@ class Largest:
 
 
 @contextmanager
-def watched(module: nn.Module) -> Iterator[Largest]:
+def largest_value(module: nn.Module) -> Iterator[Largest]:
     """What `module` and those inside it give while they run, in float32."""
     largest = Largest()
 

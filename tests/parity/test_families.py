@@ -30,7 +30,7 @@ from tests.support.images import mask, picture
 from tests.support.packages import linked
 from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
-from triptych.export.components import components_of, static_sizes
+from triptych.export.components import StaticShape, components_of, static_sizes
 from triptych.export.graph import to_onnx
 from triptych.export.quiet import quiet
 from triptych.runtime import TextToImage
@@ -383,7 +383,8 @@ def test_float16_of_stable_diffusion_2_keeps_attention_in_float32(
         component = components_of(opened)["unet"]()
         component.module.half()
         with quiet():
-            proto = ir.to_proto(to_onnx(component, torch.float16, static_sizes(opened, component, (1, 128, 128))))
+            sizes = static_sizes(opened, component, StaticShape(1, 128, 128))
+            proto = ir.to_proto(to_onnx(component, torch.float16, sizes))
         inferred = onnx.shape_inference.infer_shapes(proto)
         types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
         kinds[model] = {types[node.input[0]] for node in inferred.graph.node if node.op_type == "Softmax"}

@@ -16,10 +16,10 @@ from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
-from triptych.export.dialects import DIALECTS, said_by
+from triptych.export.dialects import DIALECTS, declared_operators
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION
 from triptych.export.graph import count_operators
-from triptych.export.verification.parity import ask
+from triptych.export.verification.parity import reference_cases
 from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
 from triptych.runtime.families.family import LATENT_DIFFUSION
@@ -70,7 +70,7 @@ def test_cpu_says_attention_in_every_layer(source: Path) -> None:
     for name, count in {"text_encoder": 3, "vae_decoder": 1}.items():
         component = components_of(open_checkpoint(source))[name]()
         component = replace(component, module=DIALECTS["cpu"].rewrite(component.module))
-        assert said_by(component)[MULTI_HEAD_ATTENTION] == count
+        assert declared_operators(component)[MULTI_HEAD_ATTENTION] == count
 
 
 def test_portable_says_standard_operators_alone(source: Path, whole: Path, tmp_path: Path) -> None:
@@ -83,15 +83,15 @@ def test_portable_says_standard_operators_alone(source: Path, whole: Path, tmp_p
 def test_latents_to_verify_with_lie_near_codes_and_not_on_them(source: Path) -> None:
     """A rounded distance cannot take another code then; and a graph that takes none cannot pass."""
     component = components_of(open_checkpoint(source))["vae_decoder"]()
-    questions = ask(component)
+    cases = reference_cases(component)
     book = component.module.codes.numpy()
-    for question in questions:
-        latents = question.inputs["latent_sample"].transpose(0, 2, 3, 1)
+    for case in cases:
+        latents = case.inputs["latent_sample"].transpose(0, 2, 3, 1)
         distances = np.sort(np.linalg.norm(latents[..., None, :] - book, axis=-1), axis=-1)
         assert (distances[..., 0] > 0).all()
         assert (distances[..., 1] > 2.9 * distances[..., 0]).all()
-        unquantized = component.module.decoder(torch.from_numpy(question.inputs["latent_sample"]))[0].numpy()
-        assert np.abs(unquantized - question.answers["sample"]).max() > 0.01
+        unquantized = component.module.decoder(torch.from_numpy(case.inputs["latent_sample"]))[0].numpy()
+        assert np.abs(unquantized - case.outputs["sample"]).max() > 0.01
 
 
 def test_full_size_has_the_parameters_of_the_published_checkpoint() -> None:

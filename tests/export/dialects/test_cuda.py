@@ -21,14 +21,15 @@ from tests.support.checkpoints import make_checkpoint
 from tests.support.graphs import write_graph
 from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
-from triptych.export.components import Component, components_of, static_sizes
-from triptych.export.dialects import expansion, said_by
+from triptych.export.components import Component, StaticShape, components_of, static_sizes
+from triptych.export.dialects import declared_operators
 from triptych.export.dialects.cuda import CUDA_DIALECT, cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
-from triptych.export.dialects.dialect import Speaker
+from triptych.export.dialects.dialect import FusedModule
 from triptych.export.graph import OPSET, count_operators, save, to_onnx
 from triptych.export.quiet import quiet
-from triptych.export.verification.parity import Question, ask
+from triptych.export.verification import expansion
+from triptych.export.verification.parity import ReferenceCase, reference_cases
 
 FLOOR_DB = 100.0
 """In float32, where what remains is rounding; a wrong layout or a lost bias gives less than 30 dB."""
@@ -55,12 +56,12 @@ class Said:
     def __init__(self, checkpoint: Path, name: str, folder: Path, choices: Choices) -> None:
         opened = open_checkpoint(checkpoint)
         component: Component = components_of(opened)[name]()
-        sizes = static_sizes(opened, component, STATIC)
+        sizes = static_sizes(opened, component, StaticShape(*STATIC))
         folder.mkdir(parents=True)
         with quiet():
-            self.questions = ask(component, sizes)
+            self.cases = reference_cases(component, sizes)
             component = replace(component, module=cuda_dialect(choices).rewrite(component.module))
-            self.counts = said_by(component)
+            self.counts = declared_operators(component)
             self.path = save(to_onnx(component, torch.float32, sizes), folder)[0]
 
 
@@ -80,9 +81,9 @@ def graphs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-def decibels(answers: dict[str, np.ndarray], question: Question) -> float:
+def decibels(answers: dict[str, np.ndarray], case: ReferenceCase) -> float:
     worst = np.inf
-    for name, wanted in question.answers.items():
+    for name, wanted in case.outputs.items():
         noise = np.sum((answers[name].astype(np.float64) - wanted) ** 2)
         worst = min(worst, 10 * np.log10(np.sum(wanted.astype(np.float64) ** 2) / max(noise, 1e-300)))
     return float(worst)
@@ -91,10 +92,10 @@ def decibels(answers: dict[str, np.ndarray], question: Question) -> float:
 @pytest.mark.parametrize(("component", "sizes"), CASES)
 def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: str, sizes: str) -> None:
     made: Said = graphs(sizes, component)
-    question = made.questions[0]
+    case = made.cases[0]
     evaluator = ReferenceEvaluator(str(made.path), new_ops=OPERATORS)
-    answers = dict(zip(question.answers, evaluator.run(None, dict(question.inputs)), strict=True))
-    assert decibels(answers, question) > FLOOR_DB
+    answers = dict(zip(case.outputs, evaluator.run(None, dict(case.inputs)), strict=True))
+    assert decibels(answers, case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
@@ -104,9 +105,9 @@ def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, si
         pytest.skip("what can be chosen is the same in all of them")
     made: Said = graphs(sizes, component, choices)
     loaded = expansion.open_on_cpu(made.path)
-    for question in made.questions:
-        answers = dict(zip(question.answers, loaded.run(None, dict(question.inputs)), strict=True))
-        assert decibels(answers, question) > FLOOR_DB
+    for case in made.cases:
+        answers = dict(zip(case.outputs, loaded.run(None, dict(case.inputs)), strict=True))
+        assert decibels(answers, case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
@@ -150,7 +151,7 @@ def test_stable_diffusion_says_every_operator_at_full_size() -> None:
     from triptych.export.components.modules import Decoder, UNet
 
     def said(module: torch.nn.Module) -> Counter[str]:
-        speakers = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, Speaker)]
+        speakers = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
         return Counter(operator.removeprefix("com.microsoft::") for part in speakers for operator in part.says)
 
     with torch.device("meta"):

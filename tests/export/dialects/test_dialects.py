@@ -21,7 +21,7 @@ from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import Component, Input, components_of
 from triptych.export.components.modules import UNet
-from triptych.export.dialects import DIALECTS, check_said, default_dialect, dialect_named, said_by
+from triptych.export.dialects import DIALECTS, check_declared, declared_operators, default_dialect, dialect_named
 from triptych.export.dialects.cpu import FusedAttention, fuse_attention
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION, QUICK_GELU
 from triptych.export.dialects.upsample import PhasedUpsample, phase_upsample
@@ -65,7 +65,7 @@ def test_what_sd15_says() -> None:
     module.to_empty(device="cpu")  # memory that nothing ever touches
     dialect_named("cpu").rewrite(module)
     component = component_like(module, config["sample_size"], config["cross_attention_dim"])
-    assert said_by(component) == {MULTI_HEAD_ATTENTION: 32, QUICK_GELU: 47}
+    assert declared_operators(component) == {MULTI_HEAD_ATTENTION: 32, QUICK_GELU: 47}
 
 
 def component_like(module: torch.nn.Module, size: int, width: int) -> Component:
@@ -91,16 +91,16 @@ def test_rewritten_modules_compute_the_same(checkpoint: Path, name: str) -> None
 def test_a_count_that_differs_publishes_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "said_by", lambda component, dtype: {MULTI_HEAD_ATTENTION: 99})
+    monkeypatch.setattr(exporter, "declared_operators", lambda component, dtype: {MULTI_HEAD_ATTENTION: 99})
     with pytest.raises(VerificationError, match=r"MultiHeadAttention was said 99 times, the graph has \d+"):
         export(checkpoint, tmp_path / "package", dialect="cpu")
     assert not any(tmp_path.iterdir())
 
 
 def test_what_is_said_twice_counts_twice() -> None:
-    check_said("unet", {"Gelu": 2}, Counter(Gelu=2, Conv=7))
+    check_declared("unet", {"Gelu": 2}, Counter(Gelu=2, Conv=7))
     with pytest.raises(VerificationError, match="Gelu was said 1 times, the graph has 2"):
-        check_said("unet", {"Gelu": 1}, {"Gelu": 2})
+        check_declared("unet", {"Gelu": 1}, {"Gelu": 2})
 
 
 @pytest.mark.parametrize("option", [{"qk_norm": "layer_norm"}, {"cross_attention_norm": "layer_norm"}])

@@ -120,9 +120,9 @@ def test_the_same_calibration_twice(checkpoint: Path) -> None:
         assert (plan.ranges, plan.kept) == (other.ranges, other.kept)
         for mine, theirs in zip(plan.samples, other.samples, strict=True):
             assert all(map(torch.equal, mine, theirs))
-    assert [picture.seed for picture in first.pictures] == [calibration.SEED + i for i in range(PICTURES)]
-    assert [picture.prompt for picture in first.pictures] == [*RUN.prompts, RUN.prompts[0]]
-    for one, other in zip(first.pictures, second.pictures, strict=True):
+    assert [image.seed for image in first.images] == [calibration.SEED + i for i in range(PICTURES)]
+    assert [image.prompt for image in first.images] == [*RUN.prompts, RUN.prompts[0]]
+    for one, other in zip(first.images, second.images, strict=True):
         np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
@@ -162,7 +162,7 @@ class Between(TextToImage):
 def test_pictures_that_any_rounding_decides_are_counted_and_left_out_of_the_worst(monkeypatch: Any) -> None:
     random = np.random.default_rng(0)
     right, wrong = (random.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
-    wanted = calibration.Drawn("a fox", 7, right)
+    wanted = calibration.ReferenceImage("a fox", 7, right)
     assert image_quality.undecided(Between(wrong, right), wanted)
     assert not image_quality.undecided(Between(wrong, wrong), wanted)
     calibrated = calibration.Calibration({}, RUN, (wanted,))

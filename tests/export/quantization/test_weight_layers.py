@@ -14,7 +14,7 @@ from onnx.numpy_helper import from_array
 from torch import nn
 
 from triptych.export.components import Component, Input
-from triptych.export.dialects import said_by
+from triptych.export.dialects import declared_operators
 from triptych.export.graph import count_operators, save, to_onnx
 from triptych.export.precision import PRECISIONS
 from triptych.export.quantization.affine import quantize_blocks
@@ -126,8 +126,8 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, pr
     model = to_onnx(component, torch.float32)
     (path,) = save(model, tmp_path)
     counts = count_operators(path)
-    assert said_by(component) == {name: counts[name] for name in said_by(component)}
-    assert sum(said_by(component).values()) == 4
+    assert declared_operators(component) == {name: counts[name] for name in declared_operators(component)}
+    assert sum(declared_operators(component).values()) == 4
 
     x = torch.from_numpy(component.draw(cases[1], 0)["x"])
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,0 +1,102 @@
+"""The manifest of a package, format 1: what was exported, how it was verified, and the digest of every file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from triptych.runtime.ort.blocking import channels_block
+from triptych.runtime.package.package import FORMAT
+
+from .checkpoint import Checkpoint
+from .files import FileRecord, describe_files
+from .options import Options
+from .quantization.affine import INTEGERS
+from .verification.parity import Parity
+
+_TOOLS = ("triptych", "torch", "onnx", "diffusers", "transformers")
+
+
+@dataclass(frozen=True)
+class GraphRecord:
+    """A graph as it was written.
+
+    Attributes:
+        inputs: name, dtype and shape of each, as `graph.describe` gives them.
+        outputs: likewise.
+        parameters: number of them.
+        default_shape: input -> its shape for one image of the checkpoint's own size.
+        macs: multiply-accumulates for that.
+        kept_in_fp32: the reason why a graph of an fp16 package is in float32, if it is.
+        kept_in_float: layers of an int8 component that are not quantized.
+        opset: version of the standard operators.
+        declared: operator -> how often the rewritten module declares it.
+    """
+
+    inputs: Sequence[Mapping[str, Any]]
+    outputs: Sequence[Mapping[str, Any]]
+    parameters: int
+    default_shape: Mapping[str, Sequence[int]]
+    macs: int
+    kept_in_fp32: str | None
+    kept_in_float: Sequence[str] | None
+    opset: int
+    declared: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ComponentRecord:
+    """A component of a package: its graph, and what was found when that was verified.
+
+    Attributes:
+        graph: as it was written.
+        operators: operator -> how often it occurs in the file.
+        optimised: whether ONNX Runtime has optimised the file.
+        parity: of the file with PyTorch.
+        files: of the component, relative to the package.
+    """
+
+    graph: GraphRecord
+    operators: Mapping[str, int]
+    optimised: bool
+    parity: Parity
+    files: Mapping[str, FileRecord]
+
+    def as_json(self) -> dict[str, Any]:
+        """The component's entry in the manifest."""
+        graph = asdict(self.graph)
+        declared = graph.pop("declared")
+        return {
+            **{key: value for key, value in graph.items() if value is not None},
+            "operators": self.operators,
+            "said": declared,
+            "optimised": self.optimised,
+            "parity": asdict(self.parity),
+            "files": self.files,
+        }
+
+
+def manifest(
+    checkpoint: Checkpoint, options: Options, components: Mapping[str, ComponentRecord], folder: Path
+) -> dict[str, Any]:
+    """The manifest of the package in `folder`, of which all other files are written."""
+    described = {file for component in components.values() for file in component.files}
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    others = [file for file in files if file.relative_to(folder).as_posix() not in described]
+    return {
+        "format": FORMAT,
+        "family": checkpoint.family.name,
+        "source": checkpoint.source(),
+        "precision": options.precision.name,
+        "dialect": options.dialect.name,
+        "channels_block": channels_block() if options.dialect.optimised else None,
+        "integers": INTEGERS if options.precision.calibrated else None,
+        "static": None if options.static is None else asdict(options.static),
+        # ONNX Runtime's name as an installed distribution depends on its build
+        "versions": {tool: version(tool) for tool in _TOOLS} | {"onnxruntime": ort.__version__},
+        "components": {name: component.as_json() for name, component in components.items()},
+        "files": describe_files(others, folder),
+    }
