@@ -25,6 +25,23 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """Folders and modules of `runtime`, the lowest layer first; an import goes to a lower layer or stays in its folder."""
 
+EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("files", "hooks", "precision", "quiet"),
+    ("checkpoint",),
+    ("components",),
+    ("dialects",),
+    ("quantization",),
+    ("graph", "publish"),
+    ("verification",),
+    ("options",),
+    ("manifest",),
+    ("exporter",),
+)
+"""The same of `export`, in the order in which a checkpoint becomes a package."""
+
+TABLES = {"runtime": (LAYERS, "pipeline"), "export": (EXPORT_LAYERS, "exporter")}
+"""Package -> its layers, and the part that its `__init__` stands for."""
+
 BESIDE = {("pipeline", "phases")}
 """Imports between two modules of one layer."""
 
@@ -92,16 +109,21 @@ def place(name: str) -> str:
     return name.removeprefix("triptych.runtime").removeprefix(".") if name.startswith("triptych.runtime") else ""
 
 
+def part_of(name: str) -> str:
+    """The part of its package that a module is in: "sampling" of triptych.runtime.sampling.solvers.ddim."""
+    return "".join(name.split(".")[2:3])
+
+
 def layer_of(name: str) -> int:
-    """The number of a module's layer; `triptych.runtime` itself stands for the pipeline that it exports."""
-    part = place(name).partition(".")[0] or "pipeline"
-    return next(number for number, parts in enumerate(LAYERS) if part in parts)
+    """The number of a module's layer in its package."""
+    layers, entry = TABLES[name.split(".")[1]]
+    return next(number for number, parts in enumerate(layers) if (part_of(name) or entry) in parts)
 
 
 def against_the_grain(name: str, imported: str) -> bool:
-    """Whether an import within `runtime` goes up, or across to another part of its own layer."""
-    ours, theirs = place(name).partition(".")[0], place(imported).partition(".")[0]
-    if ours == theirs or ours == "":  # `triptych.runtime` gathers what it exports
+    """Whether an import within a package goes up, or across to another part of its own layer."""
+    ours, theirs = part_of(name), part_of(imported)
+    if ours == theirs or ours == "":  # `__init__` gathers what the package exports
         return False
     return layer_of(imported) >= layer_of(name) and (ours, theirs) not in BESIDE
 
@@ -112,16 +134,20 @@ def runtime_imports() -> Iterator[tuple[str, str]]:
             yield from ((name, each) for each in imported)
 
 
-def test_every_part_of_runtime_has_a_layer() -> None:
-    parts = {place(name).partition(".")[0] for name in modules() if place(name)}
-    assert parts == {part for parts in LAYERS for part in parts}
+@pytest.mark.parametrize("package", TABLES)
+def test_every_part_has_a_layer(package: str) -> None:
+    parts = {part_of(name) for name in modules() if name.startswith(f"triptych.{package}.")}
+    assert parts == {part for parts in TABLES[package][0] for part in parts}
 
 
-def test_imports_go_down() -> None:
+@pytest.mark.parametrize("package", TABLES)
+def test_imports_go_down(package: str) -> None:
+    prefix = f"triptych.{package}"
     wrong = [
         (name, each)
-        for name, each in runtime_imports()
-        if each.startswith("triptych.runtime") and against_the_grain(name, each)
+        for name, found in imports().items()
+        for each in found
+        if name.startswith(prefix) and each.startswith(prefix) and against_the_grain(name, each)
     ]
     assert wrong == []
 
@@ -134,6 +160,7 @@ def test_an_import_against_the_grain_is_found() -> None:
     assert against_the_grain("triptych.runtime.denoising.host", "triptych.runtime.package.graphs")
     assert not against_the_grain("triptych.runtime.pipeline", "triptych.runtime.phases")
     assert against_the_grain("triptych.runtime.phases", "triptych.runtime.pipeline")
+    assert against_the_grain("triptych.export.components.unet", "triptych.export.graph.capture")
 
 
 @pytest.mark.parametrize("library", HOMES)

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 
-from triptych.runtime.families.family import LATENT_DIFFUSION
-
 from ..checkpoint import Checkpoint
 from .component import Component, Input, Shape, Sizes
 from .sizes import StaticShape, own_size, static_sizes, vae_factor
 from .text import ldm_bert, text_encoder
 from .unet import unet
-from .vae import decoder, encoder
+from .vae import vae_decoder, vae_encoder
 
 __all__ = [
     "Component",
@@ -24,16 +22,19 @@ __all__ = [
     "vae_factor",
 ]
 
+_TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert}
+"""Kind of a text encoder, as its family has it -> what makes its component."""
+
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
     """The components of a checkpoint in the order of the pipeline, each loaded when it is called for."""
-    encode = ldm_bert if checkpoint.family is LATENT_DIFFUSION else text_encoder
     components: dict[str, Callable[[], Component]] = {
-        taken.name: partial(encode, checkpoint, taken) for taken in checkpoint.family.encoders
+        encoder.name: partial(_TEXT_ENCODERS[encoder.kind], checkpoint, encoder)
+        for encoder in checkpoint.family.encoders
     }
     components["unet"] = partial(unet, checkpoint)
-    components["vae_decoder"] = partial(decoder, checkpoint, "vae_decoder", "vae")
-    components["vae_encoder"] = partial(encoder, checkpoint)
+    components["vae_decoder"] = partial(vae_decoder, checkpoint, "vae_decoder", "vae")
+    components["vae_encoder"] = partial(vae_encoder, checkpoint)
     if checkpoint.preview_decoder is not None:
-        components["preview_decoder"] = partial(decoder, checkpoint, "preview_decoder", "preview_decoder")
+        components["preview_decoder"] = partial(vae_decoder, checkpoint, "preview_decoder", "preview_decoder")
     return components

@@ -46,7 +46,7 @@ def _vae(checkpoint: Checkpoint, folder: str) -> Any:
     return checkpoint.load(folder, lambda: kind.from_config(config)).float()
 
 
-def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
+def vae_decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
     """The decoder of the autoencoder in a folder of the checkpoint."""
     vae = _vae(checkpoint, folder)
     config, factor = vae.config, vae_factor(checkpoint, folder)
@@ -72,7 +72,7 @@ def decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
     )
 
 
-def encoder(checkpoint: Checkpoint) -> Component:
+def vae_encoder(checkpoint: Checkpoint) -> Component:
     """The encoder, which gives means and log variances; that of a tiny or quantizing one the latents themselves."""
     vae = _vae(checkpoint, "vae")
     config, factor = vae.config, vae_factor(checkpoint)

@@ -41,6 +41,9 @@ GENERAL_PROMPTS = (
 )
 SEED = 1_000
 
+CALIBRATED = (STABLE_DIFFUSION,)
+"""Families whose pipeline the run follows."""
+
 WORK = 33e12
 """Multiply-accumulates of the U-Net that a calibration may take: 5 minutes at 110 GMAC/s."""
 FEWEST, MOST = 2, 64
@@ -91,8 +94,9 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | No
     Raises:
         ArgumentError: a run without prompts, or guidance or steps that cannot be; a family that it is not made for.
     """
-    if checkpoint.family is not STABLE_DIFFUSION:
-        raise ArgumentError(f"int8 is made for {STABLE_DIFFUSION.name}, not {checkpoint.family.name}; allowed: w8, w4")
+    if checkpoint.family not in CALIBRATED:
+        names = ", ".join(family.name for family in CALIBRATED)
+        raise ArgumentError(f"int8 is made for {names}, not {checkpoint.family.name}; allowed: w8, w4")
     if not run.prompts:
         raise ArgumentError("there are no prompts to calibrate with: give one a line")
 

@@ -152,7 +152,7 @@ def test_stable_diffusion_says_every_operator_at_full_size() -> None:
 
     def said(module: torch.nn.Module) -> Counter[str]:
         speakers = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
-        return Counter(operator.removeprefix("com.microsoft::") for part in speakers for operator in part.says)
+        return Counter(operator.removeprefix("com.microsoft::") for part in speakers for operator in part.emits)
 
     with torch.device("meta"):
         net, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])

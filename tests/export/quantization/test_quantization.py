@@ -149,7 +149,7 @@ def test_what_can_be_quantised_is_observed_in_every_call() -> None:
     assert (ranges["0"].input_low, ranges["0"].input_high) == (-3.0, 2.0)
     assert ranges["0"].output_high == max(float(net[0](x).max()) for x in calls)
     net(torch.full((1, 4, 6, 6), 100.0))
-    assert ranges["0"].given_high == 2.0
+    assert ranges["0"].input_high == 2.0
 
 
 def test_noise_by_backpropagation_is_the_noise_of_rounding_one_layer() -> None:

@@ -20,7 +20,7 @@ from triptych.export.precision import PRECISIONS
 from triptych.export.quantization.affine import quantize_blocks
 from triptych.export.quantization.weight_layers import ByteWeight, NBitsLinear, NibbleWeight, StoredEmbedding
 from triptych.export.quantization.weight_operators import pack, unpack
-from triptych.export.quantization.weights import LINEAR
+from triptych.export.quantization.weights import LINEAR, quantize_weights
 
 BITS = st.sampled_from([4, 8])
 
@@ -112,7 +112,7 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, pr
     rounded.load_state_dict(exact.state_dict())
     weights = PRECISIONS[precision].weights
     assert weights is not None
-    weights.apply(rounded, dialect)
+    quantize_weights(rounded, weights, dialect)
     kinds = [type(layer) for layer in rounded.modules() if isinstance(layer, ByteWeight | NibbleWeight | NBitsLinear)]
     narrow, wide = ByteWeight, ByteWeight if precision == "w8" else NibbleWeight  # 40 and 48 are no whole blocks of 32
     assert kinds == [wide, narrow, *([NBitsLinear] * 2 if dialect == "cpu" else [narrow, wide])]
