@@ -1,4 +1,4 @@
-"""Checkpoint -> package of verified ONNX graphs."""
+"""Export of checkpoints as packages of verified ONNX graphs."""
 
 from .exporter import export
 from .quantization.calibration import CalibrationRun

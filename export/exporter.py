@@ -1,4 +1,4 @@
-"""Checkpoint -> package: exported and verified beside its destination, and only then moved there."""
+"""Export of a checkpoint as a package, which is verified before it is published."""
 
 import ctypes
 import gc
@@ -69,37 +69,38 @@ def export(
 ) -> Path:
     """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
 
-    One component is in memory at a time. Nothing is at `package` before every graph has passed.
+    One component is in memory at a time. Nothing is at `package` before every graph is verified.
 
     Args:
         source: a diffusers folder, a .safetensors file in the layout of the original release, or a hub id.
         package: the folder to write.
         precision: fp32, fp16 (inputs, outputs and weights; needs no GPU), int8 (most layers of U-Net and decoder,
             see `quantization.calibration`), w8 or w4 (weights alone, see `quantization.weights`).
-        dialect: portable (standard ONNX operators only), cpu (those that ONNX Runtime has fused kernels for on CPUs,
-            optimised once, here) or cuda (those of its CUDA library, in fixed shapes); None is that of this machine.
-        static: batch of the U-Net (2 is one picture with guidance), height and width in pixels, for graphs of fixed
-            shapes, the other graphs then having batch 1; None leaves batch, height and width open, or fixes them to one
-            picture of the checkpoint's own size with guidance where the dialect has fixed shapes only.
-        force: replace a package that is there once the new one is whole.
+        dialect: operator set: portable (standard ONNX operators only), cpu (fused kernels of ONNX Runtime for CPUs,
+            optimised once, at export) or cuda (those of its CUDA provider, in fixed shapes); None is that of this
+            machine.
+        static: batch of the U-Net (2 is one image with guidance), height and width in pixels, for graphs of fixed
+            shapes; the other graphs have batch 1. None leaves batch, height and width open, or fixes them to one
+            image of the checkpoint's own size with guidance where the operator set has fixed shapes only.
+        force: replace an existing package when the new one is whole.
         revision: branch, tag or commit of a hub id.
-        variant: which weights of a folder or hub id are read, such as fp16; plain ones where a component has no such.
-        config: what describes a single file: a diffusers folder, or a name in `configurations`; None finds out.
+        variant: of the weights in a folder or hub id, such as fp16; a component without it has its plain weights.
+        config: configuration of a single file: a diffusers folder, or a name in `configurations`; None detects it.
         vae: a diffusers folder, .safetensors file or hub id of an autoencoder in place of the checkpoint's own.
-        loras: .safetensors files, folders or hub ids of LoRAs to fuse into the weights, each with its weight; they add
-            up.
+        loras: .safetensors files, folders or hub ids of LoRAs to fuse into the weights, each with its weight.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
         embeddings: learned words (textual inversion) to add, each a .safetensors file or "FILE=TOKEN".
-        clip_skip: how many of the text encoder's last layers to leave out, as diffusers counts them.
-        calibration: what the checkpoint draws to find out the ranges of its layers, in int8 only; None is `Run()`.
-        allow_low_quality: in int8, publish a package whose images are below the floor, see `quantization.quality`.
-        report: called with a line of text as each thing is done.
+        clip_skip: number of the text encoder's last layers to leave out, as diffusers counts them.
+        calibration: prompts and settings of the run that int8 is calibrated on; None is `CalibrationRun()`.
+        allow_low_quality: in int8, publish a package whose images are below the floor, see
+            `verification.image_quality`.
+        report: called with a line of text after each step.
 
     Raises:
-        ArgumentError: a precision or dialect that is none, or that do not go together; a calibration or clip_skip that
-            cannot be.
+        ArgumentError: an unknown precision or operator set, options that do not go together, or a calibration or
+            clip_skip out of range.
         SourceError: a checkpoint or an embedding that is missing, broken or not supported.
-        VerificationError: a graph does not do what PyTorch does, or images in int8 are below their floor.
+        VerificationError: a graph differs from PyTorch, or images in int8 are below their floor.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
     options = checked_options(precision, dialect, static, calibration, allow_low_quality)
@@ -218,7 +219,7 @@ def _write_graph(
 
 
 def _rewritten(module: nn.Module, options: Options, plan: Plan | None) -> nn.Module:
-    """The module in the options' operator set, its layers or weights quantized as the precision has it."""
+    """The module in the operator set and precision of the options."""
     module = options.dialect.rewrite(module)
     if plan is not None:
         quantize(module, plan, options.dialect.name)

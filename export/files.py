@@ -1,4 +1,4 @@
-"""Files: JSON that is replaced when it is whole, digests and sizes."""
+"""Writing of JSON files, and digests of files."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ FileRecord = dict[str, int | str]
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a file of JSON; one that is there is replaced once the new one is whole."""
+    """Write a JSON file; an existing one is replaced when the new one is whole."""
     written = path.with_name(f".{path.name}.partial")
     written.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     written.replace(path)
@@ -24,6 +24,6 @@ def describe_files(files: Iterable[Path], root: Path) -> dict[str, FileRecord]:
 
 
 def sha256_of(file: Path) -> str:
-    """The digest of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

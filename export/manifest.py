@@ -1,4 +1,4 @@
-"""The manifest of a package, format 1: what was exported, how it was verified, and the digest of every file."""
+"""The manifest of a package, format 1: its source, its graphs, their verification, and the digest of every file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,15 +25,15 @@ class GraphRecord:
     """A graph as it was written.
 
     Attributes:
-        inputs: name, dtype and shape of each, as `graph.describe` gives them.
-        outputs: likewise.
-        parameters: number of them.
+        inputs: name, dtype and shape of each, see `graph.describe`.
+        outputs: name, dtype and shape of each.
+        parameters: number of parameters.
         default_shape: input -> its shape for one image of the checkpoint's own size.
-        macs: multiply-accumulates for that.
-        kept_in_fp32: the reason why a graph of an fp16 package is in float32, if it is.
-        kept_in_float: layers of an int8 component that are not quantized.
+        macs: multiply-accumulates at that size.
+        kept_in_fp32: the reason why a graph of an fp16 package is in float32; None where it is not.
+        kept_in_float: layers of an int8 component that are not quantized; None where there is no calibration.
         opset: version of the standard operators.
-        declared: operator -> how often the rewritten module declares it.
+        declared: operator -> number that the fused modules declare.
     """
 
     inputs: Sequence[Mapping[str, Any]]
@@ -49,11 +49,11 @@ class GraphRecord:
 
 @dataclass(frozen=True)
 class ComponentRecord:
-    """A component of a package: its graph, and what was found when that was verified.
+    """A component of a package, verified.
 
     Attributes:
-        graph: as it was written.
-        operators: operator -> how often it occurs in the file.
+        graph: record of the graph.
+        operators: operator -> its occurrences in the file.
         optimised: whether ONNX Runtime has optimised the file.
         parity: of the file with PyTorch.
         files: of the component, relative to the package.
@@ -66,7 +66,7 @@ class ComponentRecord:
     files: Mapping[str, FileRecord]
 
     def as_json(self) -> dict[str, Any]:
-        """The component's entry in the manifest."""
+        """The component's entry in the manifest; `said` holds the declared operators."""
         graph = asdict(self.graph)
         declared = graph.pop("declared")
         return {
@@ -82,7 +82,7 @@ class ComponentRecord:
 def manifest(
     checkpoint: Checkpoint, options: Options, components: Mapping[str, ComponentRecord], folder: Path
 ) -> dict[str, Any]:
-    """The manifest of the package in `folder`, of which all other files are written."""
+    """The manifest of the package in `folder`, all other files of which are written."""
     described = {file for component in components.values() for file in component.files}
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     others = [file for file in files if file.relative_to(folder).as_posix() not in described]

@@ -1,4 +1,4 @@
-"""What a graph computes in, and how near to PyTorch's float32 it must come."""
+"""Precisions of graphs, and their least parity with PyTorch's float32."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ import torch
 from triptych.runtime.errors import ArgumentError, nearest
 
 FP32_FLOOR_DB = 80.0
-"""A graph in float32 whose answers are further than this from PyTorch's is wrong, not rounded."""
+"""Least parity of a graph in float32; below it the graph is wrong, not rounded."""
 FP16_FLOOR_DB = 40.0
-"""The same for float16, whose own rounding leaves 50 to 70 dB on sound models."""
+"""Least parity in float16, whose own rounding leaves 50 to 70 dB on sound models."""
 
 INT8_FLOOR_DB = 15.0
-"""The same for a component in eight bits, on inputs like those of its calibration. What counts, and is measured, too,
-are whole pictures."""
+"""Least parity of a component in int8, on inputs like those of its calibration; for its images see
+`verification.image_quality`."""
 
 W8_FLOOR_DB = 20.0
-"""The same for weights in eight bits; the demo model's U-Net and text encoder have 35 dB, its decoder 47."""
+"""Least parity with weights in 8 bits; the demo model's U-Net and text encoder have 35 dB, its decoder 47."""
 W4_FLOOR_DB = 8.0
-"""The same in four; the demo model's U-Net and text encoder have 17 dB, its decoder 32."""
+"""Least parity with weights in 4 bits; the demo model's U-Net and text encoder have 17 dB, its decoder 32."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class WeightFormat:
 
 @dataclass(frozen=True)
 class Precision:
-    """A precision by its name on the command line.
+    """A precision, by its name on the command line.
 
     Attributes:
         dtype: of a graph's float inputs, outputs and weights.
-        floor_db: the least signal-to-noise ratio, see `verify`.
-        calibrated: the U-Net and the decoder have eight-bit layers, for ranges that a run of the checkpoint had.
-        weights: the weights of all components, and nothing else, are integers so stored; None leaves them in `dtype`.
+        floor_db: the least signal-to-noise ratio, see `verification.parity`.
+        calibrated: the U-Net and the decoder have int8 layers, with ranges from a calibration.
+        weights: storage of all components' weights as integers; None leaves them in `dtype`.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Precision:
 
     @property
     def quantized(self) -> bool:
-        """Whether layers are in integers in any way."""
+        """Whether layers are quantized in any way."""
         return self.calibrated or self.weights is not None
 
 
@@ -66,10 +66,10 @@ PRECISIONS = {
 
 
 def precision_named(name: str) -> Precision:
-    """The precision of that name.
+    """Look a precision up by name.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: no precision has that name.
     """
     if name not in PRECISIONS:
         raise ArgumentError(f"unknown precision {name}; {nearest(name, PRECISIONS)}")

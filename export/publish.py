@@ -1,4 +1,4 @@
-"""Publish a folder whole or not at all."""
+"""Publication of a folder, whole or not at all."""
 
 import errno
 import fcntl
@@ -13,13 +13,13 @@ from triptych.runtime.errors import TriptychError
 
 @contextmanager
 def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Path]:
-    """Give an empty folder beside the destination; move it there when the block ends well, delete it when it does not.
+    """Give an empty folder, and move it to the destination when the block ends, or delete it when the block raises.
 
-    The folder is `.NAME.partial`, locked while its writer lives: what a killed writer left is cleared by the next one.
-    A package that is there already keeps its place until the new one is whole.
+    The folder is `.NAME.partial` beside the destination, locked while its writer lives; the next writer clears the
+    remains of a killed one. A package at the destination stays there until the new one is whole.
 
     Raises:
-        TriptychError: the destination exists (and not `force`), is no package, is being written by somebody else,
+        TriptychError: the destination exists (and not `force`), is no package, is being written by another process,
             cannot be written, or has less free space than `needed_bytes`.
     """
     destination = destination.absolute()
@@ -66,7 +66,7 @@ def _check_space(destination: Path, needed_bytes: int) -> None:
 
 @contextmanager
 def _locked(partial: Path, destination: Path) -> Iterator[None]:
-    """Hold an emptied `partial`, exclusively; the system lets go of the lock when its holder dies."""
+    """Hold an exclusive lock on an emptied `partial`; the system releases it when its holder dies."""
     partial.mkdir(exist_ok=True)
     handle = os.open(partial, os.O_RDONLY)
     try:
@@ -77,8 +77,8 @@ def _locked(partial: Path, destination: Path) -> Iterator[None]:
             same = False
         if not same:
             raise TriptychError(f"{destination} is being written by another export; wait for it or name another folder")
-        for left in partial.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for file in partial.iterdir():
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
         yield
     finally:
         os.close(handle)
@@ -86,7 +86,7 @@ def _locked(partial: Path, destination: Path) -> Iterator[None]:
 
 @contextmanager
 def _clear_errors(destination: Path) -> Iterator[None]:
-    """A full disk or a folder that cannot be written to, in one line that names the destination."""
+    """Turn a full disk or a folder that cannot be written into an error of one line that names the destination."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the libraries below tell their developers is not for people who export a checkpoint."""
+"""Silence of the libraries' warnings and log lines, which are for their developers and not for users."""
 
 import logging
 import warnings
@@ -10,7 +10,7 @@ _LIBRARIES = ("diffusers", "onnx_ir", "onnxscript", "torch", "torch.onnx", "torc
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, the libraries' warnings and log lines below an error are dropped; real failures are exceptions."""
+    """Drop warnings, and log lines of the libraries below errors, inside the block; real failures are exceptions."""
     loggers = [logging.getLogger(name) for name in _LIBRARIES]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

@@ -18,10 +18,10 @@ from .lora import Lora
 from .vocabulary import with_vocabulary
 
 TINY = "AutoencoderTiny"
-"""The class of autoencoders that are small enough to look at a picture while it is made (TAESD)."""
+"""Class of autoencoders that are small enough to preview an image while it is denoised (TAESD)."""
 
 FULL, QUANTIZED = "AutoencoderKL", "VQModel"
-"""The class of those that most models have, and of those whose latents are taken from a book of codes."""
+"""Classes of autoencoders: that of most models, and that whose latents come from a codebook."""
 
 PREVIEW = "preview_decoder"
 """The component that decodes previews."""
@@ -29,11 +29,19 @@ PREVIEW = "preview_decoder"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Components, each from its own place, and the folder with everything else: scheduler and tokenizers.
+    """Components, each from its own place, and the folder with the scheduler and the tokenizers.
 
-    `name` and `revision` say where it came from, without this machine's paths, and `details` what else is recorded of
-    that: the variant of the weights, another VAE, LoRAs, learned words. `file` is set where all weights are in one.
-    `embeddings` and `clip_skip` are what is changed about its text encoders: see `export.embeddings`.
+    Attributes:
+        path: folder with the scheduler and the tokenizers.
+        name: of the checkpoint in messages and manifests, without this machine's paths.
+        revision: commit of a hub id.
+        model_index: model_index.json.
+        parts: component -> its weights and configuration.
+        details: further facts about the source for the manifest: variant, another VAE, LoRAs, learned words.
+        loras: LoRAs to fuse into the weights.
+        file: single file that all weights are in, if it is one.
+        embeddings: learned words, and
+        clip_skip: number of last layers to leave out of the text encoders, see `text_encoders`.
     """
 
     path: Path
@@ -49,27 +57,27 @@ class Checkpoint:
 
     @property
     def family(self) -> Family:
-        """Which family of models it belongs to."""
+        """The family that the checkpoint belongs to."""
         family = family_by(self.model_index)
         assert family is not None  # `open_checkpoint` has checked it
         return family
 
     @property
     def preview_decoder(self) -> Part | None:
-        """The `AutoencoderTiny` that goes with it, as component of that name, if any."""
+        """The `AutoencoderTiny` for previews, if any."""
         return self.parts.get(PREVIEW)
 
     def source(self) -> dict[str, Any]:
-        """What the manifest says of where it came from; of a single file the digest, too, by which sites know it."""
+        """The source as manifests record it; of a single file with its digest, which community sites list."""
         digest = {} if self.file is None else {"sha256": sha256_of(self.file)}
         return {"name": self.name, "revision": self.revision, **digest, **self.details}
 
     def config(self, component: str) -> dict[str, Any]:
-        """The component's config.json, less the place that it was once saved from."""
+        """The component's config.json, without the path that it was saved from."""
         return self.parts[component].config()
 
     def weights_bytes(self) -> int:
-        """Bytes of the weights that an export reads.
+        """Size in bytes of the weights that an export reads.
 
         Raises:
             SourceError: a component has none.
@@ -77,9 +85,9 @@ class Checkpoint:
         return sum(part.weights_bytes() for part in self.parts.values())
 
     def load(self, component: str, build: Callable[[], nn.Module]) -> nn.Module:
-        """Build a component's module and give it its weights and what LoRAs add to them, for inference.
+        """Build a component's module and load its weights, LoRAs fused, for inference.
 
-        They have the types of the files, or float32 where something was added.
+        Weights keep the dtypes of the files, or are float32 where a LoRA was fused.
 
         Raises:
             SourceError: weights are missing, broken, unknown to the module, or of other shapes; a LoRA does not fit.
@@ -90,6 +98,6 @@ class Checkpoint:
         return module
 
     def tokenizer(self, name: str = "tokenizer") -> AbstractContextManager[Path]:
-        """The folder of a tokenizer; in the configuration of a single file CLIP's vocabulary is put to it."""
+        """The folder of a tokenizer; that of a single file is completed with CLIP's vocabulary."""
         folder = self.path / name
         return nullcontext(folder) if self.file is None else with_vocabulary(folder)

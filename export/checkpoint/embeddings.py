@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 from triptych.runtime.errors import SourceError
 
 ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
-"""Text encoders by the names that files for two of them have."""
+"""Keys of files for two text encoders -> text encoder."""
 
 _WEB_UI = "emb_params"  # the key of the web UI's layout, which has the token in the file's name
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """A learned word: its token, and its vectors float32 [n, width] by text encoder."""
+    """A learned word: its token, and text encoder -> its vectors float32 [n, width]."""
 
     token: str
     vectors: Mapping[str, torch.Tensor]
@@ -34,22 +34,26 @@ class Embedding:
         return [self.token, *(f"{self.token}_{i}" for i in range(1, count))]
 
 
-def read_embedding(given: str, encoders: Sequence[str]) -> Embedding:
-    """The learned word in FILE or FILE=TOKEN."""
-    named = re.fullmatch(r"(.*\.safetensors)(=.*)?", given, re.DOTALL)
+def read_embedding(source: str, encoders: Sequence[str]) -> Embedding:
+    """Read the learned word in FILE or FILE=TOKEN, for a checkpoint with these text encoders.
+
+    Raises:
+        SourceError: a file that is missing or of another kind, or vectors for other text encoders.
+    """
+    named = re.fullmatch(r"(.*\.safetensors)(=.*)?", source, re.DOTALL)
     if named is None:
-        raise SourceError(f"{given} is no embedding: give a .safetensors file, or FILE=TOKEN")
+        raise SourceError(f"{source} is no embedding: give a .safetensors file, or FILE=TOKEN")
     file = Path(named[1])
     try:
         tensors = load_file(file)
     except Exception as error:  # safetensors and OSError
         raise SourceError(f"{file} cannot be read as .safetensors: {' '.join(str(error).split())}") from None
-    own = file.stem
+    key_token = file.stem
     if tensors.keys() == ENCODERS.keys():
         vectors = {ENCODERS[key]: rows for key, rows in tensors.items()}
     elif len(tensors) == 1:
         ((key, rows),) = tensors.items()
-        vectors, own = {ENCODERS["clip_l"]: rows}, own if key == _WEB_UI else key
+        vectors, key_token = {ENCODERS["clip_l"]: rows}, key_token if key == _WEB_UI else key
     else:
         some = ", ".join(sorted(tensors)[:3])
         raise SourceError(
@@ -62,10 +66,12 @@ def read_embedding(given: str, encoders: Sequence[str]) -> Embedding:
     vectors = {name: (rows[None] if rows.ndim == 1 else rows).float() for name, rows in vectors.items()}
     for rows in vectors.values():
         if rows.ndim != 2 or not rows.numel() or not rows.isfinite().all():
-            raise SourceError(f"{file} is no embedding: a tensor of shape {list(rows.shape)}, or what is no number")
+            raise SourceError(
+                f"{file} is no embedding: a tensor of shape {list(rows.shape)}, or values that are not finite"
+            )
     if len({len(rows) for rows in vectors.values()}) != 1:
-        raise SourceError(f"{file} is no embedding: it has other numbers of vectors for each text encoder")
-    token = own if named[2] is None else named[2][1:]
+        raise SourceError(f"{file} is no embedding: the numbers of vectors for the text encoders differ")
+    token = key_token if named[2] is None else named[2][1:]
     if not token.strip():
-        raise SourceError(f"{given}: a token must have letters or signs")
+        raise SourceError(f"{source}: a token must have letters or signs")
     return Embedding(token, vectors)

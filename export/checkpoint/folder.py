@@ -1,4 +1,4 @@
-"""A component in a folder of its own, as diffusers saves it: config.json and weights, perhaps in variants."""
+"""A component in its own folder, as diffusers saves it: config.json and weights, perhaps in variants."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from triptych.runtime.errors import SourceError
 from .tensors import read_json, read_weights
 
 SUFFIXES = ("safetensors", "bin")
-"""Of weights, the first one there is read."""
+"""Suffixes of weights in order of preference."""
 
 _STEMS = ("model", "diffusion_pytorch_model", "pytorch_model")
 _SHARD = r"(?:-\d+-of-\d+)?"
@@ -22,20 +22,20 @@ _VARIANT = re.compile(rf"(?:{'|'.join(_STEMS)}){_SHARD}\.([^.]+?){_SHARD}\.(?:{'
 
 
 class Part(Protocol):
-    """Where a component comes from."""
+    """The source of a component."""
 
     def config(self) -> dict[str, Any]:
-        """What is in its config.json, less the place that it was once saved from."""
+        """The component's config.json, without the path that it was saved from."""
 
     def weights(self, module: nn.Module) -> Mapping[str, torch.Tensor]:
-        """Its weights, in diffusers' or transformers' names, in the types of the file; `module` is what they are for.
+        """The weights for `module`, by diffusers' or transformers' names, with the dtypes of the file.
 
         Raises:
             SourceError: they are missing or cannot be read.
         """
 
     def weights_bytes(self) -> int:
-        """Bytes of the weights on disk.
+        """Size in bytes of the weights on disk.
 
         Raises:
             SourceError: they are missing.
@@ -44,9 +44,9 @@ class Part(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder with a component. `checkpoint` is what messages call the whole.
+    """A folder with a component. `checkpoint` is the name of the checkpoint in messages.
 
-    Of a `variant`, such as fp16, the files that have it in their names are read; where there is none, the plain ones.
+    Files with the `variant` in their names, such as fp16, are read; where there are none, the plain ones.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class Folder:
         return sum(file.stat().st_size for file in self._files())
 
     def has(self, variant: str | None) -> bool:
-        """Whether there are weights in that variant; None is the plain ones."""
+        """Whether there are weights in the variant; None is the plain ones."""
         return any(_weights_files(self.path, variant, suffix) for suffix in SUFFIXES)
 
     def _files(self) -> list[Path]:
@@ -81,7 +81,7 @@ class Folder:
 
 
 def weights_patterns(variant: str | None, suffix: str) -> list[str]:
-    """The names that weights in one variant may have, whole or in shards, as patterns of a shell."""
+    """File names of weights in one variant, whole or in shards, as shell patterns."""
     forms: tuple[str, ...] = ("{}.{}", "{}-*-of-?????.{}", "{}.{}.index.json")
     if variant is not None:
         forms = (
@@ -94,7 +94,7 @@ def weights_patterns(variant: str | None, suffix: str) -> list[str]:
 
 
 def no_variant(checkpoint: str, variant: str, names: Iterable[str]) -> SourceError:
-    """The error that none of a checkpoint's weights, files by these names, is in a variant."""
+    """The error for a checkpoint whose weights, the files by these names, lack a variant."""
     found = sorted({match[1] for name in names if (match := _VARIANT.fullmatch(name.rpartition("/")[2]))})
     there = f"there are {', '.join(found)} and the plain weights" if found else "it has the plain weights alone"
     return SourceError(f"{checkpoint} has no weights in a variant {variant}: {there}")

@@ -1,4 +1,4 @@
-"""The hub: what an export needs of a repository, and nothing else that lies there."""
+"""Downloads from the hub: the files that an export needs, and no others."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,31 +9,31 @@ from .folder import SUFFIXES, Folder, no_variant, weights_patterns
 
 
 def is_hub_id(source: str | Path) -> bool:
-    """Whether it is written as an owner and a name, and not as a place on this machine."""
+    """Whether the source is written as owner/name, and not as a path."""
     text = str(source)
     return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith(".safetensors")
 
 
-def fetch(hub_id: str, revision: str | None, wanted: list[str]) -> Path:
-    """The folder of the hub's cache with the files that fit these patterns, named for its commit.
+def fetch(hub_id: str, revision: str | None, patterns: list[str]) -> Path:
+    """Download the files that match the patterns, and return their folder in the cache, which is named for the commit.
 
     Raises:
-        SourceError: there is none, or no network and not all of it is here.
+        SourceError: no such repository, or no network and files are missing from the cache.
     """
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=wanted))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises its own, requests', httpx' and OSError
         reason = " ".join(str(error).split())
         raise SourceError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error
 
 
 def fetch_components(hub_id: str, commit: str, components: Sequence[str], variant: str | None) -> Path:
-    """Like `fetch`, all that an export reads of these components; where one lacks the variant, its plain weights.
+    """Download what an export reads of these components; where one lacks the variant, its plain weights.
 
     Raises:
-        SourceError: as `fetch`; or none of them has the variant.
+        SourceError: see `fetch`; or no component has the variant.
     """
     files = ["scheduler/*", "tokenizer*/*", *(f"{name}/config.json" for name in components)]
     folder, lacking = fetch(hub_id, commit, files), list(components)
@@ -50,7 +50,7 @@ def fetch_components(hub_id: str, commit: str, components: Sequence[str], varian
 
 
 def _names(hub_id: str, commit: str, folder: Path) -> list[str]:
-    """The files of a repository; without network, those of it that are here."""
+    """The files of a repository; without network, those in the cache."""
     from huggingface_hub import HfApi
 
     try:

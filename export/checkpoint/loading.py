@@ -1,4 +1,4 @@
-"""Modules with the weights of a checkpoint, one set of them in memory."""
+"""Modules with the weights of a checkpoint, which are in memory once."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +17,9 @@ _MADE_BY_THE_MODULE = ("position_ids",)
 
 
 def load_module(name: str, part: Part, build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a module without weights, then give it its own, for inference; `name` is for messages.
+    """Build a module without weights, then load those of `part`, for inference; `name` is for messages.
 
-    They are mapped from the file in the types that they have there, not copied.
+    Weights are mapped from the file with the dtypes that they have there, not copied.
 
     Raises:
         SourceError: weights are missing, broken, unknown to the module, or of other shapes.
@@ -43,17 +43,18 @@ def _check_shapes(name: str, weights: Mapping[str, torch.Tensor], module: nn.Mod
     expected = module.state_dict()
     other = [key for key, weight in weights.items() if key in expected and weight.shape != expected[key].shape]
     if other:
-        given, wanted = list(weights[other[0]].shape), list(expected[other[0]].shape)
+        shape, expected_shape = list(weights[other[0]].shape), list(expected[other[0]].shape)
         raise SourceError(
             f"{name} has weights that do not fit its configuration, {len(other)} of them, first {other[0]}: "
-            f"it is {given} and should be {wanted}"
+            f"it is {shape} and should be {expected_shape}"
         )
 
 
 def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
-    """CLIP's text model has its parts under `text_model.` in transformers 4 and most files, bare in transformers 5.
+    """The weights named as this version of transformers names them.
 
-    A projection after it is outside in both.
+    CLIP's text model has its parts under `text_model.` in transformers 4 and most files, and without that prefix in
+    transformers 5. A projection after it is outside in both.
     """
     prefix, outside, expected = "text_model.", "text_projection.", module.state_dict().keys()
     if any(name.startswith(prefix) for name in expected):
@@ -65,7 +66,7 @@ def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Mo
 
 @contextmanager
 def _parameters_on_meta() -> Iterator[None]:
-    """Modules made inside get parameters without memory or initial values, and real buffers."""
+    """Build modules inside the block with parameters on the meta device, without memory, and real buffers."""
     register = nn.Module.register_parameter
 
     def register_on_meta(self: nn.Module, name: str, parameter: nn.Parameter | None) -> None:

@@ -1,6 +1,6 @@
 """LoRAs (Hu et al. 2021, https://arxiv.org/abs/2106.09685): W + weight * alpha / rank * up @ down.
 
-diffusers' and kohya's files are read, by diffusers' own rules of names; nothing of peft is needed.
+Files of diffusers and kohya are read by diffusers' rules for names; peft is not needed.
 """
 
 import json
@@ -22,7 +22,7 @@ from .folder import Part
 from .hub import fetch, is_hub_id
 from .tensors import Tensors
 
-_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name of it in a folder
+_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for the file in a folder
 _WEIGHTS = re.compile(r"(\.alpha|lora[._](up|down|A|B)\.weight|lora_linear_layer\.(up|down)\.weight)$")
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
 _COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
@@ -30,7 +30,7 @@ _COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 
 @dataclass(frozen=True)
 class Layer:
-    """What is added to one layer: `scale` * `up` [out, rank, ...] @ `down` [rank, in, ...]."""
+    """The update of one layer: `scale` * `up` [out, rank, ...] @ `down` [rank, in, ...]."""
 
     down: torch.Tensor
     up: torch.Tensor
@@ -39,7 +39,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA for a checkpoint: its layers by component and name of the module; `trained_on` as its trainer wrote it."""
+    """A LoRA for a checkpoint: component -> name of a module -> update; `trained_on` is its trainer's own record."""
 
     name: str
     sha256: str
@@ -48,7 +48,7 @@ class Lora:
     trained_on: str | None
 
     def fuse(self, component: str, module: nn.Module) -> None:
-        """Add it to the weights of a component, computed in float32.
+        """Add the LoRA to the weights of a component, in float32.
 
         Raises:
             SourceError: the component has no such layer, or one of another shape.
@@ -73,7 +73,7 @@ class Lora:
 
 
 def open_lora(source: str | Path, weight: float, parts: Mapping[str, Part]) -> Lora:
-    """A LoRA from a .safetensors file, a folder with one, or a hub id, for a checkpoint of these parts.
+    """Open a LoRA for a checkpoint of these parts: a .safetensors file, a folder with one, or a hub id.
 
     Raises:
         SourceError: nothing there, broken, no LoRA, of a kind that is not supported, or for other components.
@@ -112,7 +112,7 @@ def _file(source: str | Path) -> Path:
 
 
 def _layers(tensors: Tensors, unet: Mapping[str, Any]) -> dict[str, dict[str, Layer]]:
-    """Component -> name of a module -> its layer."""
+    """Component -> name of a module -> update."""
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
     try:
@@ -120,7 +120,7 @@ def _layers(tensors: Tensors, unet: Mapping[str, Any]) -> dict[str, dict[str, La
             dict(tensors), unet_config=SimpleNamespace(**unet)
         )
         adapter = json.loads(tensors.metadata.get("lora_adapter_metadata", "{}"))  # diffusers' own
-    except Exception as error:  # KeyError, ValueError, IndexError: diffusers takes every name apart
+    except Exception as error:  # KeyError, ValueError, IndexError: diffusers parses every name
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         raise SourceError(f"{tensors.file.name} cannot be read as a LoRA, by diffusers ({reason})") from None
     named = _peft_names(weights)
@@ -141,13 +141,13 @@ def _layers(tensors: Tensors, unet: Mapping[str, Any]) -> dict[str, dict[str, La
 
 
 def _down_name(alpha: str) -> str:
-    """The name of the weight that an alpha goes with: some have it in theirs, others only the module's."""
+    """The name of the weight that an alpha scales; alphas are named for the weight or for its module."""
     name = alpha.removesuffix(".alpha")
     return name if name.endswith(".down.weight") else f"{name}.lora.down.weight"
 
 
 def _peft_names(named: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by `component.module.lora_A.weight` (down) and `.lora_B.weight` (up)."""
+    """The values, named `component.module.lora_A.weight` (down) and `.lora_B.weight` (up)."""
     from diffusers.utils import state_dict_utils as names
 
     unet = {key: value for key, value in named.items() if key.startswith("unet.")}
@@ -157,12 +157,12 @@ def _peft_names(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _adapter_scale(adapter: Mapping[str, Any], component: str, module: str, rank: int) -> float:
-    """alpha / rank as peft has it, from the configuration that diffusers stores with its own LoRAs; 1 without one."""
+    """alpha / rank by peft's rules, from the configuration that diffusers stores with its LoRAs; 1 without one."""
     prefix = f"{component}."
     config = {key.removeprefix(prefix): value for key, value in adapter.items() if key.startswith(prefix)}
     alpha = config.get("lora_alpha", rank)
-    for pattern, own in config.get("alpha_pattern", {}).items():
+    for pattern, value in config.get("alpha_pattern", {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
-            alpha = own
+            alpha = value
             break
     return float(alpha / (math.sqrt(rank) if config.get("use_rslora") else rank))

@@ -14,10 +14,10 @@ from .single_file import FilePart, configuration_of, pipeline_of
 from .tensors import Tensors, read_json
 
 PIPELINES = tuple(dict.fromkeys(pipeline for family in FAMILIES for pipeline in family.pipelines))
-"""What `_class_name` in model_index.json of a checkpoint may be."""
+"""Values that `_class_name` in a checkpoint's model_index.json may have."""
 
 _NAMES = {LATENT_DIFFUSION: {"bert": "text_encoder", "vqvae": "vae"}}
-"""Components with other names in the checkpoints of a family than here and in packages."""
+"""Family -> its names of components in checkpoints, where they differ, and those in packages."""
 
 
 def open_checkpoint(
@@ -27,14 +27,14 @@ def open_checkpoint(
     variant: str | None = None,
     config: str | Path | None = None,
 ) -> Checkpoint:
-    """Open a diffusers folder, a single file, or what an export needs of a hub id, downloaded.
+    """Open a diffusers folder, a single file, or a hub id, of which the files that an export needs are downloaded.
 
     Args:
         source: the folder, the .safetensors file, or the hub id.
         revision: branch, tag or commit of a hub id; None is its main branch.
-        variant: which weights of a folder or hub id, such as fp16; None is the plain ones.
-        config: what describes a single file: a diffusers folder, or the name of one of `single_file.CONFIGURATIONS`;
-            None finds out.
+        variant: of the weights in a folder or hub id, such as fp16; None is the plain ones.
+        config: configuration of a single file: a diffusers folder, or the name of one of `single_file.CONFIGURATIONS`;
+            None detects it.
 
     Raises:
         SourceError: nothing there, no network, no checkpoint, or of a family that is not supported.
@@ -42,14 +42,14 @@ def open_checkpoint(
     path, hub = Path(source), not Path(source).exists()
     if hub and not is_hub_id(source):
         raise SourceError(f"{source} is neither a folder nor a hub id (owner/name), nor a .safetensors file")
-    for option, given, allowed, what in (
+    for option, value, allowed, kinds in (
         ("revision", revision, hub, "a hub id"),
         ("variant", variant, hub or path.is_dir(), "a folder or hub id"),
         ("configuration", config, path.is_file(), "a single file"),
     ):
-        if given is not None and not allowed:
+        if value is not None and not allowed:
             kind = "hub id" if hub else "folder" if path.is_dir() else "file"
-            raise SourceError(f"{source} is a {kind}; a {option} ({given}) goes with {what}")
+            raise SourceError(f"{source} is a {kind}; a {option} ({value}) goes with {kinds}")
     if path.is_file():
         return _open_file(path, config)
     if hub:
@@ -82,7 +82,7 @@ def _open_file(file: Path, config: str | Path | None) -> Checkpoint:
 
 
 def _model_index(folder: Path, source: object) -> dict[str, Any]:
-    """The model_index.json of a family that is supported, with components named as in packages."""
+    """The model_index.json of a supported family, its components named as in packages."""
     if not (folder / "model_index.json").is_file():
         raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
@@ -98,14 +98,14 @@ def _check_supported(model_index: Mapping[str, Any], source: object) -> None:
 
 
 def _family(model_index: Mapping[str, Any]) -> Family:
-    """Of an index that `_model_index` gave."""
+    """The family of an index that `_model_index` has checked."""
     family = family_by(model_index)
     assert family is not None
     return family
 
 
 def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:
-    """The components that an export reads, and their folders."""
+    """Component that an export reads -> its folder."""
     family = _family(model_index)
     places = {component: place for place, component in _NAMES.get(family, {}).items()}
     return {

@@ -30,7 +30,7 @@ def with_preview_decoder(checkpoint: Checkpoint, source: str | Path) -> Checkpoi
 def with_vae(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
     """The checkpoint with another autoencoder in place of its own, from a folder, a hub id or a single file.
 
-    A file brings no configuration: the checkpoint's own, that of the autoencoder it replaces, holds for it.
+    A file has no configuration of its own and takes that of the autoencoder which it replaces.
 
     Raises:
         SourceError: nothing there, no network, another kind of model, or one for latents with other channels.
@@ -61,9 +61,9 @@ def with_loras(checkpoint: Checkpoint, loras: Sequence[tuple[str | Path, float]]
 
 
 def _autoencoder(
-    source: str | Path, checkpoint: Checkpoint, kinds: tuple[str, ...], wanted: str
+    source: str | Path, checkpoint: Checkpoint, kinds: tuple[str, ...], hint: str
 ) -> tuple[Part, dict[str, Any]]:
-    """An autoencoder in a folder or at a hub id, for the checkpoint's latents, and where it came from."""
+    """An autoencoder for the checkpoint's latents from a folder or hub id, and its record for the manifest."""
     folder, revision = Path(source), None
     if not folder.is_dir():
         if not is_hub_id(source):
@@ -76,8 +76,10 @@ def _autoencoder(
     part = Folder(folder, name)
     config = part.config()
     if config.get("_class_name") not in kinds:
-        raise SourceError(f"{source} is a {config.get('_class_name')}; {wanted}")
-    given, own = config["latent_channels"], latent_channels(checkpoint.config("vae"))
-    if given != own:
-        raise SourceError(f"{source} decodes latents of {given} channels; those of {checkpoint.name} have {own}")
+        raise SourceError(f"{source} is a {config.get('_class_name')}; {hint}")
+    channels, expected = config["latent_channels"], latent_channels(checkpoint.config("vae"))
+    if channels != expected:
+        raise SourceError(
+            f"{source} decodes latents of {channels} channels; those of {checkpoint.name} have {expected}"
+        )
     return part, {"name": name, "revision": revision}

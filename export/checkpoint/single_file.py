@@ -1,10 +1,10 @@
 """One .safetensors file in the layout of the original release, as community sites have it, read by diffusers' rules.
 
-Such a file has no configuration: the supported families have theirs in `configurations`, a diffusers folder without
-weights each. Its single_file.json says which of diffusers' types of single files it is for, under which names the
-file's own metadata may ask for it (`modelspec.architecture`, https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where the metadata does not. A family is added by adding a folder. Models for inpainting and editing are
-described by that of the model which they were made from, but for the channels that the U-Net takes.
+Such a file has no configuration. `configurations` has one for each supported kind of model: a diffusers folder without
+weights. Its single_file.json has diffusers' type of the single files it is for, the values of
+`modelspec.architecture` in a file's metadata that select it (https://github.com/Stability-AI/ModelSpec), and whether it
+is assumed where that metadata is missing. A kind of model is added by adding a folder. A model for inpainting or
+editing has the configuration of the model it was fine-tuned from, but for the input channels of the U-Net.
 """
 
 from collections.abc import Iterable, Mapping
@@ -43,9 +43,9 @@ _MADE_FROM = {
     "inpainting_v2": "stable-diffusion-2-base",
     "xl_inpaint": "stable-diffusion-xl",
 }
-"""diffusers' types of models for inpainting and editing, and what each was made from."""
+"""diffusers' type of a model for inpainting or editing -> configuration of the model it was fine-tuned from."""
 _TASKS = {4: "", 8: "InstructPix2Pix", 9: "Inpaint"}
-"""Channels that U-Nets take, and what diffusers calls pipelines of such: latents, and what is given behind them."""
+"""Input channels of a U-Net, latents and extra channels -> the task in the name of diffusers' pipeline."""
 _DESCRIPTIONS = {
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
@@ -56,7 +56,7 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class FilePart:
-    """A component in a single file, and where its configuration is. See `Part`."""
+    """A component in a single file, and the part that has its configuration. See `Part`."""
 
     tensors: Tensors
     component: str
@@ -95,7 +95,7 @@ class FilePart:
         return sum(self.tensors.bytes_of(name) for name in self._names()[0])
 
     def _names(self) -> tuple[list[str], str]:
-        """The names of its tensors, and what they begin with."""
+        """The names of the component's tensors, and their prefix."""
         for prefixes in _PREFIXES[self.component]:
             if names := [name for name in self.tensors if name.startswith(prefixes)]:
                 return names, prefixes[0]
@@ -103,30 +103,30 @@ class FilePart:
 
 
 def holds_a_vae(tensors: Tensors) -> bool:
-    """Whether there is an autoencoder in the file, alone or in a checkpoint."""
+    """Whether the file holds an autoencoder, alone or in a checkpoint."""
     return any(name.removeprefix("first_stage_model.") == "decoder.conv_in.weight" for name in tensors)
 
 
 def pipeline_of(tensors: Tensors, described: str) -> str:
-    """diffusers' pipeline for the file, where that for the configuration which describes it is `described`."""
+    """diffusers' pipeline for the file, whose configuration has the pipeline `described`."""
     task = _TASKS.get(_channels(tensors), "")
     return described if task in described else f"{described.removesuffix('Pipeline')}{task}Pipeline"
 
 
 def _channels(tensors: Tensors) -> int:
-    """That the U-Net takes."""
+    """Input channels of the U-Net."""
     return int(tensors[_FIRST].shape[1])
 
 
-def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
-    """The folder that describes the file: the one given, or that of the name given, or the one its tensors speak of.
+def configuration_of(tensors: Tensors, config: str | Path | None) -> Path:
+    """The folder with the file's configuration: `config`, or the one of that name; None detects it from the tensors.
 
     Raises:
-        SourceError: the file is no checkpoint, of an unknown family, or one of several that only the user can tell.
+        SourceError: the file is no checkpoint, of an unknown family, or of one of several that it does not tell apart.
     """
     _check_checkpoint(tensors)
-    if given is not None:
-        return _named(given)
+    if config is not None:
+        return _named(config)
     from diffusers.loaders.single_file_utils import infer_diffusers_model_type
 
     name, kind = tensors.file.name, infer_diffusers_model_type(tensors)
@@ -150,14 +150,14 @@ def configuration_of(tensors: Tensors, given: str | Path | None) -> Path:
         if about["assumed"]:
             return folder
     allowed = " or ".join(f"--config {folder.name}" for folder in fitting)
-    raise SourceError(f"{name} does not say which of several families of one shape it belongs to; give {allowed}")
+    raise SourceError(f"{name} does not name its model, and several have its shapes; give {allowed}")
 
 
-def _named(given: str | Path) -> Path:
+def _named(config: str | Path) -> Path:
     names = {folder.name: folder for folder in _shipped()}
-    folder = names.get(str(given), Path(given))
+    folder = names.get(str(config), Path(config))
     if not folder.is_dir():
-        raise SourceError(f"--config {given}: give a diffusers folder or a name; {nearest(str(given), names)}")
+        raise SourceError(f"--config {config}: give a diffusers folder or a name; {nearest(str(config), names)}")
     return folder
 
 
@@ -166,7 +166,7 @@ def _shipped() -> Iterable[Path]:
 
 
 def _check_checkpoint(tensors: Tensors) -> None:
-    """Refuse what people have as single files beside checkpoints, by its name."""
+    """Refuse other kinds of single files, and name the kind."""
     file, names = tensors.file.name, list(tensors)
     if _FIRST in tensors:
         return
@@ -178,6 +178,6 @@ def _check_checkpoint(tensors: Tensors) -> None:
         raise SourceError(f"{file} is a textual-inversion embedding, not a checkpoint")
     first = f", the first of which is {names[0]}" if names else ""
     raise SourceError(
-        f"{file} is of no family that can be told: it has no U-Net in the layout of Stable Diffusion's original "
+        f"{file} is of no known family: it has no U-Net in the layout of Stable Diffusion's original "
         f"release (model.diffusion_model.input_blocks) among its {len(names)} tensors{first}"
     )

@@ -1,4 +1,4 @@
-"""Files as they are read everywhere here: JSON, and weights that take memory once they are asked for."""
+"""Reading of files: JSON, and weights that take memory when they are used."""
 
 import json
 import math
@@ -15,10 +15,10 @@ _BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}  # o
 
 
 class Tensors(Mapping[str, torch.Tensor]):
-    """The tensors of a .safetensors file by name, mapped from it: only those that are asked for take memory.
+    """Name -> tensor of a .safetensors file, mapped from it: a tensor takes memory when it is looked up.
 
     Raises:
-        SourceError: the file is none, or is cut short.
+        SourceError: the file is of another format, or is truncated.
     """
 
     def __init__(self, file: Path) -> None:
@@ -31,11 +31,11 @@ class Tensors(Mapping[str, torch.Tensor]):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the file says of itself."""
+        """The file's own metadata."""
         return self._opened.metadata() or {}
 
     def bytes_of(self, name: str) -> int:
-        """Bytes of one tensor in the file, from its header."""
+        """Size in bytes of one tensor in the file, from its header."""
         described = self._opened.get_slice(name)
         shape: list[int] = described.get_shape()
         return math.prod(shape) * _BITS.get(described.get_dtype(), 8) // 8
@@ -57,10 +57,10 @@ class Tensors(Mapping[str, torch.Tensor]):
 
 
 def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
-    """The tensors of a file of weights, .safetensors or a pickle of tensors alone, mapped.
+    """Map the tensors of a file of weights, .safetensors or a pickle of tensors alone.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: the file cannot be read.
     """
     if file.suffix == ".safetensors":
         return Tensors(file)
@@ -72,10 +72,10 @@ def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file that holds a JSON object.
+    """Read a file that holds a JSON object.
 
     Raises:
-        SourceError: it does not.
+        SourceError: the file cannot be read, or holds something else.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 _LAYERS = 12  # what CLIPTextConfig defaults to
 
 
-def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Checkpoint:
+def with_embeddings(checkpoint: Checkpoint, sources: Iterable[str | Path]) -> Checkpoint:
     """The checkpoint with learned words, each a .safetensors file or FILE=TOKEN.
 
-    A file has one tensor, [n, width] or [width], whose key is the token (diffusers) or `emb_params` (the web UI, the
-    token being the file's name), or one for each of two text encoders, `clip_l` and `clip_g` (the token likewise).
+    A file has one tensor, [n, width] or [width], whose key is the token (diffusers) or `emb_params` (the web UI; the
+    token is the file's name), or one for each of two text encoders, `clip_l` and `clip_g` (the token is the file's
+    name, too).
 
     Raises:
         ArgumentError: the checkpoint's text encoder is not CLIP.
@@ -38,20 +39,20 @@ def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Chec
     """
     _check_clip(checkpoint, "an embedding")
     encoders = checkpoint.family.text_encoders
-    embeddings = [read_embedding(str(each), encoders) for each in given]
-    taken = set().union(*(_tokenizer(checkpoint, name).get_vocab() for name in encoders))
+    embeddings = [read_embedding(str(each), encoders) for each in sources]
+    known = set().union(*(_tokenizer(checkpoint, name).get_vocab() for name in encoders))
     for embedding in embeddings:
         for name, rows in embedding.vectors.items():
-            wanted = checkpoint.config(name)["hidden_size"]
-            if rows.shape[1] != wanted:
+            width = checkpoint.config(name)["hidden_size"]
+            if rows.shape[1] != width:
                 raise SourceError(
                     f"{embedding.token!r} has vectors of width {rows.shape[1]}; {name} of {checkpoint.name} takes "
-                    f"{wanted}: it was learned for another model"
+                    f"{width}: it was learned for another model"
                 )
         for token in embedding.tokens:
-            if token in taken:
+            if token in known:
                 raise SourceError(f"{checkpoint.name} has a token {token!r} already; name another one: FILE=TOKEN")
-        taken |= set(embedding.tokens)
+        known |= set(embedding.tokens)
     recorded = {"embeddings": [embedding.token for embedding in embeddings]}
     return replace(checkpoint, embeddings=tuple(embeddings), details={**checkpoint.details, **recorded})
 
@@ -59,28 +60,29 @@ def with_embeddings(checkpoint: Checkpoint, given: Iterable[str | Path]) -> Chec
 def with_clip_skip(checkpoint: Checkpoint, layers: int) -> Checkpoint:
     """The checkpoint without the last layers of its text encoder, the final layer norm aside.
 
-    It is what diffusers' `clip_skip` does to prompts, at no cost; here negative prompts skip them, too, as in the web
-    UI, which counts from 1.
+    diffusers' `clip_skip` does the same to prompts, at no gain in speed; here negative prompts skip the layers, too, as
+    in the web UI, which counts from 1.
 
     Raises:
-        ArgumentError: the text encoder has no such layers, or is not CLIP, or is one of SDXL's, of which another layer
-            than the last is taken anyway.
+        ArgumentError: the text encoder has no such layers, is not CLIP, or is one of SDXL's, which leave out the last
+            layer anyway.
     """
     _check_clip(checkpoint, f"clip_skip={layers}")
     if layers and any(encoder.layer is not None for encoder in checkpoint.family.encoders):
         raise ArgumentError(
             f"clip_skip={layers}: the last layer of {checkpoint.name} is left out anyway, as it was trained; allowed: 0"
         )
-    own = checkpoint.config("text_encoder").get("num_hidden_layers", _LAYERS)
-    if not 0 <= layers < own:
+    available = checkpoint.config("text_encoder").get("num_hidden_layers", _LAYERS)
+    if not 0 <= layers < available:
         raise ArgumentError(
-            f"clip_skip={layers}: the text encoder of {checkpoint.name} has {own} layers; allowed: 0 to {own - 1}"
+            f"clip_skip={layers}: the text encoder of {checkpoint.name} has {available} layers; allowed: 0 to "
+            f"{available - 1}"
         )
     return replace(checkpoint, clip_skip=layers, details={**checkpoint.details, "clip_skip": layers})
 
 
 def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> dict[str, Any]:
-    """Give a text encoder the checkpoint's learned words and take its last layers; what that changes in config.json."""
+    """Add the checkpoint's learned words to a text encoder, drop its last layers, and return changes of config.json."""
     model: Any = getattr(clip, "text_model", clip)  # transformers 5 has the parts of CLIPTextModel bare
     changes = {}
     if checkpoint.clip_skip:
@@ -98,26 +100,26 @@ def change_text_encoder(checkpoint: Checkpoint, name: str, clip: nn.Module) -> d
 
 
 def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
-    """The tokenizer of a text encoder as a package has it, with the learned words, in all its files.
+    """Write the tokenizer of a text encoder for a package, with the learned words in all its files.
 
     Raises:
         SourceError: it cannot be read.
     """
-    taken = _taken(checkpoint, encoder)
+    described = _text_encoder(checkpoint, encoder)
     try:
-        with checkpoint.tokenizer(taken.tokenizer) as source:
-            TOKENIZERS[taken.kind].write(source, target)
+        with checkpoint.tokenizer(described.tokenizer) as source:
+            TOKENIZERS[described.kind].write(source, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
     if not checkpoint.embeddings:
         return
     tokens = _tokens(checkpoint.embeddings)
-    tokenizer = TOKENIZERS[taken.kind].read(target)
+    tokenizer = TOKENIZERS[described.kind].read(target)
     tokenizer.add_tokens(tokens)
     tokenizer.save(str(target / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
     config = read_json(target / "tokenizer_config.json")
-    if "added_tokens_decoder" in config:  # since it exists, added_tokens.json is not read
+    if "added_tokens_decoder" in config:  # where it exists, added_tokens.json is not read
         plain = dict.fromkeys(("lstrip", "rstrip", "single_word", "special"), False) | {"normalized": True}
         config["added_tokens_decoder"] |= {str(number): {"content": token} | plain for token, number in ids.items()}
         write_json(target / "tokenizer_config.json", config)
@@ -134,7 +136,7 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     """
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(checkpoint, encoder, Path(folder))
-        return TOKENIZERS[_taken(checkpoint, encoder).kind].load(Path(folder))
+        return TOKENIZERS[_text_encoder(checkpoint, encoder).kind].load(Path(folder))
 
 
 def _tokens(embeddings: Iterable[Embedding]) -> list[str]:
@@ -142,7 +144,7 @@ def _tokens(embeddings: Iterable[Embedding]) -> list[str]:
 
 
 def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[int]:
-    """The ids that a tokenizer gives to the tokens of the embeddings, in their order; it knows them from then on."""
+    """Add the tokens of the embeddings to a tokenizer, and return their ids in order."""
     tokens = _tokens(embeddings)
     tokenizer.add_tokens(tokens)
     ids = tokenizer.get_vocab()
@@ -150,15 +152,17 @@ def _new_ids(tokenizer: "Tokenizer", embeddings: Sequence[Embedding]) -> list[in
 
 
 def _tokenizer(checkpoint: Checkpoint, encoder: str) -> "Tokenizer":
-    taken = _taken(checkpoint, encoder)
-    with checkpoint.tokenizer(taken.tokenizer) as folder:
-        return TOKENIZERS[taken.kind].read(folder)
+    described = _text_encoder(checkpoint, encoder)
+    with checkpoint.tokenizer(described.tokenizer) as folder:
+        return TOKENIZERS[described.kind].read(folder)
 
 
-def _taken(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
+def _text_encoder(checkpoint: Checkpoint, encoder: str) -> TextEncoder:
     return next(each for each in checkpoint.family.encoders if each.name == encoder)
 
 
-def _check_clip(checkpoint: Checkpoint, asked: str) -> None:
+def _check_clip(checkpoint: Checkpoint, option: str) -> None:
     if any(each.kind != "clip" for each in checkpoint.family.encoders):
-        raise ArgumentError(f"{asked} is for models that read with CLIP; {checkpoint.name} has another text encoder")
+        raise ArgumentError(
+            f"{option} is for models with a CLIP text encoder; {checkpoint.name} has another text encoder"
+        )

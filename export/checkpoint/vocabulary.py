@@ -1,4 +1,4 @@
-"""CLIP's vocabulary, for tokenizers of which only the configuration is there: a single file holds no more."""
+"""CLIP's vocabulary, for the tokenizers of single files, which have a configuration alone."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt")
 
 @contextmanager
 def with_vocabulary(folder: Path) -> Iterator[Path]:
-    """The tokenizer's folder, or one with its files and CLIP's vocabulary as long as it is open."""
+    """The tokenizer's folder, or a temporary copy with CLIP's vocabulary where it has none."""
     if not folder.is_dir() or any((folder / name).exists() for name in _VOCABULARIES):
         yield folder
         return
@@ -27,7 +27,7 @@ def with_vocabulary(folder: Path) -> Iterator[Path]:
 
 
 def write_vocabulary(folder: Path) -> None:
-    """Write merges.txt and the vocab.json that follows from it: the bytes, the same ending a word, then the merges."""
+    """Write merges.txt and its vocab.json: the bytes, the bytes that end a word, then the merges."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     merges = gzip.decompress(_MERGES.read_bytes()).decode()

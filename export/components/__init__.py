@@ -1,4 +1,4 @@
-"""The components of a family: each a small module with named inputs and outputs, in the dialect that optimum writes."""
+"""The components of a checkpoint: small modules whose inputs and outputs are named as optimum names them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +27,7 @@ _TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert}
 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
-    """The components of a checkpoint in the order of the pipeline, each loaded when it is called for."""
+    """Name -> loader of each component of a checkpoint, in the order of the pipeline."""
     components: dict[str, Callable[[], Component]] = {
         encoder.name: partial(_TEXT_ENCODERS[encoder.kind], checkpoint, encoder)
         for encoder in checkpoint.family.encoders

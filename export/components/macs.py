@@ -9,7 +9,7 @@ from .component import Component
 
 
 def count_macs(component: Component) -> int:
-    """Multiply-accumulates for one picture of the checkpoint's own size, those of attention included.
+    """Multiply-accumulates for one image of the checkpoint's own size, those of attention included.
 
     Convolutions and matrix products are counted, elementwise work is not. Nothing is computed: tensors are fake.
     """

@@ -1,4 +1,4 @@
-"""What is exported: thin modules around the checkpoint's own, from tensors to a tuple of tensors."""
+"""Modules for export: thin wrappers of the checkpoint's own, from tensors to a tuple of tensors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,21 +13,21 @@ from ..hooks import hooked
 class TextEncoder(nn.Module):
     """CLIP: input_ids int64 [n, tokens] -> last_hidden_state [n, tokens, width], pooler_output [n, width].
 
-    Of CLIP with a projection: -> text_embeds [n, projected width], last_hidden_state. With `every`, the states before
-    each layer and after the last one follow, [n, tokens, width] each, without the final normalisation.
+    CLIP with a projection gives text_embeds [n, projected width], last_hidden_state. With `hidden_states`, the states
+    before each layer and after the last one follow, [n, tokens, width] each, without the final normalization.
     """
 
-    def __init__(self, clip: nn.Module, *, every: bool = False) -> None:
+    def __init__(self, clip: nn.Module, *, hidden_states: bool = False) -> None:
         super().__init__()
-        self.clip, self.every = clip, every
+        self.clip, self.hidden_states = clip, hidden_states
 
     def forward(self, input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """See the class."""
-        with _states_of(self._layers() if self.every else []) as states:
-            answer = self.clip(input_ids=input_ids)
-        if "text_embeds" in answer:
-            return answer.text_embeds, answer.last_hidden_state, *states
-        return answer.last_hidden_state, answer.pooler_output, *states
+        with _states_of(self._layers() if self.hidden_states else []) as states:
+            output = self.clip(input_ids=input_ids)
+        if "text_embeds" in output:
+            return output.text_embeds, output.last_hidden_state, *states
+        return output.last_hidden_state, output.pooler_output, *states
 
     def _layers(self) -> list[nn.Module]:
         lists = (getattr(part, "layers", None) for part in self.clip.modules())
@@ -37,7 +37,7 @@ class TextEncoder(nn.Module):
 class LdmBert(nn.Module):
     """The text encoder of the first latent diffusion model: input_ids int64 [n, tokens] -> [n, tokens, width].
 
-    This is `LDMBertModel.forward`, less what its layers do to infinities in float16, which hangs on their values.
+    This is `LDMBertModel.forward` without the clamping of infinities in float16, which branches on values.
     """
 
     def __init__(self, bert: Any) -> None:
@@ -57,17 +57,17 @@ class LdmBert(nn.Module):
 
 @contextmanager
 def _states_of(layers: Sequence[nn.Module]) -> Iterator[list[torch.Tensor]]:
-    """What each layer is given while it runs, and what the last one gives, whatever takes the layers' place.
+    """The input of each layer that runs inside the block, and the output of the last one.
 
-    transformers has an option for it, which heeds modules of its own classes only.
+    transformers has an option for it, which works for its own classes of layers only, and not for replacements.
     """
     states: list[torch.Tensor] = []
 
     def before(_: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         states.append(positional[0] if positional else named["hidden_states"])
 
-    def after(_: nn.Module, __: tuple[Any, ...], answer: Any) -> None:
-        states.append(answer[0] if isinstance(answer, tuple) else answer)
+    def after(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
 
     hooks = [layer.register_forward_pre_hook(before, with_kwargs=True) for layer in layers]
     hooks += [layer.register_forward_hook(after) for layer in layers[-1:]]
@@ -80,8 +80,8 @@ class UNet(nn.Module):
 
     SDXL also takes text_embeds [n, width] and time_ids [n, 6], a latent consistency model timestep_cond [n, width].
 
-    This is `UNet2DConditionModel.forward` for these, less its branch on the size of the picture: diffusers hands the
-    size of the skip connection to the upsampling only where height or width is not a multiple of 2 ** levels. Handing
+    This is `UNet2DConditionModel.forward` for these inputs without its branch on the image size: diffusers passes the
+    size of the skip connection to the upsampling only where height or width is not a multiple of 2 ** levels. Passing
     it always is the same function, and one graph for all sizes.
     """
 
@@ -117,9 +117,9 @@ class UNet(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """What the blocks of a U-Net are told of time, sizes and embedded guidance: timestep [m] -> [n, width].
+    """Embedding of time, micro-conditioning and guidance for the blocks of a U-Net: timestep [m] -> [n, width].
 
-    m is the number of rows n, or 1, and then the result has one row, too, unless something else has more.
+    m is the number of rows n, or 1; then the result has one row, too, unless another input has more.
     """
 
     def __init__(self, net: Any) -> None:
@@ -151,7 +151,7 @@ def _attends(block: nn.Module) -> bool:
 class Decoder(nn.Module):
     """latent_sample [n, C, h, w], divided by the scaling factor -> sample [n, 3, H, W] in about [-1, 1].
 
-    Of an `AutoencoderKL` or an `AutoencoderTiny`, which has no convolution in front.
+    `vae` is an `AutoencoderKL`, or an `AutoencoderTiny`, which has no convolution before the decoder.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -166,7 +166,7 @@ class Decoder(nn.Module):
 class QuantizingDecoder(nn.Module):
     """`Decoder` of a `VQModel`: each latent is replaced by the nearest code before it is decoded.
 
-    Of the squared distance |z - e|^2 what all codes have in common is left out, |z|^2.
+    The term |z|^2 of the squared distance |z - e|^2 is left out, as all codes share it.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -177,14 +177,14 @@ class QuantizingDecoder(nn.Module):
         """See the class."""
         latents = latent_sample.permute(0, 2, 3, 1)
         nearest = ((self.codes**2).sum(1) - 2 * latents @ self.codes.T).argmin(-1)
-        taken = nn.functional.embedding(nearest, self.codes).permute(0, 3, 1, 2)
-        return cast("tuple[torch.Tensor, ...]", self.decoder(taken))
+        quantized = nn.functional.embedding(nearest, self.codes).permute(0, 3, 1, 2)
+        return cast("tuple[torch.Tensor, ...]", self.decoder(quantized))
 
 
 class Encoder(nn.Module):
     """sample [n, 3, H, W] in [-1, 1] -> latent_parameters [n, 2 C, h, w]: means, then log variances.
 
-    Of an `AutoencoderTiny` or a `VQModel`, which have no distribution: -> latent_sample [n, C, h, w].
+    An `AutoencoderTiny` or a `VQModel` has no distribution: -> latent_sample [n, C, h, w].
     """
 
     def __init__(self, vae: Any) -> None:

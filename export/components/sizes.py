@@ -1,4 +1,4 @@
-"""Sizes of a checkpoint: of its pictures and latents, and of the axes of a graph of fixed shapes."""
+"""Sizes of a checkpoint's images and latents, and of the axes of a graph of fixed shapes."""
 
 from dataclasses import dataclass
 
@@ -42,18 +42,18 @@ def static_sizes(checkpoint: Checkpoint, component: Component, static: StaticSha
 
 
 def own_size(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Height and width in pixels of the pictures that the U-Net was trained on."""
+    """Height and width in pixels of the images that the U-Net was trained on."""
     height, width = own_latents(checkpoint)
     return height * vae_factor(checkpoint), width * vae_factor(checkpoint)
 
 
 def vae_factor(checkpoint: Checkpoint, vae: str = "vae") -> int:
-    """How many pixels of height or width one latent stands for."""
+    """Pixels of height or width per latent."""
     return int(2 ** (len(checkpoint.config(vae)["block_out_channels"]) - 1))
 
 
 def own_latents(checkpoint: Checkpoint) -> tuple[int, int]:
     """Height and width of the latents that the U-Net was trained on."""
-    own = checkpoint.config("unet")["sample_size"]
-    height, width = own if isinstance(own, list) else (own, own)
+    size = checkpoint.config("unet")["sample_size"]
+    height, width = size if isinstance(size, list) else (size, size)
     return int(height), int(width)

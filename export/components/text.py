@@ -1,4 +1,4 @@
-"""Text encoders: CLIP, with or without the projection that gives the meaning of a text as a whole, and LDMBert."""
+"""Text encoders: CLIP, with or without a projection of the pooled output, and LDMBert."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.families.family import TextEncoder as Taken
+from triptych.runtime.families.family import TextEncoder as Description
 
 from ..checkpoint import Checkpoint, change_text_encoder
 from .component import Array, Component, Draw, Input, Sizes
@@ -14,7 +14,7 @@ from .modules import LdmBert, TextEncoder
 
 
 def _tokens(start: int, end: int) -> Draw:
-    """Sentences of random length: start, words, end of text up to the last place."""
+    """Prompts of random length: a start token, words, end tokens to the last place."""
 
     def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
         ids = generator.integers(0, start, shape, dtype=np.int64)
@@ -26,36 +26,36 @@ def _tokens(start: int, end: int) -> Draw:
     return draw
 
 
-def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
-    """A text encoder of the checkpoint; all hidden states are outputs where the pipeline takes one of them."""
+def text_encoder(checkpoint: Checkpoint, described: Description) -> Component:
+    """A text encoder of the checkpoint; all hidden states are outputs where the pipeline uses one of them."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    config = CLIPTextConfig(**checkpoint.config(taken.name))
-    kind = CLIPTextModelWithProjection if taken.pooled else CLIPTextModel
-    every = taken.layer is not None
-    clip = checkpoint.load(taken.name, lambda: kind(config))
-    changes = change_text_encoder(checkpoint, taken.name, clip)
+    config = CLIPTextConfig(**checkpoint.config(described.name))
+    kind = CLIPTextModelWithProjection if described.pooled else CLIPTextModel
+    hidden_states = described.layer is not None
+    clip = checkpoint.load(described.name, lambda: kind(config))
+    changes = change_text_encoder(checkpoint, described.name, clip)
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     tokens = ("batch_size", "sequence_length", config.hidden_size)
-    pooled = {"text_embeds": ("batch_size", config.projection_dim)} if taken.pooled else {}
-    summary = {} if taken.pooled else {"pooler_output": ("batch_size", config.hidden_size)}
-    layers = changes.get("num_hidden_layers", config.num_hidden_layers) + 1 if every else 0
+    pooled = {"text_embeds": ("batch_size", config.projection_dim)} if described.pooled else {}
+    pooler = {} if described.pooled else {"pooler_output": ("batch_size", config.hidden_size)}
+    layers = changes.get("num_hidden_layers", config.num_hidden_layers) + 1 if hidden_states else 0
 
     def reference(input_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        answer = clip(input_ids=input_ids, output_hidden_states=every)
-        first = ("text_embeds", "last_hidden_state") if taken.pooled else ("last_hidden_state", "pooler_output")
-        return (*(answer[name] for name in first), *(answer.hidden_states if every else ()))
+        output = clip(input_ids=input_ids, output_hidden_states=hidden_states)
+        first = ("text_embeds", "last_hidden_state") if described.pooled else ("last_hidden_state", "pooler_output")
+        return (*(output[name] for name in first), *(output.hidden_states if hidden_states else ()))
 
     return Component(
-        name=taken.name,
-        config=checkpoint.config(taken.name) | changes,
-        module=TextEncoder(clip, every=every),
+        name=described.name,
+        config=checkpoint.config(described.name) | changes,
+        module=TextEncoder(clip, hidden_states=hidden_states),
         reference=reference,
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
         outputs={
             **pooled,
             "last_hidden_state": tokens,
-            **summary,
+            **pooler,
             **{f"hidden_states.{layer}": tokens for layer in range(layers)},
         },
         default={"batch_size": 1, "sequence_length": longest},
@@ -63,19 +63,19 @@ def text_encoder(checkpoint: Checkpoint, taken: Taken) -> Component:
     )
 
 
-def ldm_bert(checkpoint: Checkpoint, taken: Taken) -> Component:
-    """The text encoder of the first latent diffusion model, which was trained together with its U-Net."""
+def ldm_bert(checkpoint: Checkpoint, described: Description) -> Component:
+    """LDMBert, the text encoder of the first latent diffusion model, which was trained together with its U-Net."""
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 
-    file = checkpoint.config(taken.name)
+    file = checkpoint.config(described.name)
     if file.get("model_type") != LDMBertConfig.model_type:
         kind = file.get("model_type")
         raise SourceError(f"{checkpoint.name}: a text encoder of type {kind} is not supported; allowed: ldmbert")
     config = LDMBertConfig(**file)
-    bert: Any = checkpoint.load(taken.name, lambda: LDMBertModel(config))
+    bert: Any = checkpoint.load(described.name, lambda: LDMBertModel(config))
     longest, end = config.max_position_embeddings, config.vocab_size - 1
     return Component(
-        name=taken.name,
+        name=described.name,
         config=file,
         module=LdmBert(bert),
         reference=lambda input_ids: (bert.model(input_ids, return_dict=True).last_hidden_state,),

@@ -1,4 +1,4 @@
-"""The latent generator of Stable Diffusion: U-Nets, and what each is conditioned on."""
+"""U-Nets, the denoisers of Stable Diffusion, and their conditioning."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from .component import Array, Component, Input, gaussian
 from .modules import UNet
 from .sizes import own_latents
 
-# Parts of UNet2DConditionModel that are not supported, and the values that mean that they are not there.
+# Options of UNet2DConditionModel that are not supported where they are set.
 _OTHER_FAMILIES = (
     "center_input_sample",
     "class_embed_type",
@@ -26,7 +26,7 @@ _TEXT_AND_SIZES = "text_time"
 
 
 def _timestep(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return generator.integers(0, 1000, shape).astype(np.float32)  # whole numbers, which float16 can say, too
+    return generator.integers(0, 1000, shape).astype(np.float32)  # integers, which float16 holds exactly
 
 
 def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -39,7 +39,7 @@ def unet(checkpoint: Checkpoint) -> Component:
 
     file = checkpoint.config("unet")
     if file.get("_class_name") == "UNet2DModel":
-        raise SourceError(f"{checkpoint.name}: a UNet2DModel is not supported: it takes no text")
+        raise SourceError(f"{checkpoint.name}: a UNet2DModel is not supported: it has no text conditioning")
     for option in _OTHER_FAMILIES:
         if file.get(option) not in (None, False):
             raise SourceError(f"{checkpoint.name}: a U-Net with {option}={file[option]!r} is not supported")
@@ -47,7 +47,7 @@ def unet(checkpoint: Checkpoint) -> Component:
     if added not in (None, _TEXT_AND_SIZES):
         raise SourceError(f"{checkpoint.name}: a U-Net with addition_embed_type={added!r} is not supported")
     net: Any = checkpoint.load("unet", lambda: UNet2DConditionModel.from_config(file))
-    if file.get("upcast_attention"):  # which the one that is there by default does not heed
+    if file.get("upcast_attention"):  # the default processor ignores it
         net.set_attn_processor(AttnProcessor())
     config, longest = net.config, _prompt_length(checkpoint)
     height, width = own_latents(checkpoint)
@@ -60,10 +60,10 @@ def unet(checkpoint: Checkpoint) -> Component:
         **added: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         conditioning = {"timestep_cond": timestep_cond, "added_cond_kwargs": added}
-        answer: tuple[torch.Tensor, ...] = net(
+        output: tuple[torch.Tensor, ...] = net(
             sample, timestep, encoder_hidden_states, **conditioning, return_dict=False
         )
-        return answer
+        return output
 
     return Component(
         name="unet",
@@ -87,29 +87,29 @@ def unet(checkpoint: Checkpoint) -> Component:
 
 
 def _others(config: Any, checkpoint: Checkpoint) -> dict[str, Input]:
-    """What the U-Net is conditioned on besides words."""
+    """Inputs of the U-Net's conditioning beside the text."""
     inputs: dict[str, Input] = {}
     if config["addition_embed_type"] == _TEXT_AND_SIZES:
-        pooled, told = _pooled_and_told(config, checkpoint)
+        pooled, sizes = _added_widths(config, checkpoint)
         inputs[POOLED] = Input(("batch_size", pooled), gaussian())
-        inputs[SIZES] = Input(("batch_size", told), _pixels)
+        inputs[SIZES] = Input(("batch_size", sizes), _pixels)
     if config["time_cond_proj_dim"] is not None:
         inputs[GUIDANCE] = Input(("batch_size", config["time_cond_proj_dim"]), gaussian())
     return inputs
 
 
-def _pooled_and_told(config: Any, checkpoint: Checkpoint) -> tuple[int, int]:
-    """The width of what sums up a text, and how many numbers the U-Net is told besides."""
+def _added_widths(config: Any, checkpoint: Checkpoint) -> tuple[int, int]:
+    """Widths of the pooled text embeddings and of the micro-conditioning."""
     family, width = checkpoint.family, config["addition_time_embed_dim"]
     pooled = sum(checkpoint.config(encoder.name)["projection_dim"] for encoder in family.encoders if encoder.pooled)
-    taken = config["projection_class_embeddings_input_dim"]
-    told = Told().rows(family.told, 1, 0, 0)[0].size if family.told else 0
-    if taken != pooled + told * width:
+    added = config["projection_class_embeddings_input_dim"]
+    sizes = Told().rows(family.told, 1, 0, 0)[0].size if family.told else 0
+    if added != pooled + sizes * width:
         raise SourceError(
-            f"{checkpoint.name}: a U-Net that is told {(taken - pooled) / width:g} numbers is no {family.name}, which "
-            f"is told {told}; a refiner says requires_aesthetics_score in its model_index.json"
+            f"{checkpoint.name}: the U-Net has {(added - pooled) / width:g} values of micro-conditioning, a "
+            f"{family.name} has {sizes}; a refiner has requires_aesthetics_score in its model_index.json"
         )
-    return pooled, told
+    return pooled, sizes
 
 
 def _prompt_length(checkpoint: Checkpoint) -> int:

@@ -19,17 +19,17 @@ def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def _near_codes(codes: torch.Tensor) -> Draw:
-    """Codes of a book [codes, channels], each moved by a quarter of the way to its neighbour: it stays the nearest.
+    """Random codes of a codebook [codes, channels], each moved a quarter of the way to its neighbour.
 
-    Of latents that lie between two codes, rounding would decide which of them is compared.
+    Each code stays the nearest. Of latents between two codes, rounding would decide which one is compared.
     """
 
     def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
         book = codes.numpy()
         drawn = book[generator.integers(0, len(book), (shape[0], *shape[2:]))]
-        apart = np.sort(np.linalg.norm(drawn[..., None, :] - book, axis=-1), axis=-1)[..., 1:2]
-        ways = generator.standard_normal(drawn.shape)
-        moved = drawn + apart / 4 * ways / np.linalg.norm(ways, axis=-1, keepdims=True)
+        distance = np.sort(np.linalg.norm(drawn[..., None, :] - book, axis=-1), axis=-1)[..., 1:2]
+        directions = generator.standard_normal(drawn.shape)
+        moved = drawn + distance / 4 * directions / np.linalg.norm(directions, axis=-1, keepdims=True)
         return np.ascontiguousarray(moved.transpose(0, 3, 1, 2), np.float32)
 
     return draw
@@ -42,18 +42,18 @@ def _vae(checkpoint: Checkpoint, folder: str) -> Any:
     kind: Any = {TINY: AutoencoderTiny, QUANTIZED: VQModel}.get(config.get("_class_name", FULL), AutoencoderKL)
     if config.get("norm_type", "group") != "group":
         raise SourceError(f"{checkpoint.name}: a VQModel with norm_type={config['norm_type']!r} is not supported")
-    # float32 at once: its decoder goes by the type of its weights, and there are not many of them
+    # float32 at once: the decoder computes in the dtype of its weights, and they are few
     return checkpoint.load(folder, lambda: kind.from_config(config)).float()
 
 
 def vae_decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
-    """The decoder of the autoencoder in a folder of the checkpoint."""
+    """The decoder of an autoencoder of the checkpoint, `folder`, as component `name`."""
     vae = _vae(checkpoint, folder)
     config, factor = vae.config, vae_factor(checkpoint, folder)
     quantized = config.get("_class_name") == QUANTIZED
     draw = _near_codes(vae.quantize.embedding.weight) if quantized else gaussian(1 / config["scaling_factor"])
     latents = ("batch_size", latent_channels(config), "latent_height", "latent_width")
-    pictures = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
+    images = ("batch_size", config["out_channels"], f"latent_height * {factor}", f"latent_width * {factor}")
     height, width = own_latents(checkpoint)
     return Component(
         name=name,
@@ -61,7 +61,7 @@ def vae_decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
         module=QuantizingDecoder(vae) if quantized else Decoder(vae),
         reference=lambda latent_sample: vae.decode(latent_sample, return_dict=False)[:1],
         inputs={"latent_sample": Input(latents, draw)},
-        outputs={"sample": pictures},
+        outputs={"sample": images},
         default={"batch_size": 1, "latent_height": height, "latent_width": width},
         cases=(
             {"batch_size": 1, "latent_height": 16, "latent_width": 16},
@@ -73,11 +73,10 @@ def vae_decoder(checkpoint: Checkpoint, name: str, folder: str) -> Component:
 
 
 def vae_encoder(checkpoint: Checkpoint) -> Component:
-    """The encoder, which gives means and log variances; that of a tiny or quantizing one the latents themselves."""
+    """The encoder: means and log variances, or the latents themselves of a tiny or quantizing autoencoder."""
     vae = _vae(checkpoint, "vae")
     config, factor = vae.config, vae_factor(checkpoint)
-    pictures = ("batch_size", config["in_channels"], "sample_height", "sample_width")
-    # These give the latents themselves; the other means and log variances, to draw them from
+    images = ("batch_size", config["in_channels"], "sample_height", "sample_width")
     plain = config["_class_name"] in (TINY, QUANTIZED)
     output, channels = ("latent_sample", 1) if plain else ("latent_parameters", 2)
     sides = (f"sample_height // {factor}", f"sample_width // {factor}")
@@ -92,7 +91,7 @@ def vae_encoder(checkpoint: Checkpoint) -> Component:
         config=checkpoint.config("vae"),
         module=Encoder(vae),
         reference=encode,
-        inputs={"sample": Input(pictures, _pixels)},
+        inputs={"sample": Input(images, _pixels)},
         outputs={output: ("batch_size", channels * latent_channels(config), *sides)},
         default={"batch_size": 1, "sample_height": height * factor, "sample_width": width * factor},
         cases=(

@@ -1,4 +1,4 @@
-"""Which operators a graph says: standard ones, or those that a target has fused kernels for."""
+"""Operator sets that graphs are written in: standard operators, or those that a target has fused kernels for."""
 
 from triptych.runtime.errors import ArgumentError, nearest
 from triptych.runtime.ort.device import CUDA, why_not
@@ -13,21 +13,21 @@ DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALE
 
 
 def dialect_named(name: str) -> Dialect:
-    """The dialect of that name.
+    """Look an operator set up by name.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: no operator set has that name.
     """
     if name not in DIALECTS:
-        raise ArgumentError(f"unknown dialect {name}; {nearest(name, DIALECTS)}")
+        raise ArgumentError(f"unknown operator set {name}; {nearest(name, DIALECTS)}")
     return DIALECTS[name]
 
 
 def default_dialect(precision: str) -> Dialect:
-    """That of the machine which exports: cuda where a CUDA device really runs graphs, else cpu.
+    """The operator set of this machine: cuda where a CUDA device really runs graphs, else cpu.
 
     A precision that neither has kernels for, such as fp16 on CPU, is meant for another machine: portable.
     """
     here = [CUDA_DIALECT, CPU_DIALECT] if why_not(CUDA) is None else [CPU_DIALECT]
-    spoken = (each for each in here if each.precisions is None or precision in each.precisions)
-    return next(spoken, DIALECTS["portable"])
+    available = (each for each in here if each.precisions is None or precision in each.precisions)
+    return next(available, DIALECTS["portable"])

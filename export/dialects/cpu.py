@@ -1,4 +1,4 @@
-"""What ONNX Runtime's CPU provider has fused kernels for: attention without its scores, and activations."""
+"""The cpu operator set: fused kernels of ONNX Runtime's CPU provider for attention and activations."""
 
 from functools import partial
 from typing import Any
@@ -16,12 +16,12 @@ from .dialect import Dialect, FusedModule, once
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
 
-with quiet():  # diffusers 0.36 imports what warns where there is no GPU
+with quiet():  # an import of diffusers 0.36 warns where there is no GPU
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertAttention
 
 
 class FusedAttention(FusedModule):
-    """diffusers' `Attention` on tokens [n, tokens, width], or on pictures [n, width, h, w] with norm and residual."""
+    """diffusers' `Attention` on tokens [n, tokens, width], or on images [n, width, h, w] with norm and residual."""
 
     emits = once(MULTI_HEAD_ATTENTION)
 
@@ -57,7 +57,7 @@ class FusedAttention(FusedModule):
 
 
 def fuse_attention(attention: Attention) -> nn.Module:
-    """The fused attention, or the module itself where it does more than the operator can say."""
+    """The fused attention, or the module itself where it does more than the operator."""
     plain = (
         type(attention.processor) in (AttnProcessor, AttnProcessor2_0)
         and not attention.norm_cross
@@ -70,7 +70,7 @@ def fuse_attention(attention: Attention) -> nn.Module:
 
 
 class FusedTextAttention(FusedModule):
-    """A text encoder's attention on tokens [n, tokens, width]; `causal` is CLIP's: each sees those before it."""
+    """A text encoder's attention on tokens [n, tokens, width]; with `causal`, CLIP's, a token sees those before it."""
 
     emits = once(MULTI_HEAD_ATTENTION)
 
@@ -102,7 +102,7 @@ class FusedSwish(FusedModule):
 
 
 class SplitGeglu(nn.Module):
-    """GEGLU with a product for each half, [n, tokens, width] -> [n, tokens, inner]: nothing has to be cut in two."""
+    """GEGLU with a product for each half, [n, tokens, width] -> [n, tokens, inner]: no tensor has to be split."""
 
     def __init__(self, geglu: GEGLU) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class SplitGeglu(nn.Module):
 
 
 def _halves(linear: nn.Linear) -> list[nn.Linear]:
-    """Two linear maps for the first and the second half of the outputs, on views of the same weights."""
+    """Two linear layers for the first and the second half of the outputs, on views of the weights."""
     halves = []
     for rows in (slice(None, linear.out_features // 2), slice(linear.out_features // 2, None)):
         half = nn.Linear(linear.in_features, linear.out_features // 2, bias=linear.bias is not None, device="meta")

@@ -1,4 +1,4 @@
-"""The cuda dialect: the operators of ONNX Runtime's CUDA library, channels last from end to end."""
+"""The cuda operator set: operators of ONNX Runtime's CUDA provider, channels last from end to end."""
 
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPEncoder
@@ -12,7 +12,7 @@ from .dialect import Dialect
 
 
 def cuda_dialect(choices: Choices) -> Dialect:
-    """The dialect with its choices made. Its modules compute nothing: they are there to be exported."""
+    """The operator set with these choices. Its modules compute nothing and are for export only."""
 
     def ready(module: nn.Module) -> nn.Module:
         return module.eval()
@@ -31,4 +31,4 @@ def cuda_dialect(choices: Choices) -> Dialect:
 
 
 CUDA_DIALECT = cuda_dialect(Choices())
-"""With the choices that were published as faster."""
+"""The operator set with the choices that were measured as faster."""

@@ -1,6 +1,6 @@
-"""The blocks of U-Nets and VAEs, channels last: each takes a state and gives what it stood for and the next state.
+"""Blocks of U-Nets and VAEs, channels last: each takes a state, and returns that state's value and the next state.
 
-A residual sum at the end of one block is taken by the normalization at the start of the next, and handed out from
+A residual sum at the end of one block is computed by the normalization at the start of the next, and returned from
 there, for it is also a skip connection.
 """
 
@@ -35,7 +35,7 @@ class Entry(nn.Module):
         self.norm = (SummedGroupNorm if summed else GroupNorm)(norm, silu=silu)
 
     def forward(self, state: State) -> tuple[torch.Tensor, torch.Tensor]:
-        """State of [n, h, w, channels] -> normalized, what the state stands for."""
+        """State of [n, h, w, channels] -> normalized, value of the state."""
         if isinstance(state, Sum):
             normal, total = self.norm(state)
             return normal, total
@@ -43,7 +43,7 @@ class Entry(nn.Module):
 
 
 class Resnet(nn.Module):
-    """diffusers' ResnetBlock2D. The bias of its first convolution is part of the shift that the time gives."""
+    """diffusers' ResnetBlock2D. The bias of its first convolution is part of the shift by the time embedding."""
 
     def __init__(self, block: Any, choices: Choices, *, summed: bool) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """diffusers' Transformer2DModel on a picture."""
+    """diffusers' Transformer2DModel on an image."""
 
     def __init__(self, model: Any, choices: Choices) -> None:
         super().__init__()
@@ -110,16 +110,16 @@ class Transformer(nn.Module):
     def forward(self, state: State, context: torch.Tensor) -> tuple[torch.Tensor, State]:
         """State of [n, h, w, channels], context [n, text tokens, width]."""
         normal, x = self.entry(state)
-        picture = self.proj_in(normal)
-        tokens: State = picture.flatten(1, 2)
+        image = self.proj_in(normal)
+        tokens: State = image.flatten(1, 2)
         for block in self.blocks:
             tokens = block(tokens, context)
-        mixed = self.total(tokens).reshape(picture.shape)
+        mixed = self.total(tokens).reshape(image.shape)
         return x, Sum(self.proj_out(mixed), self.bias, x)
 
 
 class SpatialAttention(nn.Module):
-    """diffusers' Attention in the middle of a VAE: every place of the picture to every other."""
+    """diffusers' Attention in the middle of a VAE: every position of the image to every other."""
 
     def __init__(self, block: Any, choices: Choices) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """diffusers' Upsample2D: every place twice in both directions, cut to a size that may be odd, then convolved."""
+    """diffusers' Upsample2D: every pixel twice in both directions, cropped to a size that may be odd, convolved."""
 
     def __init__(self, block: Any, choices: Choices) -> None:
         super().__init__()
@@ -177,6 +177,6 @@ class Exit(nn.Module):
 
 
 def _attention(attention: Any, choices: Choices, *, own: bool) -> tuple[Attention, Dense]:
-    """The attention, and the linear layer behind it without its bias."""
+    """The attention, and the linear layer after it without its bias."""
     layers = (attention.to_q, attention.to_k, attention.to_v)
     return Attention(layers, attention.heads, choices, own=own), Dense(attention.to_out[0], bias=False)

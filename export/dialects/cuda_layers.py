@@ -1,7 +1,7 @@
-"""Layers that say the operators of ONNX Runtime's CUDA library; pictures are [n, height, width, channels].
+"""Layers that emit operators of ONNX Runtime's CUDA provider; images are [n, height, width, channels].
 
-Several kernels were made for the sizes of Stable Diffusion and take no others; each layer knows when its operator
-holds, and falls back to standard ones where it does not. Sizes and layouts are those of
+Several kernels were made for the sizes of Stable Diffusion and take no others; where an operator does not apply, its
+layer falls back to standard ones. Sizes and layouts are those of
 onnxruntime/contrib_ops/cuda (diffusion/*.cc, bert/*.cc) and docs/ContribOperators.md.
 """
 
@@ -16,11 +16,11 @@ from torch.nn import functional
 from .dialect import FusedModule, once
 
 BIAS_ADD_CHANNELS = (320, 640, 1280)
-"""The channels that `BiasAdd` takes."""
+"""Numbers of channels that `BiasAdd` takes."""
 SPLIT_GELU_WIDTHS = (2560, 5120, 10240)
-"""The widths that `BiasSplitGelu` takes, both halves together."""
+"""Widths that `BiasSplitGelu` takes, both halves together."""
 CONV_CHANNELS = 4
-"""cuDNN's channels-last kernels read channels in packs: RGB pictures, of three, are left to the standard Conv."""
+"""cuDNN's channels-last kernels read channels in packs of this size; RGB images are left to the standard Conv."""
 GROUP_NORM_CHANNELS = 512
 """The most channels that one group of `GroupNorm` may have; their number must be even, too."""
 FUSED_HEAD_SIZE = 256
@@ -29,13 +29,13 @@ FUSED_HEAD_SIZE = 256
 
 @dataclass(frozen=True)
 class Choices:
-    """What only a measurement on the card at hand can decide.
+    """Choices that only a measurement on a card can decide.
 
     Attributes:
-        nhwc_conv: say `NhwcConv`; else the standard Conv between transposes, which ONNX Runtime moves away with the
+        nhwc_conv: emit `NhwcConv`; else the standard Conv between transposes, which ONNX Runtime moves away with the
             provider option `prefer_nhwc`.
-        packed: say attention on packed QKV and packed KV; else on query, key and value from a product each, which
-            spares kernels that cannot read packed ones (flash, cuDNN) a copy, and costs two more products.
+        packed: emit attention on packed QKV and packed KV; else on query, key and value from a product each, which
+            saves kernels that cannot read packed ones (flash, cuDNN) a copy, and costs two more products.
     """
 
     nhwc_conv: bool = True
@@ -43,7 +43,7 @@ class Choices:
 
 
 class Sum(NamedTuple):
-    """A sum x + bias + skip that is yet to be taken: the next normalization takes it in the same pass.
+    """A sum x + bias + skip that is not computed yet: the next normalization computes it in the same pass.
 
     `x` and `skip` are [n, ..., channels], `bias` is [channels].
     """
@@ -54,13 +54,13 @@ class Sum(NamedTuple):
 
 
 State = torch.Tensor | Sum
-"""What goes from layer to layer."""
+"""The value between two layers."""
 
 
 def emit(
     operator: str, inputs: Sequence[torch.Tensor | None], shape: Sequence[int], **attributes: int | float | list[int]
 ) -> torch.Tensor:
-    """A node of that contrib operator, with one output of the first input's type."""
+    """Emit a node of a contrib operator, with one output of the first input's dtype."""
     assert inputs[0] is not None
     return torch.onnx.ops.symbolic(
         f"com.microsoft::{operator}",
@@ -73,7 +73,7 @@ def emit(
 
 
 class Conv(FusedModule):
-    """2D convolution, channels last. With `bias` False the bias is left to whoever takes the result."""
+    """2D convolution, channels last. With `bias` False the next layer adds the bias."""
 
     def __init__(self, conv: nn.Conv2d, choices: Choices, *, bias: bool = True) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Conv(FusedModule):
 
 
 class GroupNorm(FusedModule):
-    """Group normalization, with its SiLU if `silu`. Scale and shift stay in float32, which is what the kernel takes."""
+    """Group normalization, with its SiLU if `silu`. Scale and shift stay in float32, as the kernel needs."""
 
     operator = "GroupNorm"
 
@@ -124,7 +124,7 @@ class GroupNorm(FusedModule):
         self.gamma, self.beta = frozen(norm.weight.float()), frozen(norm.bias.float())
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:
-        """Nothing: casting the network leaves gamma and beta in float32."""
+        """Do nothing: casting the network leaves gamma and beta in float32."""
         return self
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -134,11 +134,11 @@ class GroupNorm(FusedModule):
         return emit(self.operator, [x, self.gamma, self.beta], x.shape, **self.attributes())
 
     def attributes(self) -> dict[str, Any]:
-        """Of the operator."""
+        """Attributes of the operator."""
         return {"epsilon": self.epsilon, "groups": self.groups, "activation": int(self.silu), "channels_last": 1}
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
-        """The same in standard operators."""
+        """Group normalization in standard operators."""
         normal = functional.group_norm(
             x.permute(0, 3, 1, 2).float(), self.groups, self.gamma, self.beta, self.epsilon
         ).to(x.dtype)
@@ -146,7 +146,7 @@ class GroupNorm(FusedModule):
 
 
 class ShiftedGroupNorm(GroupNorm):
-    """Group normalization of x + shift, where the shift is one number a row and channel."""
+    """Group normalization of x + shift, where the shift is one number per row and channel."""
 
     operator = "SkipGroupNorm"
 
@@ -158,7 +158,7 @@ class ShiftedGroupNorm(GroupNorm):
 
 
 class SummedGroupNorm(GroupNorm):
-    """Group normalization of a sum, which is an output, too."""
+    """Group normalization of a sum, with the sum as second output."""
 
     operator = "SkipGroupNorm"
 
@@ -180,7 +180,7 @@ class SummedGroupNorm(GroupNorm):
 
 
 class Total(FusedModule):
-    """Takes a sum where no normalization does."""
+    """Computes a sum where no normalization does."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class Total(FusedModule):
 
 
 class SummedLayerNorm(FusedModule):
-    """Layer normalization of a sum, which is an output, too."""
+    """Layer normalization of a sum, with the sum as second output."""
 
     emits = once("com.microsoft::SkipLayerNormalization")
 
@@ -223,7 +223,7 @@ class SummedLayerNorm(FusedModule):
 
 
 class Dense(nn.Module):
-    """A linear layer, its weight laid out as MatMul takes it: [in, out]. With `bias` False it is left to the taker."""
+    """A linear layer, its weight laid out as MatMul takes it: [in, out]. With `bias` False the next layer adds it."""
 
     def __init__(self, linear: nn.Linear, *, bias: bool = True) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class SplitGelu(FusedModule):
 class Attention(FusedModule):
     """Attention of `heads` heads; the linear layers of query, key and value may have biases.
 
-    With `own` True, key and value come from what the query comes from.
+    With `own` True it is self-attention: key and value come from the query's input.
     """
 
     def __init__(
@@ -290,7 +290,7 @@ class Attention(FusedModule):
         return emit("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
 
     def _unfold(self, tensor: torch.Tensor) -> torch.Tensor:
-        """[n, tokens, k width] -> [n, tokens, heads, k, head size]; a query alone is left as it is."""
+        """[n, tokens, k width] -> [n, tokens, heads, k, head size]; a query alone is unchanged."""
         kinds = tensor.shape[-1] // self.width
         return tensor if kinds == 1 else tensor.reshape(*tensor.shape[:2], self.heads, kinds, -1)
 
@@ -301,7 +301,7 @@ class Attention(FusedModule):
 
 
 def packed(layers: Sequence[nn.Linear], heads: int) -> Dense:
-    """One linear layer whose output is, head by head, what each of `layers` gives for that head."""
+    """One linear layer whose output is, head by head, the outputs of all `layers` for that head."""
     if len(layers) == 1:
         return Dense(layers[0])
     joined = nn.Linear(layers[0].in_features, len(layers) * layers[0].out_features, device="meta")
@@ -317,5 +317,5 @@ def _by_head(tensors: Sequence[torch.Tensor], heads: int) -> torch.Tensor:
 
 
 def frozen(tensor: torch.Tensor) -> nn.Parameter:
-    """A parameter that is not trained."""
+    """A parameter without gradient."""
     return nn.Parameter(tensor.detach(), requires_grad=False)

@@ -1,4 +1,4 @@
-"""CLIP's layers with the attention said; everything else runs once a picture and stays in standard operators."""
+"""CLIP's layers with fused attention; the rest runs once per image and stays in standard operators."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from .cuda_layers import Attention, Choices, Dense
 class ClipEncoder(nn.Module):
     """transformers' CLIPEncoder for text: each token attends to those before it and to itself.
 
-    Layer normalization stays the standard operator: ONNX Runtime's fused one adds up in float16, which CLIP's few very
-    large activations do not bear.
+    Layer normalization stays the standard operator: ONNX Runtime's fused one sums in float16, which overflows on
+    CLIP's few very large activations.
     """
 
     def __init__(self, encoder: Any, choices: Choices) -> None:

@@ -1,4 +1,4 @@
-"""The U-Net of Stable Diffusion, channels last, as a row of blocks."""
+"""The U-Net of Stable Diffusion, channels last, as a sequence of blocks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,23 +26,25 @@ _PLAIN = {
 
 
 class ChannelsLastUNet(nn.Module):
-    """What `modules.UNet` computes: sample, timestep and conditioning -> out_sample, all channels first.
+    """Channels-last `components.modules.UNet`: sample, timestep and conditioning -> out_sample, both channels first.
 
-    Kernels for attention add up scores in float32, which is all that `upcast_attention` asks for.
+    Kernels for attention sum scores in float32, as `upcast_attention` demands.
 
     Args:
         net: diffusers' UNet2DConditionModel.
-        choices: see there.
+        choices: see `Choices`.
 
     Raises:
-        SourceError: the network has parts that have no counterpart here.
+        SourceError: the network has parts without a counterpart here.
     """
 
     def __init__(self, net: Any, choices: Choices) -> None:
         super().__init__()
         for option, value in _PLAIN.items():
             if net.config.get(option, value) not in (value, None):
-                raise SourceError(f"the cuda dialect has no U-Net with {option}={net.config[option]!r}; use portable")
+                raise SourceError(
+                    f"the cuda operator set has no U-Net with {option}={net.config[option]!r}; use portable"
+                )
         self.time = TimeEmbedding(net)
         self.conv_in = Conv(net.conv_in, choices)
         self.down = nn.ModuleList(_going_down(net, choices))
@@ -67,7 +69,7 @@ class ChannelsLastUNet(nn.Module):
         skips: list[torch.Tensor] = []
         for block in self.down:
             total, state = _run(block, state, shifts, encoder_hidden_states)
-            # what comes in is a skip connection, but for what goes from a Resnet to its Transformer, and in the middle
+            # a block's input is a skip connection, but between a Resnet and its Transformer, and in the middle
             if not isinstance(block, Transformer) and len(skips) < self.joins:
                 skips.append(total)
         for block in self.up:
@@ -81,10 +83,10 @@ class ChannelsLastUNet(nn.Module):
 
 
 class Shifts(nn.Module):
-    """What time adds in each Resnet, the bias of the convolution before it included: a product for each width.
+    """Shift of each Resnet by the time embedding, with the bias of the convolution before it: a product per width.
 
-    One product for all would have to be split unevenly, for which ONNX Runtime copies sizes from the host: captured in
-    a CUDA graph, versions before its pull request 32121 read them from memory that has been given back.
+    One product for all would be split unevenly, for which ONNX Runtime copies sizes from the host: in a captured CUDA
+    graph, versions before its pull request 32121 read them from memory that has been freed.
     """
 
     def __init__(self, net: Any) -> None:
@@ -94,10 +96,10 @@ class Shifts(nn.Module):
         self.widths = [resnet.out_channels for resnet in resnets]
         self.products = nn.ModuleDict()
         for width in dict.fromkeys(self.widths):
-            alike = [resnet for resnet in resnets if resnet.out_channels == width]
+            equal = [resnet for resnet in resnets if resnet.out_channels == width]
             joined = nn.Linear(1, 1, device="meta")
-            joined.weight = frozen(torch.cat([resnet.time_emb_proj.weight for resnet in alike]))
-            joined.bias = frozen(torch.cat([resnet.time_emb_proj.bias + resnet.conv1.bias for resnet in alike]))
+            joined.weight = frozen(torch.cat([resnet.time_emb_proj.weight for resnet in equal]))
+            joined.bias = frozen(torch.cat([resnet.time_emb_proj.bias + resnet.conv1.bias for resnet in equal]))
             self.products[str(width)] = Dense(joined)
 
     def forward(self, time: torch.Tensor, rows: int) -> list[torch.Tensor]:
@@ -110,7 +112,7 @@ class Shifts(nn.Module):
 
 
 class Join(nn.Module):
-    """Takes the sum that may be pending and puts a skip connection's channels behind it."""
+    """Computes a pending sum and appends a skip connection's channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The decoder and the encoder of a VAE, channels last, each as a row of blocks."""
+"""The decoder and the encoder of a VAE, channels last, each as a sequence of blocks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +13,12 @@ from .cuda_layers import Choices, Conv, State
 
 
 class ChannelsLastDecoder(nn.Module):
-    """What `modules.Decoder` computes: latents -> pictures, both channels first.
+    """Channels-last `components.modules.Decoder`: latents -> images, both channels first.
 
     Args:
         quant: the 1x1 convolution before the decoder, or None.
         decoder: diffusers' Decoder.
-        choices: see there.
+        choices: see `Choices`.
     """
 
     def __init__(self, quant: nn.Conv2d | None, decoder: Any, choices: Choices) -> None:
@@ -41,12 +41,12 @@ class ChannelsLastDecoder(nn.Module):
 
 
 class ChannelsLastEncoder(nn.Module):
-    """What `modules.Encoder` computes: pictures -> means and log variances, both channels first.
+    """Channels-last `components.modules.Encoder`: images -> means and log variances, both channels first.
 
     Args:
         encoder: diffusers' Encoder.
-        quant: the 1x1 convolution behind the encoder, or None.
-        choices: see there.
+        quant: the 1x1 convolution after the encoder, or None.
+        choices: see `Choices`.
     """
 
     def __init__(self, encoder: Any, quant: nn.Conv2d | None, choices: Choices) -> None:
@@ -69,7 +69,7 @@ class ChannelsLastEncoder(nn.Module):
 
 
 def _levels(levels: Any, choices: Choices, *, summed: bool) -> Iterator[nn.Module]:
-    """The blocks of all levels on the way up or down; `summed` says whether a sum comes in."""
+    """The blocks of all levels on the way up or down; `summed` is whether the input is a sum."""
     for level in levels:
         for resnet in level.resnets:
             yield Resnet(resnet, choices, summed=summed)
@@ -91,7 +91,7 @@ def _middle(middle: Any, choices: Choices, *, summed: bool) -> Iterator[nn.Modul
 
 
 def _check(coder: Any) -> None:
-    """Refuse what has no counterpart here: other normalizations than group norm."""
+    """Refuse normalizations other than group norm, which have no counterpart here."""
     if type(coder.conv_norm_out) is not nn.GroupNorm:
         name = type(coder.conv_norm_out).__name__
-        raise SourceError(f"the cuda dialect has no VAE with {name} at its end; use portable")
+        raise SourceError(f"the cuda operator set has no VAE with {name} at its end; use portable")

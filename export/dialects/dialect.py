@@ -1,7 +1,7 @@
-"""Modules are replaced before export by ones that say the operator; what was said is counted in the written graph.
+"""Replacement of modules before export by ones that emit fused operators, which are counted in the written graph.
 
-ONNX Runtime's optimiser looks for fused operators by pattern, and finds nothing, silently, when an exporter changes its
-patterns.
+ONNX Runtime's optimiser finds fused operators by patterns, and finds none, silently, when an exporter changes its
+output.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ from ..hooks import hooked
 
 
 class FusedModule(nn.Module):
-    """A module that says operators; `emits` is how often a call says each: {"com.microsoft::QuickGelu": 1}."""
+    """A module that emits operators; `emits` counts them for one call: {"com.microsoft::QuickGelu": 1}."""
 
     emits: Mapping[str, int] = MappingProxyType({})
 
 
 def once(operator: str) -> Mapping[str, int]:
-    """The declaration of a module that says the operator once a call."""
+    """The declaration of a module that emits the operator once per call."""
     return MappingProxyType({operator: 1})
 
 
@@ -36,14 +36,14 @@ Replace = Callable[[Any], nn.Module]
 
 @dataclass(frozen=True)
 class Dialect:
-    """A way to write graphs.
+    """An operator set that graphs are written in.
 
     Attributes:
-        replacements: class of a module -> what makes the module that takes its place from it, or gives it back where
-            the operator does not hold.
-        fixed: its graphs have fixed shapes.
-        optimised: the written graph is optimised once by ONNX Runtime, and loaded as it is from then on.
-        precisions: names of those that its operators have kernels for; None is all.
+        replacements: class of a module -> function from such a module to its replacement, or to the module itself where
+            the operator does not apply.
+        fixed: graphs have fixed shapes.
+        optimised: ONNX Runtime optimises the written graph once, at export, and loads it unchanged afterwards.
+        precisions: names of the precisions that the operators have kernels for; None is all.
     """
 
     name: str
@@ -53,22 +53,22 @@ class Dialect:
     precisions: tuple[str, ...] | None = None
 
     def check_precision(self, precision: str) -> None:
-        """Refuse a precision that the operators have no kernels for.
+        """Check that the operators have kernels for a precision.
 
         Raises:
-            ArgumentError: says which there are.
+            ArgumentError: they have none.
         """
         if self.precisions is not None and precision not in self.precisions:
             raise ArgumentError(
-                f"dialect {self.name} has no operators in {precision}; allowed: {', '.join(self.precisions)}, or "
+                f"operator set {self.name} has no operators in {precision}; allowed: {', '.join(self.precisions)}, or "
                 f"--dialect portable with {precision}"
             )
 
     def rewrite(self, module: nn.Module) -> nn.Module:
-        """What takes the place of `module`; modules inside it, and inside those that took places, are replaced there.
+        """Replace a module, and in place the modules inside it and inside its replacement.
 
         Raises:
-            SourceError: the module has parts that have no counterpart in this dialect.
+            SourceError: the module has parts without a counterpart in this operator set.
         """
         replace = self.replacements.get(type(module))
         if replace is not None:
@@ -79,40 +79,39 @@ class Dialect:
 
 
 def declared_operators(component: Component, dtype: torch.dtype = torch.float32) -> dict[str, int]:
-    """How often one call of the component's module says each operator: "com.microsoft::MultiHeadAttention": 32.
+    """Operator -> number of its occurrences that fused modules emit: "com.microsoft::MultiHeadAttention": 32.
 
-    `dtype` is that of the module.
-
-    Modules may be called several times, so the calls are counted, on tensors without values. A call of the same module
-    on the same tensors is one with the first: the exporter writes it once (the SiLU of the time embedding).
+    `dtype` is that of the component's module. A module may be called several times, so calls are counted, on tensors
+    without values. A second call of a module on the same tensors does not count: the exporter writes it once (the SiLU
+    of the time embedding).
     """
     calls: dict[
         tuple[int, ...], tuple[FusedModule, tuple[Any, ...]]
-    ] = {}  # holds on to tensors, so that ids stay theirs
+    ] = {}  # keeps the tensors alive, so that ids stay unique
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(module, FusedModule)
         calls.setdefault((id(module), *map(id, inputs)), (module, inputs))
 
-    speakers = [module for module in component.module.modules() if isinstance(module, FusedModule)]
-    handles = [module.register_forward_pre_hook(note) for module in speakers]
+    fused = [module for module in component.module.modules() if isinstance(module, FusedModule)]
+    handles = [module.register_forward_pre_hook(note) for module in fused]
     with hooked(handles), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         component.module(**component.zeros(component.default, dtype))
-    said: Counter[str] = Counter()
+    declared: Counter[str] = Counter()
     for module, _ in calls.values():
-        said.update(module.emits)
-    return dict(sorted(said.items()))
+        declared.update(module.emits)
+    return dict(sorted(declared.items()))
 
 
-def check_declared(component: str, said: Mapping[str, int], written: Mapping[str, int]) -> None:
-    """Compare what was said with the operators of the written graph.
+def check_declared(component: str, declared: Mapping[str, int], written: Mapping[str, int]) -> None:
+    """Compare the declared operators with those of the written graph.
 
     Raises:
-        VerificationError: an operator is there more or less often than it was said.
+        VerificationError: an operator occurs more or less often than declared.
     """
-    for operator, count in said.items():
+    for operator, count in declared.items():
         found = written.get(operator, 0)
         if found != count:
             raise VerificationError(
-                f"{component}: {operator} was said {count} times, the graph has {found}; nothing was published"
+                f"{component}: {operator} was declared {count} times, the graph has {found}; nothing was published"
             )

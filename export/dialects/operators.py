@@ -1,7 +1,7 @@
-"""Operators of ONNX Runtime's own domain, as PyTorch operators that the exporter writes one to one.
+"""Contrib operators of ONNX Runtime as PyTorch operators, which the exporter writes one to one.
 
-Called in PyTorch they compute what the operator is documented to (ONNX Runtime, docs/ContribOperators.md), so that a
-rewritten module still runs there.
+In PyTorch they compute what ONNX Runtime's docs/ContribOperators.md defines, so that a rewritten module still runs
+there.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def multi_head_attention(
 ) -> torch.Tensor:
     """query [n, tokens, width], key and value [n, other tokens, width] -> [n, tokens, width].
 
-    The CPU kernel works tile by tile and never has the scores whole (FlashAttention, Dao et al. 2022).
+    The CPU kernel works tile by tile and never holds all scores (FlashAttention, Dao et al. 2022).
     """
     q, k, v = (each.reshape(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
     return functional.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
@@ -47,7 +47,7 @@ def _(x: torch.Tensor, alpha: float) -> torch.Tensor:
 
 
 def _differentiable(operator: Any) -> None:
-    """Give the operator gradients by computing it once more in PyTorch's own operators."""
+    """Give the operator gradients by recomputing it in PyTorch's own operators."""
 
     def keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
         tensors = [each for each in inputs if isinstance(each, torch.Tensor)]
@@ -89,4 +89,4 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.triptych.multi_head_attention.default: _write_multi_head_attention,
     torch.ops.triptych.quick_gelu.default: _write_quick_gelu,
 }
-"""How `torch.onnx.export` writes them."""
+"""PyTorch operator -> its ONNX translation, for `torch.onnx.export`."""

@@ -1,4 +1,4 @@
-"""Operators described to the exporter's tracing: those of ONNX Runtime's own, or of a newer standard."""
+"""Schemas of operators that the exporter does not know: contrib operators, and those of a newer standard."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -19,13 +19,13 @@ def describe_operator(
     optional: Collection[str] = (),
     opset: Opset = CONTRIB,
 ) -> Op:
-    """An operator of one output.
+    """Describe an operator with one output.
 
     Args:
         name: in its domain.
         inputs: name -> the variable of its type, in order.
         output: its name and the variable of its type.
-        types: variable -> what it stands for, "tensor(float)".
+        types: variable -> the types it may have, "tensor(float)".
         attributes: name -> kind.
         optional: inputs that may be left out.
         opset: domain and version.

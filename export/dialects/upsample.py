@@ -1,4 +1,4 @@
-"""Doubling a picture and convolving it, in the work of the picture that was."""
+"""Upsampling to twice the size with a convolution, computed at the smaller size."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from torch.nn import functional
 
-# Which of the kernel's three rows fall on which of the two rows that a phase reads: pixel 2i of a picture doubled by
-# repeating sees rows (i - 1, i, i) of the one that was, pixel 2i + 1 sees (i, i, i + 1).
+# Which of the kernel's three rows fall on which of the two rows that a phase reads: pixel 2i of an image doubled by
+# repeating sees rows (i - 1, i, i) of the smaller one, pixel 2i + 1 sees (i, i, i + 1).
 _TAPS = ((1, 0, 0), (0, 1, 1)), ((1, 1, 0), (0, 0, 1))
 
 
 class PhasedUpsample(nn.Module):
     """`Upsample2D` by repeating pixels with its 3x3 convolution: [n, C, h, w] -> [n, C', 2 h, 2 w].
 
-    The four pixels that stand where one stood each see a 2x2 window of the smaller picture: four convolutions of four
-    taps take the place of nine taps on four times the pixels, 4/9 of the multiplications, exactly (Shi et al. 2016,
-    "Is the deconvolution layer the same as a convolutional layer?").
+    Each of the four pixels that replace one sees a 2x2 window of the smaller image: four convolutions of four taps
+    replace nine taps on four times the pixels, exactly and with 4/9 of the multiplications (Shi et al. 2016, "Is the
+    deconvolution layer the same as a convolutional layer?").
     """
 
     def __init__(self, upsample: Upsample2D) -> None:
@@ -32,7 +32,7 @@ class PhasedUpsample(nn.Module):
             self.phases.append(phase)
 
     def forward(self, hidden_states: torch.Tensor, output_size: Sequence[int] | None = None) -> torch.Tensor:
-        """See the class. To a size that is asked for and not surely the doubled one, it is done as it was."""
+        """See the class. An `output_size` that is not surely twice the size is upsampled as in diffusers."""
         height, width = hidden_states.shape[2:]
         if output_size is not None and not (
             all(type(size) is int for size in output_size) and tuple(output_size) == (2 * height, 2 * width)
@@ -49,7 +49,7 @@ class PhasedUpsample(nn.Module):
 
 
 def phase_upsample(upsample: Upsample2D) -> nn.Module:
-    """The four convolutions, or the module itself where it is no repetition with a 3x3 convolution after it."""
+    """The four convolutions, or the module itself where it does not repeat pixels and convolve them by 3x3."""
     conv = getattr(upsample, "conv", None)
     plain = (
         isinstance(conv, nn.Conv2d)

@@ -1,4 +1,4 @@
-"""PyTorch module -> ONNX graph."""
+"""Capture of a PyTorch module as an ONNX graph."""
 
 import re
 from typing import Any
@@ -15,29 +15,29 @@ from ..quantization.operators import TRANSLATIONS as INTEGER_TRANSLATIONS
 from ..quantization.weight_operators import TRANSLATIONS as WEIGHT_TRANSLATIONS
 
 OPSET = 20
-"""The newest that ONNX Runtime 1.22 and the exporter both have without converting the graph (it brings Gelu)."""
+"""The newest opset that ONNX Runtime 1.22 and the exporter share without converting the graph (it brings Gelu)."""
 BLOCKS_OPSET = 21
-"""The first in which DequantizeLinear has blocks and 4 bits."""
+"""The first opset in which DequantizeLinear has blocks and 4 bits."""
 
 
 def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = None) -> ir.Model:
     """Trace the component's module, which must be of `dtype`, into a graph with the names, types and axes it declares.
 
-    No value of a weight or an input is computed with, so float16 needs no device that has it.
+    Nothing is computed, so float16 needs no device that supports it.
 
     Args:
-        component: what to export.
+        component: to export.
         dtype: of the float inputs and outputs.
         static: the size of every axis for a graph of fixed shapes; None leaves the named axes open.
     """
-    sizes = static if static is not None else component.cases[1]  # 2 rows: tracing takes a size of 1 for a constant
+    sizes = static if static is not None else component.cases[1]  # 2 rows: tracing makes a size of 1 a constant
     example = component.zeros(sizes, dtype)
     open_axes = {
-        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(given.shape) if isinstance(size, str)}
-        for name, given in component.inputs.items()
+        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(declared.shape) if isinstance(size, str)}
+        for name, declared in component.inputs.items()
     }
-    # Captured here, because torch.onnx.export would have asserts put into the capture, at which that of a U-Net fails;
-    # it then tries another way, which takes several times as long and a copy of all weights
+    # Captured here: torch.onnx.export would capture with asserts, which fails for a U-Net, and then fall back to
+    # another strategy, which takes several times as long and copies all weights
     with torch.no_grad(), config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         captured = torch.export.export(
             component.module, (), example, dynamic_shapes=None if static is not None else open_axes, strict=False
@@ -53,7 +53,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
         )
     assert program is not None
     model = program.model
-    shapes = [given.shape for given in component.inputs.values()] + list(component.outputs.values())
+    shapes = [declared.shape for declared in component.inputs.values()] + list(component.outputs.values())
     _name_axes(model, shapes, static)
     _name_scores(model)
     _leave_out_unused(model)
@@ -65,7 +65,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
 
 
 def describe(value: ir.Value) -> dict[str, Any]:
-    """Name, dtype and shape of an input or output, as the manifest has them; an open axis is its name."""
+    """Name, dtype and shape of an input or output, for the manifest; an open axis is its name."""
     assert value.dtype is not None
     assert value.shape is not None
     shape = [axis if isinstance(axis, int) else str(axis.value) for axis in value.shape]
@@ -73,12 +73,12 @@ def describe(value: ir.Value) -> dict[str, Any]:
 
 
 def opset_of(model: ir.Model) -> int:
-    """The version of the standard operators that the graph is written in."""
+    """Version of the standard operators of a graph."""
     return model.opset_imports[""]
 
 
 def _forget_origin(model: ir.Model) -> None:
-    """Drop stack traces and module paths of the machine that exported: private, and larger than the graph itself."""
+    """Drop stack traces and module paths of this machine, which are private, and larger than the graph itself."""
     ClearMetadataAndDocStringPass()(model)
     outputs = [value for node in model.graph.all_nodes() for value in node.outputs]
     for value in (*model.graph.inputs, *model.graph.initializers.values(), *outputs):
@@ -102,9 +102,9 @@ def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> No
 
 
 def _name_scores(model: ir.Model) -> None:
-    """Name the unknown axes of attention scores alike before and after their softmax.
+    """Give unknown axes of attention scores the same names before and after their softmax.
 
-    ONNX Runtime works in place only where it sees that shapes are equal; these are the largest tensors there are.
+    ONNX Runtime works in place only where shapes are known to be equal; these are the largest tensors of a graph.
     """
     for node in model.graph.all_nodes():
         if node.op_type == "Softmax" and (scores := node.inputs[0]) is not None and scores.shape is not None:
@@ -115,7 +115,7 @@ def _name_scores(model: ir.Model) -> None:
 
 
 def _leave_out_unused(model: ir.Model) -> None:
-    """Take the names from outputs of contrib operators that nothing reads: kernels then leave them out."""
+    """Remove the names of unused outputs of contrib operators, so that kernels skip them."""
     for node in model.graph.all_nodes():
         for value in node.outputs if node.domain == "com.microsoft" else ():
             if not value.uses() and not value.is_graph_output():
@@ -123,7 +123,7 @@ def _leave_out_unused(model: ir.Model) -> None:
 
 
 def _pack_nibbles(model: ir.Model) -> None:
-    """Give weights that are dequantised in blocks their 4 bits, a type that the exporter has not."""
+    """Store weights that are dequantized in blocks as int4, a type that the exporter lacks."""
     for node in model.graph.all_nodes():
         integers = node.inputs[0] if node.op_type == "DequantizeLinear" and "block_size" in node.attributes else None
         if integers is not None and integers.const_value is not None:
@@ -140,7 +140,7 @@ def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | No
 
 
 def _size(axis: int | str, static: Sizes | None) -> int | str:
-    """An axis as declared; in a graph of fixed shapes its size: `latent_height * 8` is worked out."""
+    """An axis as declared, or in a graph of fixed shapes its size, with `latent_height * 8` evaluated."""
     if static is None or isinstance(axis, int):
         return axis
     name, operator, factor = [*axis.split(" "), "*", "1"][:3]

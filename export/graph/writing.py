@@ -1,4 +1,4 @@
-"""ONNX graph -> files: saved, optimised once, and read back to count operators."""
+"""Files of an ONNX graph: saving, optimisation by ONNX Runtime, and counting of operators."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,14 +8,14 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 EXTERNAL_DATA_BYTES = 100_000_000
-"""Weights above this lie beside the graph in `model.onnx_data`. A protobuf file ends at 2 GiB, and ONNX Runtime maps
-weights that lie beside it where it copies those inside."""
+"""Weights above this are stored beside the graph in `model.onnx_data`: a protobuf file is limited to 2 GiB, and ONNX
+Runtime maps weights beside the graph, but copies those inside."""
 
 GRAPH, WEIGHTS = "model.onnx", "model.onnx_data"
 
 
 def save(model: ir.Model, folder: Path) -> list[Path]:
-    """Write the graph into `folder`, weights above EXTERNAL_DATA_BYTES beside it, and return the files."""
+    """Write the graph into `folder`, its weights beside it above EXTERNAL_DATA_BYTES, and return the files."""
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if weights <= EXTERNAL_DATA_BYTES:
         ir.save(model, folder / GRAPH)
@@ -25,11 +25,11 @@ def save(model: ir.Model, folder: Path) -> list[Path]:
 
 
 def optimise(folder: Path) -> list[Path]:
-    """Let ONNX Runtime fuse what it can in the graph in `folder`, write it back, and return the files.
+    """Optimise the graph in `folder` with ONNX Runtime, write it back, and return the files.
 
-    Constants are folded, operators fused, and convolutions given the blocked layout of this CPU, which the manifest
-    emits: a graph in blocks of 16 channels is wrong where they are of 8. Without them the U-Net of SD 1.5 takes 12%
-    longer, its decoder 15%.
+    Constants are folded, operators fused, and convolutions get the blocked layout of this CPU, which the manifest
+    records: a graph in blocks of 16 channels is wrong on a CPU with blocks of 8. Without blocks the U-Net of SD 1.5
+    takes 12% longer, its decoder 15%.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -39,13 +39,13 @@ def optimise(folder: Path) -> list[Path]:
         if (folder / WEIGHTS).exists():
             for key, value in (("file_name", WEIGHTS), ("min_size_in_bytes", "1024")):
                 options.add_session_config_entry(f"session.optimized_model_external_initializers_{key}", value)
-        options.add_session_config_entry("session.disable_prepacking", "1")  # nothing will run: weights stay mapped
+        options.add_session_config_entry("session.disable_prepacking", "1")  # it never runs: weights stay mapped
         ort.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
         return [file.replace(folder / file.name) for file in sorted(Path(temporary).iterdir())]
 
 
 def count_operators(path: Path) -> dict[str, int]:
-    """How often each operator occurs in a written graph: "Conv": 98; contrib ones as "com.microsoft::X"."""
+    """Operator -> its occurrences in a written graph: "Conv": 98; contrib operators as "com.microsoft::X"."""
     model = ir.load(path)
     nodes = [
         *model.graph.all_nodes(),

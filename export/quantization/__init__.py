@@ -1,1 +1,1 @@
-"""Eight bits for networks on CPU: ranges from a run of the model itself, layers that say integer operators."""
+"""Quantization for CPUs: int8 with ranges from a run of the model itself, and weights in 8 or 4 bits."""

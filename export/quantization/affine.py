@@ -1,4 +1,4 @@
-"""Eight-bit numbers that stand for real ones: value = scale * (integer - zero_point)."""
+"""Affine quantization to eight bits: value = scale * (integer - zero_point)."""
 
 from dataclasses import dataclass
 
@@ -15,35 +15,35 @@ Without VNNI or an equivalent, x86 kernels add each pair of products in 16 bits 
 2 * 255 * 64 = 32,640 fits, 2 * 255 * 65 does not. See docs/packages.md.
 """
 INTEGERS = {"activations": [0, LEVELS], "weights": [-MULTIPLIED_LIMIT, MULTIPLIED_LIMIT]}
-"""Ranges of the integers that int8 packages multiply, as their manifest has them."""
+"""Ranges of the integers that int8 packages multiply, for the manifest."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """How the activations of one tensor are said in uint8; zero is always said exactly, which padding needs."""
+    """Quantization of one tensor's activations to uint8; zero is always exact, which padding needs."""
 
     scale: float
     zero_point: int
 
     @classmethod
     def covering(cls, low: float, high: float) -> "Affine":
-        """The finest that reaches from `low` to `high`, and to zero."""
+        """The finest quantization that covers `low`, `high` and zero."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = (high - low) / LEVELS
-        if scale < torch.finfo(torch.float32).tiny:  # a tensor of nothing but zeros, as float32 has it
+        if scale < torch.finfo(torch.float32).tiny:  # all zeros, in float32
             scale = 1.0
         return cls(scale, round(-low / scale))
 
     def rounded(self, values: torch.Tensor) -> torch.Tensor:
-        """The real numbers that `values` become, same shape and dtype."""
+        """The values after quantization and back, same shape and dtype."""
         integers = torch.round(values / self.scale) + self.zero_point
         return (integers.clamp(0, LEVELS) - self.zero_point) * self.scale
 
 
 def quantize_weight(weight: torch.Tensor, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A weight [out, ...] -> int8 of that shape in -limit..limit, and the scale of each output channel, float32 [out].
+    """Quantize a weight [out, ...] to int8 in -limit..limit; the scales are float32 [out].
 
-    One scale per channel costs nothing in integer kernels, and channels differ by orders of magnitude.
+    A scale per channel costs nothing in integer kernels, and channels differ by orders of magnitude.
     """
     largest = weight.abs().amax(dim=tuple(range(1, weight.dim()))).float()
     scale = torch.where(largest > 0, largest / limit, 1.0)
@@ -52,11 +52,11 @@ def quantize_weight(weight: torch.Tensor, limit: int) -> tuple[torch.Tensor, tor
 
 
 def quantize_blocks(weight: torch.Tensor, bits: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """A weight [..., n * size] -> int8 [..., n, size] of so many bits, and the scale of each block, float32 [..., n].
+    """Quantize a weight [..., n * size] to int8 [..., n, size] of so many bits; the scales are float32 [..., n].
 
-    There is one integer more below zero than above, so the value of a block that is largest becomes the lowest, by a
-    scale that may be negative: in 4 bits that is 1.1 dB better than a symmetric range on the demo model's weights (and
-    what llama.cpp's Q4_0 does).
+    There is one integer more below zero than above, so a block's largest value becomes the lowest integer, by a scale
+    that may be negative: in 4 bits that is 1.1 dB better than a symmetric range on the demo model's weights (and what
+    llama.cpp's Q4_0 does).
     """
     blocks = weight.float().reshape(*weight.shape[:-1], -1, size)
     lowest = 2 ** (bits - 1)

@@ -1,8 +1,8 @@
-"""A denoising run of the checkpoint in PyTorch: the range of every layer, what to keep in float, pictures to compare.
+"""Calibration of int8 by a denoising run of the checkpoint in PyTorch: ranges, layers to keep in float, images.
 
-The run: the prompts in turn with seeds counting up from SEED, guided against an empty prompt, all timesteps of the
-checkpoint's own scheduler, at the checkpoint's own size or the one that is exported for. As many pictures as WORK pays
-for: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
+The run takes the prompts in turn with seeds counting up from SEED, guided against an empty prompt, over all timesteps
+of the checkpoint's own scheduler, at the checkpoint's own size or the fixed one of the export. WORK bounds the number
+of images: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
 """
 
 import json
@@ -47,12 +47,12 @@ CALIBRATED = (STABLE_DIFFUSION,)
 WORK = 33e12
 """Multiply-accumulates of the U-Net that a calibration may take: 5 minutes at 110 GMAC/s."""
 FEWEST, MOST = 2, 64
-"""Pictures, whatever they cost."""
+"""Bounds on the number of images, whatever they cost."""
 
 SAMPLES = 12
-"""Calls of a component, spread over images and steps, that its plan is made on."""
+"""Calls of a component, spread over images and steps, that its plan is based on."""
 LARGEST_SAMPLE = 32
-"""Height and width of the latents that these are cropped to: gradients of a whole call take too much memory."""
+"""Height and width that their latents are cropped to: gradients of a whole call take too much memory."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ class Calibration:
 
 
 def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | None, run: CalibrationRun) -> Calibration:
-    """Run the checkpoint as the dialect rewrites it, one component in memory at a time.
+    """Run the checkpoint in an operator set, one component in memory at a time.
 
     Args:
-        checkpoint: what will be exported.
-        dialect: as which.
-        static: the fixed sizes it is exported for, see `static_sizes`; None is the checkpoint's own.
-        run: what to draw.
+        checkpoint: to export.
+        dialect: operator set of the export.
+        static: sizes of graphs of fixed shapes; None runs the checkpoint's own size.
+        run: prompts and settings of the images.
 
     Raises:
-        ArgumentError: a run without prompts, or guidance or steps that cannot be; a family that it is not made for.
+        ArgumentError: a run without prompts, guidance or steps out of range, or a family that int8 is not made for.
     """
     if checkpoint.family not in CALIBRATED:
         names = ", ".join(family.name for family in CALIBRATED)
@@ -112,8 +112,8 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | No
     count = min(MOST, max(FEWEST, int(WORK // (count_macs(unet) * 2 * len(sampler)))))
     rows = [index % len(run.prompts) for index in range(count)]
     guidance = Guidance(run.guidance_scale)
-    given = [conditioning[row] for row in rows]
-    latents, unet_plan = _denoise(unet, sampler, guidance, given, sizes, dialect.name)
+    per_image = [conditioning[row] for row in rows]
+    latents, unet_plan = _denoise(unet, sampler, guidance, per_image, sizes, dialect.name)
     del unet
     pixels, decoder_plan = _decode(load("vae_decoder"), latents, dialect.name)
     images = [ReferenceImage(run.prompts[row], SEED + i, pixels[i]) for i, row in enumerate(rows)]
@@ -121,22 +121,22 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | No
 
 
 def _encode(
-    encoder: Component, checkpoint: Checkpoint, texts: Sequence[str], most: int | None
+    encoder: Component, checkpoint: Checkpoint, prompts: Sequence[str], max_chunks: int | None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each text its conditioning and that of the empty negative, float32 [1, tokens, width]: `most` chunks."""
+    """Positive and empty negative conditioning of each prompt, float32 [1, tokens, width], of `max_chunks` chunks."""
     tokenizer = tokenizer_of(checkpoint, "text_encoder")
     hidden = list(encoder.outputs).index("last_hidden_state")
 
-    def encode(text: str) -> tuple[np.ndarray, np.ndarray]:
-        chunks = batched(tokenizer, [text, ""], most)
+    def encode(prompt: str) -> tuple[np.ndarray, np.ndarray]:
+        chunks = batched(tokenizer, [prompt, ""], max_chunks)
         with torch.inference_mode():
-            answers = encoder.module(torch.from_numpy(chunks.ids.reshape(-1, tokenizer.length)))
-        states = answers[hidden].numpy()
+            outputs = encoder.module(torch.from_numpy(chunks.ids.reshape(-1, tokenizer.length)))
+        states = outputs[hidden].numpy()
         embeddings = weighted(states.reshape(*chunks.ids.shape, -1), chunks.weights)
         positive, negative = embeddings.reshape(2, 1, -1, states.shape[-1])
         return positive, negative
 
-    return [encode(text) for text in texts]
+    return [encode(prompt) for prompt in prompts]
 
 
 def _denoise(
@@ -147,13 +147,13 @@ def _denoise(
     sizes: Sizes,
     dialect: str,
 ) -> tuple[list[np.ndarray], Plan]:
-    """The final latents [1, C, h, w] for each pair of positive and negative conditioning, and the plan."""
+    """The final latents [1, C, h, w] for each pair of positive and negative conditioning, and the U-Net's plan."""
     shape = (1, *unet.shapes(sizes)["sample"][1:])
     samples: list[Inputs] = []
 
-    def network(latents: np.ndarray, timestep: float, given: Conditioning) -> np.ndarray:
+    def denoiser(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
         time = torch.tensor(timestep, dtype=torch.float32)
-        inputs = (torch.from_numpy(latents), time, torch.from_numpy(given[TEXT]))
+        inputs = (torch.from_numpy(latents), time, torch.from_numpy(conditioning[TEXT]))
         calls.append(inputs)
         with torch.inference_mode():
             return np.asarray(unet.module(*inputs)[0])
@@ -163,19 +163,19 @@ def _denoise(
         for index, (positive, negative) in enumerate(conditioning):
             calls: list[Inputs] = []
             source = noise_source("torch", SEED + index)
-            predict = guided(network, {TEXT: positive}, {TEXT: negative}, guidance, sampler)
+            predict = guided(denoiser, {TEXT: positive}, {TEXT: negative}, guidance, sampler)
             for step in denoise(predict, source.randn(shape), sampler, source.randn):
                 latents = step.latents
             finals.append(latents)
             samples += [
                 calls[k * len(calls) // SAMPLES] for k in range(SAMPLES) if k * len(conditioning) // SAMPLES == index
             ]
-    cropped = [(_crop(latents[-1:]), timestep, given[-1:]) for latents, timestep, given in samples]
+    cropped = [(_crop(latents[-1:]), timestep, text[-1:]) for latents, timestep, text in samples]
     return finals, plan(unet.module, ranges, cropped, dialect)
 
 
 def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tuple[list[np.ndarray], Plan]:
-    """The pictures uint8 [H, W, 3] of the latents, and the plan."""
+    """The images uint8 [H, W, 3] of the latents, and the decoder's plan."""
     scaled = [torch.from_numpy(each / np.float32(decoder.config["scaling_factor"])) for each in latents]
     with observed_ranges(decoder.module) as ranges, torch.inference_mode():
         pixels = [to_pixels(decoder.module(each)[0].numpy())[0] for each in scaled]
@@ -184,6 +184,6 @@ def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tupl
 
 
 def _crop(latents: torch.Tensor) -> torch.Tensor:
-    """The middle, LARGEST_SAMPLE high and wide at most."""
+    """The center of latents [n, C, h, w], at most LARGEST_SAMPLE high and wide."""
     top, left = (max(0, size - LARGEST_SAMPLE) // 2 for size in latents.shape[2:])
     return latents[:, :, top : top + LARGEST_SAMPLE, left : left + LARGEST_SAMPLE]

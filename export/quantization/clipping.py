@@ -1,4 +1,4 @@
-"""Ranges with the least rounding error: cutting off rare values gives all others finer steps (Wu et al. 2020)."""
+"""Clipping of ranges to the least rounding error: without rare values all others have finer steps (Wu et al. 2020)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
@@ -12,15 +12,15 @@ from .ranges import Ranges, quantizable
 
 BINS = 2048
 SHARES = tuple(0.4 + 0.05 * i for i in range(13))
-"""Shares of a range that are tried for each of its ends.
+"""Candidates for each end of a range, as shares of it.
 
-From 0.7 on, the worst of 128 other images of the demo model had 33.0 dB (26.8 with these), but of the calibration's own
-64 one came out as another image.
+From 0.7 on, the worst of 128 other images of the demo model had 33.0 dB (26.8 with these), but one of the
+calibration's own 64 became another image.
 """
 
 
 class Histogram:
-    """Counts of the values of one tensor in BINS equal parts of a range; values outside count as its ends."""
+    """Histogram of one tensor in BINS equal parts of a range; values outside count as its ends."""
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
@@ -44,7 +44,7 @@ class Histogram:
 def clip(
     module: nn.Module, ranges: Mapping[str, Ranges], samples: Iterable[Sequence[torch.Tensor]]
 ) -> dict[str, Ranges]:
-    """Ranges clipped by what the layers compute on sample inputs of the module.
+    """Clip ranges by the values of the layers' inputs and outputs on sample inputs of the module.
 
     Args:
         module: float tensors -> any.

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in eight bits: as ONNX Runtime's integer operators, and in the standard's words."""
+"""Convolutions and linear layers in int8, in integer operators of ONNX Runtime and in standard operators."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from .ranges import Ranges
 
 
 class QuantizedConv(nn.Module):
-    """What every quantised convolution stores, x [n, C, h, w] -> [n, K, h', w'] in float.
+    """Base of quantized convolutions, x [n, C, h, w] -> [n, K, h', w'] in float.
 
     Args:
         conv: with zero padding, in one group.
@@ -37,14 +37,14 @@ class QuantizedConv(nn.Module):
         self.register_buffer("weight_scale", scale)
         self.register_buffer("weight_zero_point", torch.zeros(len(weight), dtype=torch.int8))
         self.register_buffer("bias", torch.round(bias / unit).to(torch.int32))
-        self.given, self.answered = Rounding(ranges.inputs), Rounding(ranges.outputs)
+        self.input_rounding, self.output_rounding = Rounding(ranges.inputs), Rounding(ranges.outputs)
 
 
 class QuantizedLinear(nn.Module):
-    """What every quantised linear layer stores, x [..., in] -> [..., out] in float.
+    """Base of quantized linear layers, x [..., in] -> [..., out] in float.
 
     Attributes:
-        weight: int8 [in, out], as matrix products want it, with a scale for each of out.
+        weight: int8 [in, out], the layout of matrix products, with a scale for each of out.
     """
 
     weight: torch.Tensor
@@ -79,9 +79,9 @@ class Rounding(nn.Module):
 
 
 class QLinearConv(QuantizedConv, FusedModule):
-    """`QLinearConv` between two roundings that the optimiser may merge with others or double.
+    """`QLinearConv` between two roundings, which the optimiser may merge with others or double.
 
-    What is counted is the twin of ONNX Runtime's own that reads channels last, which the optimiser puts in its place.
+    The declared operator is ONNX Runtime's channels-last variant, by which the optimiser replaces it.
     """
 
     emits = once("com.microsoft::QLinearConv")
@@ -90,13 +90,13 @@ class QLinearConv(QuantizedConv, FusedModule):
         """See the class."""
         y: torch.Tensor = qlinear_conv(
             x,
-            self.given.scale,
-            self.given.zero_point,
+            self.input_rounding.scale,
+            self.input_rounding.zero_point,
             self.weight,
             self.weight_scale,
             self.weight_zero_point,
-            self.answered.scale,
-            self.answered.zero_point,
+            self.output_rounding.scale,
+            self.output_rounding.zero_point,
             self.bias,
             self.stride,
             self.padding,
@@ -120,36 +120,36 @@ class DynamicQuantizeMatMul(QuantizedLinear, FusedModule):
 
 
 class QDQConv(QuantizedConv):
-    """`Conv` with everything that goes in and out rounded, which engines fuse into their integer kernels.
+    """`Conv` with rounded inputs, weights and outputs, which engines fuse into integer kernels.
 
-    It says nothing that could be counted: layers that share their input share its rounding in the graph.
+    It declares no operators: layers that share their input share its rounding in the graph.
     """
 
     def __init__(self, conv: nn.Conv2d, ranges: Ranges) -> None:
         super().__init__(conv, ranges)
-        self.register_buffer("bias_scale", self.given.scale * self.weight_scale)
+        self.register_buffer("bias_scale", self.input_rounding.scale * self.weight_scale)
         self.register_buffer("bias_zero_point", torch.zeros_like(self.bias))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
         weight = dequantized(self.weight, self.weight_scale, self.weight_zero_point, 0)
         bias = dequantized(self.bias, self.get_buffer("bias_scale"), self.get_buffer("bias_zero_point"), 0)
-        y = functional.conv2d(self.given(x), weight, bias, self.stride, self.padding, self.dilation)
-        rounded_y: torch.Tensor = self.answered(y)
-        return rounded_y
+        y = functional.conv2d(self.input_rounding(x), weight, bias, self.stride, self.padding, self.dilation)
+        output: torch.Tensor = self.output_rounding(y)
+        return output
 
 
 class QDQLinear(QuantizedLinear):
-    """`MatMul` of rounded inputs, in their fixed range, with a rounded weight; its answer is not rounded."""
+    """`MatMul` of rounded inputs, in their fixed range, with a rounded weight; the output is not rounded."""
 
     def __init__(self, linear: nn.Linear, ranges: Ranges) -> None:
         super().__init__(linear)
-        self.given = Rounding(ranges.inputs)
+        self.input_rounding = Rounding(ranges.inputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """See the class."""
         weight = dequantized(self.weight, self.weight_scale, self.weight_zero_point, 1)
-        y = torch.matmul(self.given(x), weight)
+        y = torch.matmul(self.input_rounding(x), weight)
         return y if self.bias is None else y + self.bias
 
 

@@ -1,7 +1,7 @@
-"""Eight-bit operators of ONNX and of ONNX Runtime, as PyTorch operators that the exporter writes one to one.
+"""Eight-bit operators of ONNX and ONNX Runtime as PyTorch operators, which the exporter writes one to one.
 
-Called in PyTorch they compute the same in floats: equal to one step of the answer's range, because sums that integers
-hold exactly are rounded there.
+In PyTorch they compute in floats, equal to within one step of the output's range: sums that are exact in integers are
+rounded there.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ DYNAMIC_QUANTIZE_MATMUL = "com.microsoft::DynamicQuantizeMatMul"
 
 @torch.library.custom_op("triptych::rounded", mutates_args=())
 def rounded(x: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor) -> torch.Tensor:
-    """QuantizeLinear and DequantizeLinear: x as uint8 has it, in floats; scale [] and zero_point uint8 []."""
+    """QuantizeLinear and DequantizeLinear: x rounded to uint8, in floats; scale [] and zero_point uint8 []."""
     integers = torch.round(x / scale) + zero_point
     return (integers.clamp(0, LEVELS) - zero_point) * scale
 
 
 @torch.library.custom_op("triptych::dequantized", mutates_args=())
 def dequantized(integers: torch.Tensor, scale: torch.Tensor, zero_point: torch.Tensor, axis: int) -> torch.Tensor:
-    """DequantizeLinear: floats out of int8 or int32, with a scale and a zero point [size] along the axis."""
+    """DequantizeLinear: int8 or int32 -> floats, with a scale and a zero point [size] along the axis."""
     shape = [-1 if index == axis else 1 for index in range(integers.dim())]
     return (integers - zero_point.view(shape)) * scale.view(shape)
 
@@ -48,14 +48,16 @@ def qlinear_conv(
 ) -> torch.Tensor:
     """QuantizeLinear, QLinearConv and DequantizeLinear: float [n, C, h, w] -> float [n, K, h', w'].
 
+    The parameters are those of ONNX's QLinearConv; a PyTorch operator takes no dataclass.
+
     `weight` int8 [K, C, kh, kw] has a scale for each of K; `bias` int32 [K] is in units of x_scale * weight_scale.
     """
     kernel = dequantized(weight, weight_scale, weight_zero_point, 0)
     y = functional.conv2d(
         rounded(x, x_scale, x_zero_point), kernel, bias * (x_scale * weight_scale), stride, padding, dilation
     )
-    answer: torch.Tensor = rounded(y, y_scale, y_zero_point)
-    return answer
+    output: torch.Tensor = rounded(y, y_scale, y_zero_point)
+    return output
 
 
 @torch.library.custom_op("triptych::dynamic_quantize_matmul", mutates_args=())
@@ -66,7 +68,7 @@ def dynamic_quantize_matmul(
     weight_zero_point: torch.Tensor,
     bias: torch.Tensor | None,
 ) -> torch.Tensor:
-    """DynamicQuantizeMatMul: float [..., in] times int8 [in, out], x rounded to uint8 in the range that it has."""
+    """DynamicQuantizeMatMul: float [..., in] times int8 [in, out], x rounded to uint8 in its own range."""
     affine = Affine.covering(float(x.min()), float(x.max()))
     y: torch.Tensor = affine.rounded(x) @ dequantized(weight, weight_scale, weight_zero_point, 1)
     return y if bias is None else y + bias
@@ -114,9 +116,9 @@ def _write_qlinear_conv(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Any:
-    given = opset20.QuantizeLinear(x, x_scale, x_zero_point)
-    answer = opset20.QLinearConv(
-        given,
+    quantized = opset20.QuantizeLinear(x, x_scale, x_zero_point)
+    output = opset20.QLinearConv(
+        quantized,
         x_scale,
         x_zero_point,
         weight,
@@ -129,7 +131,7 @@ def _write_qlinear_conv(
         pads=[*padding, *padding],
         dilations=[*dilation],
     )
-    return opset20.DequantizeLinear(answer, y_scale, y_zero_point)
+    return opset20.DequantizeLinear(output, y_scale, y_zero_point)
 
 
 _DYNAMIC_QUANTIZE_MATMUL = describe_operator(
@@ -154,4 +156,4 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.triptych.qlinear_conv.default: _write_qlinear_conv,
     torch.ops.triptych.dynamic_quantize_matmul.default: _write_dynamic_quantize_matmul,
 }
-"""How `torch.onnx.export` writes them."""
+"""PyTorch operator -> its ONNX translation, for `torch.onnx.export`."""

@@ -1,4 +1,4 @@
-"""Which layers of a component are quantised, and their replacement."""
+"""Plan of a component's quantization, and the replacement of its layers."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,18 +17,17 @@ LAYERS: dict[str, tuple[type[QLinearConv | QDQConv], type[DynamicQuantizeMatMul 
     "portable": (QDQConv, QDQLinear),
     "cpu": (QLinearConv, DynamicQuantizeMatMul),
 }
-"""Dialect -> how it says convolutions and linear layers."""
-
+"""Operator set -> classes of its quantized convolutions and linear layers."""
 
 PROBED = 4
-"""Samples, of all, on which layers are measured for what they do to the answer: each takes a pass back."""
+"""Number of samples on which the sensitivity of layers is measured: each takes backward passes."""
 
 
 def quantizable_dialect(dialect: Dialect) -> Dialect:
     """The operator set for quantized layers, in which upsampling keeps its one convolution.
 
-    Four smaller ones in its place would save some of the integer work at fixed shapes, and cost three
-    more roundings of each input; a graph of open shapes has them at some sizes only, so that nothing could be counted.
+    Four smaller ones would save some of the integer work at fixed shapes, and cost three more roundings of each input.
+    A graph of open shapes has them at some sizes only, so that operators could not be counted.
     """
     kept = {kind: replace for kind, replace in dialect.replacements.items() if kind is not Upsample2D}
     return dataclasses.replace(dialect, replacements=kept)
@@ -36,7 +35,7 @@ def quantizable_dialect(dialect: Dialect) -> Dialect:
 
 @dataclass(frozen=True)
 class Plan:
-    """The ranges of a component's layers, the names of those that stay in float, and inputs that it had in use."""
+    """Ranges of a component's layers, names of the layers to keep in float, and sample inputs."""
 
     ranges: dict[str, Ranges]
     kept: frozenset[str]
@@ -44,13 +43,13 @@ class Plan:
 
 
 def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs], dialect: str) -> Plan:
-    """Find out on sample inputs where to cut ranges off, and which layers to keep in float.
+    """Clip ranges and choose the layers to keep in float, by sample inputs.
 
     Args:
-        module: float tensors -> a tuple, the first of which is its answer.
+        module: float tensors -> a tuple, the first of which is its output.
         ranges: of the layers that ran in the calibration.
         samples: inputs of the module.
-        dialect: as which the layers are to be said.
+        dialect: name of the operator set.
     """
     clipped = clip(module, ranges, samples)
     layers = {name: layer for name, layer in quantizable(module).items() if name in ranges}
@@ -60,15 +59,15 @@ def plan(module: nn.Module, ranges: dict[str, Ranges], samples: Sequence[Inputs]
 
 
 def quantize(module: nn.Module, plan: Plan, dialect: str) -> None:
-    """Replace the layers of `module`, in place, that the plan does not keep in float."""
+    """Replace in place the layers of `module` that the plan does not keep in float."""
     for name in sorted(plan.ranges.keys() - plan.kept):
         new = quantized(module.get_submodule(name), plan.ranges[name], dialect)
-        parent, _, own = name.rpartition(".")
-        setattr(module.get_submodule(parent), own, new)
+        parent, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, new)
 
 
 def quantized(layer: nn.Module, ranges: Ranges, dialect: str) -> nn.Module:
-    """A convolution or linear layer in eight bits."""
+    """A convolution or linear layer in int8."""
     conv, linear = LAYERS[dialect]
     if isinstance(layer, nn.Conv2d):
         return conv(layer, ranges)

@@ -1,4 +1,4 @@
-"""Which layers can be quantised, and what flows in and out of them while a model runs."""
+"""Layers that can be quantized, and the ranges of their inputs and outputs while a model runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,9 +39,9 @@ class Ranges:
 
 
 def quantizable(module: nn.Module) -> dict[str, nn.Module]:
-    """The convolutions and linear layers inside for which there are integer kernels, by name.
+    """Name -> layer of the convolutions and linear layers that have integer kernels.
 
-    Subclasses are left alone: what they do beyond their parent is not known.
+    Subclasses are left out, as they may compute more than their parent.
     """
     return {
         name: layer

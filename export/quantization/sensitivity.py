@@ -1,4 +1,4 @@
-"""How much each layer's rounding disturbs the network's answer, and which layers are better left in float."""
+"""Sensitivity of a network's output to the rounding of each layer, and the layers to keep in float."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from torch import nn
 from ..hooks import observed
 
 PROBES = 4
-"""Random directions for each input; the noise of a layer is known to sqrt(2 / (PROBES * inputs)) of itself."""
+"""Random directions for each input; the relative error of a layer's noise is sqrt(2 / (PROBES * inputs))."""
 
 FLOAT_SHARE = 0.02
-"""Share of a network's multiply-accumulates that stays in float, where it does most good: 5% of the time, at most."""
+"""Share of a network's multiply-accumulates that stays in float: at most 5% of the time."""
 
 Inputs = tuple[torch.Tensor, ...]
 
 
 @dataclass
 class Sensitivity:
-    """Of one layer: `noise` is the power that its rounding alone adds to the network's answer, summed over inputs.
+    """Sensitivity to one layer: `noise` is the power that its rounding alone adds to the network's output.
 
-    `macs` are its multiply-accumulates over the same inputs.
+    `noise` and `macs`, the layer's multiply-accumulates, are summed over the inputs.
     """
 
     noise: float = 0.0
@@ -36,17 +36,17 @@ def measure(
     inputs: Iterable[Inputs],
     seed: int = 0,
 ) -> dict[str, Sensitivity]:
-    """Measure all layers at once: one forward pass an input, and one backward pass a probe.
+    """Measure all layers at once, by one forward pass per input and one backward pass per probe.
 
-    A layer's rounding error e reaches the answer as J e, J being the Jacobian of what comes after the layer. For a
-    Gaussian v of the answer's shape, E[(v . J e)^2] = |J e|^2, and backpropagating v gives v J at every layer
+    A layer's rounding error e reaches the output as J e, where J is the Jacobian of the part after the layer. For a
+    Gaussian v of the output's shape, E[(v . J e)^2] = |J e|^2, and backpropagating v gives v J at every layer
     (Hutchinson 1990). Trying the layers one by one would take a forward pass for each.
 
     Args:
-        network: float tensors -> a tuple, the first of which is the answer.
-        layers: those of its modules that are to be measured, by name.
-        rounded: the same in eight bits.
-        inputs: to run it on.
+        network: float tensors -> a tuple, the first of which is the output.
+        layers: name -> module of the network to measure.
+        rounded: name -> that module in int8.
+        inputs: of the network.
         seed: of the probes.
     """
     found = {name: Sensitivity() for name in layers}
@@ -73,7 +73,7 @@ def measure(
 
 
 def float_layers(found: Mapping[str, Sensitivity], share: float = FLOAT_SHARE) -> frozenset[str]:
-    """The layers to keep in float: those with the most noise for their work, until `share` of all work is spent."""
+    """Names of the layers to keep in float: the noisiest per multiply-accumulate, up to a share of all of these."""
     budget = share * sum(each.macs for each in found.values())
     kept: set[str] = set()
     for name, each in sorted(found.items(), key=lambda item: item[1].noise / item[1].macs, reverse=True):

@@ -11,13 +11,13 @@ from .weight_operators import MATMUL_NBITS, dequantized_blocks, matmul_nbits, pa
 
 
 class StoredWeight(FusedModule):
-    """A weight as `DequantizeLinear` gives it back in every call; counted, for one that is folded is in float again."""
+    """A weight that `DequantizeLinear` converts in every call; declared, as constant folding would undo it."""
 
     emits = once("DequantizeLinear")
 
 
 class ByteWeight(StoredWeight):
-    """A weight in 8 bits, with a scale for each output, which are along `axis`."""
+    """A weight in 8 bits, with a scale for each output along `axis`."""
 
     integers: torch.Tensor
     scale: torch.Tensor
@@ -38,7 +38,7 @@ class ByteWeight(StoredWeight):
 
 
 class NibbleWeight(StoredWeight):
-    """A weight in 4 bits, with a scale for every `size` of inputs, which are along `axis`; int8 as PyTorch has it."""
+    """A weight in 4 bits, int8 in PyTorch, with a scale for each block of `size` inputs along `axis`."""
 
     integers: torch.Tensor
     scale: torch.Tensor
@@ -57,10 +57,10 @@ class NibbleWeight(StoredWeight):
 
 
 def stored(weight: torch.Tensor, outputs: int, inputs: int, bits: int, size: int) -> StoredWeight:
-    """A weight with outputs and inputs along these axes.
+    """Quantize a weight with outputs and inputs along these axes.
 
-    In 8 bits where the inputs are no whole number of blocks, or the outputs fewer than a block: those are the first and
-    last layers, small, and what matters most. The demo model's encoder is 18 dB better for it, its decoder 5 dB.
+    It has 8 bits where the inputs are no whole number of blocks, or the outputs fewer than a block: these are the first
+    and last layers, which are small and matter most. It gains the demo model's encoder 18 dB, its decoder 5 dB.
     """
     if bits == 4 and weight.shape[inputs] % size == 0 and weight.shape[outputs] >= size:
         return NibbleWeight(weight, inputs, size)
@@ -81,7 +81,7 @@ class StoredConv(nn.Module):
 
 
 class StoredLinear(nn.Module):
-    """`nn.Linear` in standard operators, x [..., in] -> [..., out]; the weight [in, out], as products want it."""
+    """`nn.Linear` in standard operators, x [..., in] -> [..., out]; the weight is [in, out] as for MatMul."""
 
     def __init__(self, linear: nn.Linear, bits: int, size: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class StoredLinear(nn.Module):
 
 
 class NBitsLinear(FusedModule):
-    """`nn.Linear` as `MatMulNBits`, x [..., in] -> [..., out], with a scale for every `size` of inputs to an output."""
+    """`nn.Linear` as `MatMulNBits`, x [..., in] -> [..., out], with a scale for each block of `size` inputs."""
 
     emits = once(MATMUL_NBITS)
     packed: torch.Tensor

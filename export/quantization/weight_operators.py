@@ -1,4 +1,4 @@
-"""Operators that take weights in 8 or 4 bits, as PyTorch operators that the exporter writes one to one."""
+"""Operators on weights in 8 or 4 bits as PyTorch operators, which the exporter writes one to one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ MATMUL_NBITS = "com.microsoft::MatMulNBits"
 ACCURACY_LEVEL = 4
 """The kernel may round its inputs to 8 bits, block by block.
 
-Without that it computes with whole weights that it makes anew in each call, which takes 1 to 1.5 times as long as
-fp32 (in 8 bits up to 4 times, where few rows are multiplied); with it 0.6 to 1 times.
+Otherwise it dequantizes the whole weight in each call, which takes 1 to 1.5 times as long as fp32 (in 8 bits up to 4
+times, where few rows are multiplied); with it 0.6 to 1 times.
 """
 
 
 @torch.library.custom_op("triptych::dequantized_blocks", mutates_args=())
 def dequantized_blocks(integers: torch.Tensor, scale: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """DequantizeLinear: floats out of integers, `size` of them along the axis to a scale."""
+    """DequantizeLinear: integers -> floats, with a scale for each block of `size` along the axis."""
     return integers * scale.repeat_interleave(size, axis)
 
 
@@ -32,7 +32,7 @@ def matmul_nbits(
     """MatMulNBits: x [..., in] -> [..., out].
 
     Args:
-        x: of the width that the weight had before its last block was filled up.
+        x: of the weight's width before its last block was padded.
         packed: see `pack`, uint8 [out, blocks, bytes].
         scale: float [out, blocks].
         bias: float [out].
@@ -50,7 +50,7 @@ def pack(integers: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def unpack(packed: torch.Tensor, bits: int) -> torch.Tensor:
-    """What was packed, int16."""
+    """Unpack the integers of `pack`, int16 [..., n]."""
     shifts = torch.arange(0, 8, bits, dtype=torch.int16)
     fields: torch.Tensor = (packed.to(torch.int16)[..., None] >> shifts) & (2**bits - 1)
     integers: torch.Tensor = fields.flatten(-2) - 2 ** (bits - 1)
@@ -75,7 +75,7 @@ _MATMUL_NBITS = describe_operator(
     dict.fromkeys(("K", "N", "bits", "block_size", "accuracy_level"), INT),
     optional=("zero_points", "g_idx", "bias"),
 )
-# said as if it were of the version that the graph is exported in; `graph` raises that once the weights have 4 bits
+# declared in the opset of the export; `graph.capture` raises that to BLOCKS_OPSET when the weights have 4 bits
 _DEQUANTIZE_BLOCKS = describe_operator(
     "DequantizeLinear",
     {"x": "T1", "x_scale": "T2"},
@@ -111,4 +111,4 @@ TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.triptych.dequantized_blocks.default: _write_dequantized_blocks,
     torch.ops.triptych.matmul_nbits.default: _write_matmul_nbits,
 }
-"""How `torch.onnx.export` writes them."""
+"""PyTorch operator -> its ONNX translation, for `torch.onnx.export`."""

@@ -1,6 +1,6 @@
-"""Weights alone in 8 or 4 bits, with no run of the checkpoint before; between layers all is float.
+"""Quantization of weights alone to 8 or 4 bits, without calibration; activations are float.
 
-Weights of convolutions are made float anew in every call, products may round their inputs to 8 bits (see
+Weights of convolutions are dequantized in every call, and products may round their inputs to 8 bits (see
 `weight_operators.ACCURACY_LEVEL`).
 """
 
@@ -12,7 +12,7 @@ from .ranges import quantizable
 from .weight_layers import NBitsLinear, StoredConv, StoredEmbedding, StoredLinear
 
 LINEAR: dict[str, type[NBitsLinear | StoredLinear]] = {"portable": StoredLinear, "cpu": NBitsLinear}
-"""Dialect -> class of its linear layers."""
+"""Operator set -> class of its linear layers."""
 
 
 def quantize_weights(module: nn.Module, weights: WeightFormat, dialect: str) -> None:

@@ -1,7 +1,7 @@
-"""Contrib operators that only CUDA has, as functions of operators that ONNX Runtime has on CPU, too.
+"""Expansion of CUDA's contrib operators to operators that ONNX Runtime has on CPU.
 
-A graph in the cuda dialect is verified without a GPU by giving it these functions: the nodes call the function of the
-same name and number of inputs in a domain of our own. The definitions follow docs/ContribOperators.md of ONNX
+With these functions a graph in the cuda operator set is verified without a GPU: each node calls the function of its
+name and number of inputs, in a domain of Triptych's own. The definitions follow docs/ContribOperators.md of ONNX
 Runtime; normalizations compute in float32, as the kernels do.
 """
 
@@ -16,14 +16,14 @@ _OPSETS = 'opset_import: ["" : 20, "com.microsoft" : 1]'
 
 _NORMALIZE = """
     wide = Cast<to = 1>(total)
-    picture = Transpose<perm = [0, 3, 1, 2]>(wide)
-    shape = Shape(picture)
+    image = Transpose<perm = [0, 3, 1, 2]>(wide)
+    shape = Shape(image)
     kept = Constant<value_ints: ints = [0]>()
     rest = Constant<value_ints: ints = [-1]>()
     number = Constant<value_int: int = @groups>()
     many = Reshape(number, rest)
     grouped_shape = Concat<axis = 0>(kept, many, rest)
-    grouped = Reshape(picture, grouped_shape)
+    grouped = Reshape(image, grouped_shape)
     last = Constant<value_ints: ints = [2]>()
     mean = ReduceMean(grouped, last)
     centered = Sub(grouped, mean)
@@ -33,8 +33,8 @@ _NORMALIZE = """
     positive = Add(variance, epsilon)
     deviation = Sqrt(positive)
     normal_groups = Div(centered, deviation)
-    normal_picture = Reshape(normal_groups, shape)
-    normal = Transpose<perm = [0, 2, 3, 1]>(normal_picture)
+    normal_image = Reshape(normal_groups, shape)
+    normal = Transpose<perm = [0, 2, 3, 1]>(normal_image)
     scaled = Mul(normal, gamma)
     shifted = Add(scaled, beta)
     flag = Constant<value_int: int = @activation>()
@@ -49,7 +49,7 @@ _NORMALIZE = """
 """
 
 _CONVOLVE = """
-    picture = Transpose<perm = [0, 3, 1, 2]>(x)
+    image = Transpose<perm = [0, 3, 1, 2]>(x)
     kernel = Transpose<perm = [0, 3, 1, 2]>(weight)
     moved = Conv<pads: ints = @pads, strides: ints = @strides, dilations: ints = @dilations, group: int = @group,
         kernel_shape: ints = @kernel_shape>({inputs})
@@ -59,11 +59,11 @@ _CONV_ATTRIBUTES = "<pads, strides, dilations, group, kernel_shape>"
 _NORM_ATTRIBUTES = "<epsilon, groups, activation, channels_last>"
 
 OPERATORS = {
-    ("NhwcConv", 2): f"{_CONV_ATTRIBUTES} (x, weight) => (y) {{{_CONVOLVE.format(inputs='picture, kernel')}}}",
+    ("NhwcConv", 2): f"{_CONV_ATTRIBUTES} (x, weight) => (y) {{{_CONVOLVE.format(inputs='image, kernel')}}}",
     (
         "NhwcConv",
         3,
-    ): f"{_CONV_ATTRIBUTES} (x, weight, bias) => (y) {{{_CONVOLVE.format(inputs='picture, kernel, bias')}}}",
+    ): f"{_CONV_ATTRIBUTES} (x, weight, bias) => (y) {{{_CONVOLVE.format(inputs='image, kernel, bias')}}}",
     ("GroupNorm", 3): f"{_NORM_ATTRIBUTES} (x, gamma, beta) => (y) {{ total = Identity(x) {_NORMALIZE} }}",
     ("SkipGroupNorm", 4): f"""{_NORM_ATTRIBUTES} (x, gamma, beta, skip) => (y) {{
         middle = Constant<value_ints: ints = [1, 2]>()
@@ -97,18 +97,18 @@ OPERATORS = {
         v = Reshape(v5, flat)
         y = com.microsoft.MultiHeadAttention<num_heads: int = @num_heads>(q, k, v) }""",
 }
-"""(operator, number of inputs) -> attributes, inputs, outputs and body. Whatever is not here has a CPU kernel."""
+"""(operator, number of inputs) -> attributes, inputs, outputs and body. Other operators have a CPU kernel."""
 
 
 def open_on_cpu(graph: Path, options: ort.SessionOptions | None = None) -> ort.InferenceSession:
-    """A session on the CPU of a written graph in any dialect."""
+    """Open a written graph in any operator set on the CPU."""
     options = options or ort.SessionOptions()
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graph.parent))
     return ort.InferenceSession(_runnable(graph), options, providers=["CPUExecutionProvider"])
 
 
 def _runnable(graph: Path) -> str | bytes:
-    """The written graph as a session on the CPU takes it: its path, or itself with what only CUDA has expanded.
+    """A graph that a session on the CPU accepts: the path, or the bytes of the graph with CUDA's operators expanded.
 
     Weights beside the graph stay there.
     """
@@ -129,7 +129,7 @@ def _runnable(graph: Path) -> str | bytes:
 
 
 def function(key: tuple[str, int]) -> onnx.FunctionProto:
-    """The function for an operator with so many inputs."""
+    """The function for an operator with a number of inputs."""
     return onnx.parser.parse_function(f'<domain: "{DOMAIN}", {_OPSETS}> {_name(key)} {OPERATORS[key]}')
 
 

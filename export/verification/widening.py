@@ -1,4 +1,4 @@
-"""Compute in float32 with weights that stay as they are stored: half of the memory for a checkpoint in float16."""
+"""Computation in float32 with weights kept as stored: half of the memory for a checkpoint in float16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from ..hooks import hooked
 
 @contextmanager
 def widened(module: nn.Module) -> Iterator[None]:
-    """While it is open, `module` computes in float32; each part's weights are float32 for as long as that part runs.
+    """Compute in float32 inside the block; each submodule's weights are float32 only while that submodule runs.
 
-    Parts must use their own weights alone, and ask no weight for its type.
+    Submodules must use only their own weights, and may not depend on a weight's dtype.
     """
     narrow: dict[nn.Module, dict[str, nn.Parameter | None]] = {}
 

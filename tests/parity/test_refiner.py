@@ -212,7 +212,7 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
     wrong = linked(xl_checkpoint, tmp_path / "wrong", requires_aesthetics_score=True)
     opened = open_checkpoint(wrong)
     assert opened.family is STABLE_DIFFUSION_XL_REFINER
-    with pytest.raises(SourceError, match="is told 6 numbers is no stable-diffusion-xl-refiner, which is told 5"):
+    with pytest.raises(SourceError, match="has 6 values of micro-conditioning, a stable-diffusion-xl-refiner has 5"):
         components_of(opened)["unet"]()
 
 

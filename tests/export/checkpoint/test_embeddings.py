@@ -174,7 +174,7 @@ def broken(folder: Path) -> str:
             "has vectors for text_encoder, text_encoder_2; .* has text",
         ),
         (written(sks=vectors(2, 2, WIDTH)), r"is no embedding: a tensor of shape \[2, 2, 44\]"),
-        (written(sks=torch.full((WIDTH,), torch.nan)), "or what is no number"),
+        (written(sks=torch.full((WIDTH,), torch.nan)), "or values that are not finite"),
         (lambda folder: written(sks=vectors(WIDTH))(folder) + "= ", "a token must have letters or signs"),
         (lambda folder: str(folder / "absent.safetensors"), "absent.safetensors cannot be read as .safetensors"),
         (broken, "cannot be read as .safetensors"),

@@ -155,8 +155,8 @@ def test_a_folder_that_is_missing_is_named_as_in_the_checkpoint(source: Path, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"clip_skip": 1}, "clip_skip=1 is for models that read with CLIP; ldm-vq has another text encoder"),
-        ({"embeddings": ["word.safetensors"]}, "an embedding is for models that read with CLIP"),
+        ({"clip_skip": 1}, "clip_skip=1 is for models with a CLIP text encoder; ldm-vq has another text encoder"),
+        ({"embeddings": ["word.safetensors"]}, "an embedding is for models with a CLIP text encoder"),
         ({"precision": "int8", "dialect": "cpu"}, "int8 is made for stable-diffusion, not latent-diffusion"),
     ],
 )

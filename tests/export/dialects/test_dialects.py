@@ -92,14 +92,14 @@ def test_a_count_that_differs_publishes_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporter, "declared_operators", lambda component, dtype: {MULTI_HEAD_ATTENTION: 99})
-    with pytest.raises(VerificationError, match=r"MultiHeadAttention was said 99 times, the graph has \d+"):
+    with pytest.raises(VerificationError, match=r"MultiHeadAttention was declared 99 times, the graph has \d+"):
         export(checkpoint, tmp_path / "package", dialect="cpu")
     assert not any(tmp_path.iterdir())
 
 
 def test_what_is_said_twice_counts_twice() -> None:
     check_declared("unet", {"Gelu": 2}, Counter(Gelu=2, Conv=7))
-    with pytest.raises(VerificationError, match="Gelu was said 1 times, the graph has 2"):
+    with pytest.raises(VerificationError, match="Gelu was declared 1 times, the graph has 2"):
         check_declared("unet", {"Gelu": 1}, {"Gelu": 2})
 
 
@@ -149,7 +149,7 @@ def test_a_package_for_another_kind_of_cpu_is_refused(package: Path) -> None:
 
 
 def test_cpu_has_no_operators_in_float16(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="dialect cpu has no operators in fp16; allowed: fp32"):
+    with pytest.raises(ArgumentError, match="operator set cpu has no operators in fp16; allowed: fp32"):
         export(checkpoint, tmp_path / "package", dialect="cpu", precision="fp16")
     assert default_dialect("fp16").name == "portable"
     assert default_dialect("fp32").name == "cpu"

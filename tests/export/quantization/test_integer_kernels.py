@@ -135,7 +135,7 @@ def expected(layer: nn.Module, x: torch.Tensor) -> np.ndarray:
         assert np.abs(weight).min() == np.abs(weight).max() == MULTIPLIED_LIMIT
         sums = convolution(integers - zero, weight, layer) + layer.bias.numpy().astype(np.int64)[:, None, None]
         y = sums * unit * layer.weight_scale.numpy().astype(np.float64)[:, None, None]
-        return layer.answered(torch.from_numpy(y)).numpy()
+        return layer.output_rounding(torch.from_numpy(y)).numpy()
     assert isinstance(layer, QuantizedLinear)
     weight = layer.weight.numpy().astype(np.int64)
     assert np.abs(weight).min() == np.abs(weight).max() == MULTIPLIED_LIMIT
@@ -167,7 +167,7 @@ def stored_linear(layer: NBitsLinear, x: torch.Tensor) -> np.ndarray:
 def step_of(layer: nn.Module, answer: np.ndarray) -> float:
     """What an answer may be off by: a step of its own eight bits, or where it is in float, what float32 loses."""
     if isinstance(layer, QuantizedConv):
-        return float(layer.answered.scale)
+        return float(layer.output_rounding.scale)
     return 1e-5 * float(np.abs(answer).max())
 
 

@@ -68,5 +68,5 @@ def test_cuda_has_no_such_operators(
 ) -> None:
     package = tmp_path / "package"
     error = refused("export", checkpoint, package, "--dialect", "cuda", "--precision", precision, capsys=capsys)
-    assert f"dialect cuda has no operators in {precision}; allowed: fp32, fp16" in error
+    assert f"operator set cuda has no operators in {precision}; allowed: fp32, fp16" in error
     assert not package.exists()
