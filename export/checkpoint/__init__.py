@@ -1,4 +1,4 @@
-"""Where weights come from: diffusers folders, the hub, single files of the original layout, LoRAs, learned words.
+"""Sources of weights: diffusers folders, the hub, single files of the original layout, LoRAs, learned words.
 
 A component of a checkpoint is a `folder.Part`: in a folder of its own, or in a `single_file`. `hub` downloads folders,
 `replacements` and `text_encoders` change a checkpoint, `vocabulary` has the vocabulary that single files lack.

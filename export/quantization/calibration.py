@@ -184,6 +184,6 @@ def _decode(decoder: Component, latents: list[np.ndarray], dialect: str) -> tupl
 
 
 def _crop(latents: torch.Tensor) -> torch.Tensor:
-    """The center of latents [n, C, h, w], at most LARGEST_SAMPLE high and wide."""
+    """The middle of latents [n, C, h, w], at most LARGEST_SAMPLE high and wide."""
     top, left = (max(0, size - LARGEST_SAMPLE) // 2 for size in latents.shape[2:])
     return latents[:, :, top : top + LARGEST_SAMPLE, left : left + LARGEST_SAMPLE]

@@ -315,7 +315,7 @@ def test_options_that_cannot_be(checkpoint: Path, tmp_path: Path, options: dict[
     assert list(tmp_path.iterdir()) == []
 
 
-def test_exporting_says_nothing_but_its_report(checkpoint: Path, tmp_path: Path) -> None:
+def test_exporting_prints_nothing_but_its_report(checkpoint: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from triptych.export import export, exporter; every = exporter.components_of;"
         "exporter.components_of = lambda c: {'text_encoder': every(c)['text_encoder']};"

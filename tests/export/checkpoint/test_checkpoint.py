@@ -1,4 +1,4 @@
-"""Variants of weights, the hub, another VAE: what is read, what is asked for, what is recorded."""
+"""Variants of weights, the hub, another VAE: files that are read or requested, and their record."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def variants(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def asked(variants: Path, tmp_path: Path) -> Iterator[list[str]]:
+def requested(variants: Path, tmp_path: Path) -> Iterator[list[str]]:
     """The files that are downloaded from a hub with that checkpoint into an empty cache."""
     with serving(variants, HUB_ID, tmp_path / "cache") as names:
         yield names
@@ -80,24 +80,24 @@ def test_a_variant_that_is_not_there_is_named_with_those_that_are(variants: Path
         open_checkpoint(checkpoint, variant="bf16")
 
 
-def test_of_a_hub_id_nothing_is_downloaded_that_is_not_read(variants: Path, asked: list[str]) -> None:
+def test_of_a_hub_id_nothing_is_downloaded_that_is_not_read(variants: Path, requested: list[str]) -> None:
     opened = open_checkpoint(HUB_ID, "main")
     assert (opened.name, opened.revision, opened.details) == (HUB_ID, COMMIT, {})
     weights = {f"{component}/{stem}.safetensors" for component, stem in NAMES.items()}
-    assert {name for name in asked if "model." in name and name != "model_index.json"} == weights
+    assert {name for name in requested if "model." in name and name != "model_index.json"} == weights
     assert opened.weights_bytes() == open_checkpoint(variants).weights_bytes()
     others = {f"{component}/config.json" for component in NAMES} | {
         "model_index.json",
         "scheduler/scheduler_config.json",
     }
-    assert {name for name in asked if not name.startswith("tokenizer/")} == weights | others
-    assert len(asked) == len(set(asked))
+    assert {name for name in requested if not name.startswith("tokenizer/")} == weights | others
+    assert len(requested) == len(set(requested))
 
 
-def test_a_variant_of_a_hub_id(asked: list[str]) -> None:
+def test_a_variant_of_a_hub_id(requested: list[str]) -> None:
     opened = open_checkpoint(HUB_ID, variant="fp16")
     assert opened.details == {"variant": "fp16"}
-    assert sorted(name for name in asked if name.endswith((".safetensors", ".bin", "index.fp16.json"))) == [
+    assert sorted(name for name in requested if name.endswith((".safetensors", ".bin", "index.fp16.json"))) == [
         "text_encoder/model.fp16.safetensors",
         "unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
         "unet/diffusion_pytorch_model.fp16-00002-of-00002.safetensors",
@@ -106,10 +106,10 @@ def test_a_variant_of_a_hub_id(asked: list[str]) -> None:
     ]
 
 
-def test_a_hub_id_without_the_variant_is_not_downloaded(asked: list[str]) -> None:
+def test_a_hub_id_without_the_variant_is_not_downloaded(requested: list[str]) -> None:
     with pytest.raises(SourceError, match=rf"^{HUB_ID} has no weights in a variant bf16: there are fp16, non_ema and"):
         open_checkpoint(HUB_ID, variant="bf16")
-    assert not [name for name in asked if name.endswith((".safetensors", ".bin"))]
+    assert not [name for name in requested if name.endswith((".safetensors", ".bin"))]
 
 
 def test_of_a_family_that_is_not_supported_nothing_more_is_downloaded(tmp_path: Path) -> None:
@@ -122,15 +122,15 @@ def test_of_a_family_that_is_not_supported_nothing_more_is_downloaded(tmp_path: 
         assert names == ["model_index.json"]
 
 
-def test_what_the_cache_holds_needs_no_network(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_cache_holds_needs_no_network(requested: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     online = open_checkpoint(HUB_ID, variant="fp16")
-    count = len(asked)
+    count = len(requested)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     offline = open_checkpoint(HUB_ID, variant="fp16")
     assert (offline.path, offline.weights_bytes()) == (online.path, online.weights_bytes())
     with pytest.raises(SourceError, match=r"in a variant bf16: there are fp16(, non_ema)? and the plain weights"):
         open_checkpoint(HUB_ID, variant="bf16")
-    assert len(asked) == count
+    assert len(requested) == count
 
 
 @pytest.fixture(scope="module")

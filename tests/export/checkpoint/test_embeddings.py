@@ -104,7 +104,7 @@ def test_tokens_are_added_to_today_s_configuration_too(checkpoint: Path, words: 
     assert [word.id for word in text_encoders.tokenizer_of(opened, "text_encoder").words("<cat>")] == ids
 
 
-def test_the_package_says_what_was_changed(trained: Path, words: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_package_records_the_changes(trained: Path, words: Path, tmp_path: Path, monkeypatch: Any) -> None:
     from triptych.export import exporter
 
     every = exporter.components_of
@@ -204,7 +204,7 @@ def test_clip_skip_out_of_range(checkpoint: Path, tmp_path: Path, layers: int) -
 
 
 def test_both_on_the_command_line(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("export", checkpoint, tmp_path / "package")
-    line = refused(*asked, "--embedding", "a.pt", capsys=capsys)
+    requested = ("export", checkpoint, tmp_path / "package")
+    line = refused(*requested, "--embedding", "a.pt", capsys=capsys)
     assert line == "error: a.pt is no embedding: give a .safetensors file, or FILE=TOKEN"
-    assert "clip_skip=3" in refused(*asked, "--clip-skip", 3, capsys=capsys)
+    assert "clip_skip=3" in refused(*requested, "--clip-skip", 3, capsys=capsys)

@@ -380,7 +380,7 @@ def test_a_file_without_vae_takes_one(single_file: Path, checkpoint: Path, tmp_p
     assert with_vae(opened, checkpoint / "vae").weights_bytes() > 0
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_refuses_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path / "some.safetensors", {"emb_params": (2, 768)})
     assert "is a textual-inversion embedding" in refused("export", file, tmp_path / "package", capsys=capsys)
     missing = refused("export", tmp_path / "no.safetensors", tmp_path / "package", capsys=capsys)

@@ -1,4 +1,4 @@
-"""Export of the original latent diffusion model: as a whole, in each dialect, and what is refused."""
+"""Export of the original latent diffusion model: as a whole, in each operator set, and its refusals."""
 
 import json
 import shutil
@@ -66,14 +66,14 @@ def test_a_decoder_with_codes_is_kept_in_float32(whole: Path) -> None:
     assert components["vae_encoder"]["outputs"][0]["name"] == "latent_sample"
 
 
-def test_cpu_says_attention_in_every_layer(source: Path) -> None:
+def test_cpu_declares_attention_in_every_layer(source: Path) -> None:
     for name, count in {"text_encoder": 3, "vae_decoder": 1}.items():
         component = components_of(open_checkpoint(source))[name]()
         component = replace(component, module=DIALECTS["cpu"].rewrite(component.module))
         assert declared_operators(component)[MULTI_HEAD_ATTENTION] == count
 
 
-def test_portable_says_standard_operators_alone(source: Path, whole: Path, tmp_path: Path) -> None:
+def test_portable_emits_standard_operators_alone(source: Path, whole: Path, tmp_path: Path) -> None:
     parts = ["text_encoder", "vae_decoder"]
     portable = export_parts(source, whole, tmp_path / "portable", parts, dialect="portable", precision="fp16")
     for name in parts:
@@ -135,11 +135,11 @@ def test_what_is_of_another_kind_is_refused(
 
 
 def test_of_a_hub_id_its_own_folders_are_downloaded(source: Path, tmp_path: Path) -> None:
-    with serving(source, "somebody/ldm", tmp_path / "cache") as asked:
+    with serving(source, "somebody/ldm", tmp_path / "cache") as requested:
         opened = open_checkpoint("somebody/ldm")
     weights = {"bert/model.safetensors", "unet/diffusion_pytorch_model.safetensors"}
     weights |= {"vqvae/diffusion_pytorch_model.safetensors"}
-    assert {name for name in asked if name.endswith(".safetensors")} == weights
+    assert {name for name in requested if name.endswith(".safetensors")} == weights
     assert opened.parts.keys() == {"text_encoder", "unet", "vae"}
     assert opened.weights_bytes() == open_checkpoint(source).weights_bytes()
 

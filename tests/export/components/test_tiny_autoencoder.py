@@ -93,7 +93,7 @@ def test_each_graph_is_what_pytorch_computes(exported: Path) -> None:
     assert (latents["name"], latents["shape"][1]) == ("latent_sample", 4)
 
 
-def test_the_picture_is_that_of_diffusers(pipe: TextToImage, tiny_checkpoint: Path) -> None:
+def test_the_image_is_that_of_diffusers(pipe: TextToImage, tiny_checkpoint: Path) -> None:
     theirs = StableDiffusionPipeline.from_pretrained(tiny_checkpoint)
     theirs.set_progress_bar_config(disable=True)
     (expected,) = theirs(
@@ -101,11 +101,11 @@ def test_the_picture_is_that_of_diffusers(pipe: TextToImage, tiny_checkpoint: Pa
     ).images
     out = pipe("a red fox", num_inference_steps=STEPS, seed=5)
     pixels = np.asarray(out.images[0])
-    assert pixels.std() > 1, "a flat picture shows nothing"
+    assert pixels.std() > 1, "a flat image shows nothing"
     assert np.abs(pixels - (expected * 255).round()).max() <= PIXEL_TOLERANCE
 
 
-def test_a_preview_is_the_picture_of_a_step(pipe: TextToImage) -> None:
+def test_a_preview_is_the_image_of_a_step(pipe: TextToImage) -> None:
     previews: list[np.ndarray] = []
     out = pipe(
         ["a", "b"],
@@ -133,7 +133,7 @@ def test_the_preview_decoder_is_loaded_when_asked_for_and_stays(pipe: TextToImag
     assert held == [({"unet"}, both), (both, both)]
 
 
-def test_a_package_without_preview_decoder_says_so(package: Path) -> None:
+def test_previews_of_a_package_without_preview_decoder_are_refused(package: Path) -> None:
     plain = TextToImage.load(package, device="cpu")
     with pytest.raises(PackageError, match="has no preview_decoder"):
         plain("x", num_inference_steps=1, seed=0, callback=lambda step: plain.preview(step) is None)

@@ -1,4 +1,4 @@
-"""The cuda dialect without a GPU: its operators are defined in numpy, and ONNX Runtime expands them on CPU."""
+"""The cuda operator set without a GPU: its operators are defined in numpy, and ONNX Runtime expands them on CPU."""
 
 import json
 from collections import Counter
@@ -51,7 +51,7 @@ SIZES_THAT_HOLD: dict[str, dict[str, Any]] = {
 
 
 class Said:
-    """A component of a checkpoint in the cuda dialect: what it said, and its graph in float32."""
+    """A component of a checkpoint in the cuda operator set: its declared operators, and its graph in float32."""
 
     def __init__(self, checkpoint: Path, name: str, folder: Path, choices: Choices) -> None:
         opened = open_checkpoint(checkpoint)
@@ -81,11 +81,11 @@ def graphs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return get
 
 
-def decibels(answers: dict[str, np.ndarray], case: ReferenceCase) -> float:
+def decibels(outputs: dict[str, np.ndarray], case: ReferenceCase) -> float:
     worst = np.inf
-    for name, wanted in case.outputs.items():
-        noise = np.sum((answers[name].astype(np.float64) - wanted) ** 2)
-        worst = min(worst, 10 * np.log10(np.sum(wanted.astype(np.float64) ** 2) / max(noise, 1e-300)))
+    for name, expected in case.outputs.items():
+        noise = np.sum((outputs[name].astype(np.float64) - expected) ** 2)
+        worst = min(worst, 10 * np.log10(np.sum(expected.astype(np.float64) ** 2) / max(noise, 1e-300)))
     return float(worst)
 
 
@@ -94,8 +94,8 @@ def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: s
     made: Said = graphs(sizes, component)
     case = made.cases[0]
     evaluator = ReferenceEvaluator(str(made.path), new_ops=OPERATORS)
-    answers = dict(zip(case.outputs, evaluator.run(None, dict(case.inputs)), strict=True))
-    assert decibels(answers, case) > FLOOR_DB
+    outputs = dict(zip(case.outputs, evaluator.run(None, dict(case.inputs)), strict=True))
+    assert decibels(outputs, case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
@@ -106,8 +106,8 @@ def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, si
     made: Said = graphs(sizes, component, choices)
     loaded = expansion.open_on_cpu(made.path)
     for case in made.cases:
-        answers = dict(zip(case.outputs, loaded.run(None, dict(case.inputs)), strict=True))
-        assert decibels(answers, case) > FLOOR_DB
+        outputs = dict(zip(case.outputs, loaded.run(None, dict(case.inputs)), strict=True))
+        assert decibels(outputs, case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
@@ -144,19 +144,19 @@ def test_normalizations_stay_in_float32_when_the_network_is_cast(checkpoint: Pat
     assert {tensor.dtype for name, tensor in module.named_parameters() if "conv" in name} == {torch.float16}
 
 
-def test_stable_diffusion_says_every_operator_at_full_size() -> None:
+def test_stable_diffusion_declares_every_operator_at_full_size() -> None:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     from triptych.benchmarks.checkpoints.architectures import FULL
     from triptych.export.components.modules import Decoder, UNet
 
-    def said(module: torch.nn.Module) -> Counter[str]:
-        speakers = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
-        return Counter(operator.removeprefix("com.microsoft::") for part in speakers for operator in part.emits)
+    def declared(module: torch.nn.Module) -> Counter[str]:
+        fused = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
+        return Counter(operator.removeprefix("com.microsoft::") for part in fused for operator in part.emits)
 
     with torch.device("meta"):
         net, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])
-        assert said(UNet(net)) == {
+        assert declared(UNet(net)) == {
             "NhwcConv": 98,
             "MultiHeadAttention": 32,
             "GroupNorm": 16,
@@ -166,7 +166,7 @@ def test_stable_diffusion_says_every_operator_at_full_size() -> None:
             "BiasAdd": 31,
         }
         # the decoder's only attention has one head of 512, which flash attention does not take; it ends in 3 channels
-        assert said(Decoder(vae)) == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26}
+        assert declared(Decoder(vae)) == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26}
 
 
 @settings(deadline=None, max_examples=20)
@@ -183,17 +183,17 @@ def test_expansions_equal_the_numpy_definitions(
 ) -> None:
     operator, count = key
     channels = groups * size
-    picture, tokens = [rows, side, side + 1, channels], [rows, side, 2 * channels]
+    image, tokens = [rows, side, side + 1, channels], [rows, side, 2 * channels]
     heads = [rows, side, groups, 3 if count == 1 else 2, size]
     norm = {"epsilon": 1e-3, "groups": groups, "activation": data.draw(st.integers(0, 1)), "channels_last": 1}
-    shift = [rows, channels] if count == 4 else picture
+    shift = [rows, channels] if count == 4 else image
     kernel, stride = data.draw(st.sampled_from([1, 3])), data.draw(st.integers(1, 2))
     edge = kernel // 2
     convolution = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [edge] * 4, "dilations": [1, 1]}
     shapes, attributes = {
-        "NhwcConv": ([picture, [3, kernel, kernel, channels], [3]], convolution | {"group": 1}),
-        "GroupNorm": ([picture, [channels], [channels]], norm),
-        "SkipGroupNorm": ([picture, [channels], [channels], shift, [channels]], norm),
+        "NhwcConv": ([image, [3, kernel, kernel, channels], [3]], convolution | {"group": 1}),
+        "GroupNorm": ([image, [channels], [channels]], norm),
+        "SkipGroupNorm": ([image, [channels], [channels], shift, [channels]], norm),
         "BiasAdd": ([tokens, tokens[2:], tokens], {}),
         "BiasSplitGelu": ([tokens, tokens[2:]], {}),
         "MultiHeadAttention": ([heads] if count == 1 else [[rows, 2, channels], heads], {"num_heads": groups}),
@@ -208,21 +208,21 @@ def test_expansions_equal_the_numpy_definitions(
     onnx.save(model, path)
     generator = np.random.default_rng(data.draw(st.integers(0, 9)))
     inputs = {name: generator.standard_normal(shape, np.float32) for name, _, shape in values}
-    (wanted,) = ReferenceEvaluator(str(path), new_ops=OPERATORS).run(None, inputs)
+    (expected,) = ReferenceEvaluator(str(path), new_ops=OPERATORS).run(None, inputs)
     (given_,) = expansion.open_on_cpu(path).run(None, inputs)
-    np.testing.assert_allclose(given_, wanted, atol=2e-5)
+    np.testing.assert_allclose(given_, expected, atol=2e-5)
 
 
 @pytest.fixture(scope="module")
 def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint's U-Net in the cuda dialect, in float16."""
+    """The checkpoint's U-Net in the cuda operator set, in float16."""
     every = exporter.components_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "components_of", lambda opened: {"unet": every(opened)["unet"]})
         return export(checkpoint, tmp_path_factory.mktemp("cuda") / "package", precision="fp16", dialect="cuda")
 
 
-def test_a_package_says_its_dialect_its_size_and_its_operators(package: Path) -> None:
+def test_the_manifest_records_operator_set_size_and_operators(package: Path) -> None:
     manifest = json.loads((package / "triptych.json").read_text())
     assert manifest["dialect"] == "cuda"
     assert manifest["static"] == {"batch": 2, "height": 128, "width": 128}  # the checkpoint's own, with guidance

@@ -1,4 +1,4 @@
-"""What a dialect says stands in the graph, computes the same, and is loaded as it was written."""
+"""Operators that modules declare are in the graph, compute the same, and are loaded as written."""
 
 import json
 from collections import Counter
@@ -40,12 +40,12 @@ def operators(package: Path, component: str) -> dict[str, int]:
     return count_operators(package / component / "model.onnx")
 
 
-def test_portable_says_standard_operators_alone(portable_package: Path) -> None:
+def test_portable_emits_standard_operators_alone(portable_package: Path) -> None:
     for component in COMPONENTS:
         assert not [name for name in operators(portable_package, component) if "::" in name]
 
 
-def test_cpu_says_its_operators_as_often_as_the_manifest_has_it(package: Path) -> None:
+def test_cpu_emits_its_operators_as_often_as_the_manifest_records(package: Path) -> None:
     manifest = json.loads((package / "triptych.json").read_text())
     assert manifest["dialect"] == "cpu"
     for component in COMPONENTS:
@@ -57,7 +57,7 @@ def test_cpu_says_its_operators_as_often_as_the_manifest_has_it(package: Path) -
         assert "Softmax" not in written
 
 
-def test_what_sd15_says() -> None:
+def test_declared_operators_of_sd15() -> None:
     """The architecture alone, on tensors without values: 16 transformer blocks of two attentions each."""
     config = FULL["unet"]
     with torch.device("meta"):
@@ -123,7 +123,7 @@ def test_an_optimised_graph_runs_as_it_was_written(package: Path, monkeypatch: p
     assert levels == [ort.GraphOptimizationLevel.ORT_DISABLE_ALL]
 
 
-def test_both_dialects_make_the_same_picture(package: Path, portable_package: Path) -> None:
+def test_both_operator_sets_make_the_same_image(package: Path, portable_package: Path) -> None:
     one, other = (
         TextToImage.load(path, device="cpu")("a red heart", seed=3, num_inference_steps=4).latents
         for path in (package, portable_package)
@@ -175,6 +175,6 @@ def test_axes_stay_open_when_optimised(package: Path) -> None:
     assert [str(axis) for axis in sample.shape or ()] == ["batch_size", "4", "height", "width"]
 
 
-def test_the_dialects() -> None:
+def test_names_of_the_operator_sets() -> None:
     optimised = {name: dialect.optimised for name, dialect in DIALECTS.items()}
     assert optimised == {"portable": False, "cpu": True, "cuda": False}

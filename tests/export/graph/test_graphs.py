@@ -1,4 +1,4 @@
-"""The written graphs: names, types, axes, answers, and what is in the files."""
+"""The written graphs: names, types, axes, outputs, and contents of the files."""
 
 import json
 from pathlib import Path
@@ -60,9 +60,9 @@ def test_names_types_and_axes_are_those_that_optimum_writes(package: Path, compo
     loaded = session(package, component)
     assert (signature(loaded.get_inputs()), signature(loaded.get_outputs())) == TABLE[component]
     recorded = manifest(package)["components"][component]
-    for side, wanted in zip(("inputs", "outputs"), TABLE[component], strict=True):
+    for side, expected in zip(("inputs", "outputs"), TABLE[component], strict=True):
         types = {"float": "float32", "int64": "int64"}
-        assert recorded[side] == [{"name": n, "dtype": types[t], "shape": s} for n, (t, s) in wanted.items()]
+        assert recorded[side] == [{"name": n, "dtype": types[t], "shape": s} for n, (t, s) in expected.items()]
 
 
 def test_fixed_shapes_in_float16(static_package: Path) -> None:
@@ -118,8 +118,8 @@ def test_unet_runs_at_sizes_that_the_export_never_saw(
     )
     net = UNet2DConditionModel.from_pretrained(checkpoint / "unet", low_cpu_mem_usage=False)
     with torch.no_grad():
-        answer = net(torch.from_numpy(sample), torch.tensor(321), torch.from_numpy(context)).sample
-    np.testing.assert_allclose(given, answer.numpy(), atol=2e-5)
+        output = net(torch.from_numpy(sample), torch.tensor(321), torch.from_numpy(context)).sample
+    np.testing.assert_allclose(given, output.numpy(), atol=2e-5)
 
 
 def test_decoder_and_encoder_run_at_sizes_that_the_export_never_saw(checkpoint: Path, package: Path) -> None:
@@ -127,12 +127,12 @@ def test_decoder_and_encoder_run_at_sizes_that_the_export_never_saw(checkpoint: 
 
     vae = AutoencoderKL.from_pretrained(checkpoint / "vae", low_cpu_mem_usage=False)
     latents = np.random.default_rng(0).standard_normal((3, LATENTS, 7, 12), np.float32)
-    (pictures,) = session(package, "vae_decoder").run(None, {"latent_sample": latents})
-    (moments,) = session(package, "vae_encoder").run(None, {"sample": pictures})
+    (images,) = session(package, "vae_decoder").run(None, {"latent_sample": latents})
+    (moments,) = session(package, "vae_encoder").run(None, {"sample": images})
     with torch.no_grad():
-        np.testing.assert_allclose(pictures, vae.decode(torch.from_numpy(latents)).sample.numpy(), atol=5e-5)
-        answer = vae.encode(torch.from_numpy(pictures)).latent_dist.parameters
-    np.testing.assert_allclose(moments, answer.numpy(), atol=5e-5)
+        np.testing.assert_allclose(images, vae.decode(torch.from_numpy(latents)).sample.numpy(), atol=5e-5)
+        output = vae.encode(torch.from_numpy(images)).latent_dist.parameters
+    np.testing.assert_allclose(moments, output.numpy(), atol=5e-5)
 
 
 def test_text_encoder_pools_where_the_text_ends(checkpoint: Path, package: Path) -> None:

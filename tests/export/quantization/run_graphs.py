@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime as ort
 
 if __name__ == "__main__":
-    folder, answers = map(Path, sys.argv[1:])
+    folder, outputs = map(Path, sys.argv[1:])
     for graph in sorted(folder.glob("*.onnx")):
         session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
         inputs = {session.get_inputs()[0].name: np.load(folder / f"{graph.stem}-x.npy")}
-        for index, answer in enumerate(session.run(None, inputs)):
-            np.save(answers / f"{graph.stem}-{index}.npy", answer)
+        for index, output in enumerate(session.run(None, inputs)):
+            np.save(outputs / f"{graph.stem}-{index}.npy", output)

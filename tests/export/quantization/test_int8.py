@@ -1,4 +1,4 @@
-"""A package in eight bits: calibrated by a run of the checkpoint, verified, and measured on whole pictures."""
+"""A package in int8: calibrated by a run of the checkpoint, verified, and measured on whole images."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ from triptych.runtime.package.package import open_package
 
 RUN = CalibrationRun(prompts=("a fox", "a red heart"), guidance_scale=2.5, steps=3)
 OPTIONS: dict[str, Any] = {"precision": "int8", "calibration": RUN}
-PICTURES = 3
+IMAGES = 3
 DEMO = Path(__file__).parents[3] / "models" / "emoji"
 CONV = "com.microsoft::QLinearConv"
 
@@ -37,7 +37,7 @@ CONV = "com.microsoft::QLinearConv"
 @pytest.fixture(scope="module", autouse=True)
 def a_short_run() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "MOST", PICTURES)
+        patch.setattr(calibration, "MOST", IMAGES)
         yield
 
 
@@ -82,18 +82,18 @@ def test_weights_take_a_quarter(int8_package: Path) -> None:
     assert size < 2 * facts["parameters"]  # a quarter of four bytes each, scales, and what is kept in float
 
 
-def test_the_manifest_says_what_pictures_lose(int8_package: Path) -> None:
+def test_the_manifest_records_image_quality(int8_package: Path) -> None:
     pipe = TextToImage.load(int8_package, device="cpu")
     assert pipe.package.manifest is not None
     recorded = pipe.package.manifest["quality"]["pictures"]
-    assert (recorded["pictures"], recorded["prompts"]) == (PICTURES, len(RUN.prompts))
+    assert (recorded["pictures"], recorded["prompts"]) == (IMAGES, len(RUN.prompts))
     assert (recorded["steps"], recorded["guidance_scale"]) == (RUN.steps, RUN.guidance_scale)
     assert 20 < recorded["psnr_db_worst"] <= recorded["psnr_db"] < 60
     assert 0.5 < recorded["ssim_worst"] <= recorded["ssim"] < 1
     assert f"PSNR {recorded['psnr_db']} dB" in as_text(describe(pipe.package))
 
 
-def test_a_portable_package_says_integers_in_the_words_of_the_standard(
+def test_a_portable_package_has_integers_in_standard_operators(
     int8_package: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     portable = export(checkpoint, tmp_path / "portable", dialect="portable", allow_low_quality=True, **OPTIONS)
@@ -120,10 +120,10 @@ def test_the_same_calibration_twice(checkpoint: Path) -> None:
         assert (plan.ranges, plan.kept) == (other.ranges, other.kept)
         for mine, theirs in zip(plan.samples, other.samples, strict=True):
             assert all(map(torch.equal, mine, theirs))
-    assert [image.seed for image in first.images] == [calibration.SEED + i for i in range(PICTURES)]
+    assert [image.seed for image in first.images] == [calibration.SEED + i for i in range(IMAGES)]
     assert [image.prompt for image in first.images] == [*RUN.prompts, RUN.prompts[0]]
-    for one, other in zip(first.images, second.images, strict=True):
-        np.testing.assert_array_equal(one.pixels, other.pixels)
+    for one, another in zip(first.images, second.images, strict=True):
+        np.testing.assert_array_equal(one.pixels, another.pixels)
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_the_floor_is_on_images(psnr_db: float, ssim_worst: float, passes: bool)
 
 
 class Between(TextToImage):
-    """Of a package whose picture is `own` from its own seed, and `other` from any other noise."""
+    """Pipeline whose image is `own` from its own seed, and `other` from any other noise."""
 
     def __init__(self, own: np.ndarray, other: np.ndarray) -> None:
         self.latent_channels, self.own, self.other = 4, own, other
@@ -159,13 +159,13 @@ class Between(TextToImage):
         return Output([self.own if latents is None else self.other], np.zeros(0), [])
 
 
-def test_pictures_that_any_rounding_decides_are_counted_and_left_out_of_the_worst(monkeypatch: Any) -> None:
+def test_images_that_any_rounding_decides_are_counted_and_left_out_of_the_worst(monkeypatch: Any) -> None:
     random = np.random.default_rng(0)
     right, wrong = (random.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
-    wanted = calibration.ReferenceImage("a fox", 7, right)
-    assert image_quality.undecided(Between(wrong, right), wanted)
-    assert not image_quality.undecided(Between(wrong, wrong), wanted)
-    calibrated = calibration.Calibration({}, RUN, (wanted,))
+    expected = calibration.ReferenceImage("a fox", 7, right)
+    assert image_quality.undecided(Between(wrong, right), expected)
+    assert not image_quality.undecided(Between(wrong, wrong), expected)
+    calibrated = calibration.Calibration({}, RUN, (expected,))
     for other, undecided in ((right, 1), (wrong, 0)):
         pipe = Between(wrong, other)
         monkeypatch.setattr(image_quality.TextToImage, "load", lambda *_, pipe=pipe, **__: pipe)
@@ -195,7 +195,7 @@ def test_the_demo_model_keeps_its_quality_on_every_processor(
     assert manifest["channels_block"] in ((8,) if processor == "avx2" else (1, 8, 16))
 
 
-def test_reference_pictures_are_those_of_the_runtime(checkpoint: Path, package: Path) -> None:
+def test_reference_images_are_those_of_the_runtime(checkpoint: Path, package: Path) -> None:
     calibrated = calibrate(open_checkpoint(checkpoint), dialect_named("portable"), None, RUN)
     measured = image_quality.measure_quality(package, calibrated)  # in float32, so that only rounding to pixels is left
     assert measured["psnr_db_worst"] > 60

@@ -116,15 +116,15 @@ def test_kernels_compute_what_the_graph_states(
     subprocess.run([sys.executable, RUN_GRAPHS, graphs, tmp_path], check=True, env=environment)
     for name, (layers, x) in GRAPHS.items():
         for index, layer in enumerate(layers):
-            answer = np.load(tmp_path / f"{name}-{index}.npy")
-            steps = np.abs(answer - expected(layer, x)) / step_of(layer, answer)
-            # a sum between two steps may be rounded to either; saturated, answers are off by tens of steps
+            output = np.load(tmp_path / f"{name}-{index}.npy")
+            steps = np.abs(output - expected(layer, x)) / step_of(layer, output)
+            # a sum between two steps may be rounded to either; saturated, outputs are off by tens of steps
             assert steps.max() < 1.001, (name, index)
             assert (steps > 0.5).mean() < 0.05, (name, index)
 
 
 def expected(layer: nn.Module, x: torch.Tensor) -> np.ndarray:
-    """The layer's answer by integer arithmetic in numpy."""
+    """The layer's output by integer arithmetic in numpy."""
     integers = np.where(x.numpy() > 0, LEVELS, 0).astype(np.int64)
     if isinstance(layer, NBitsLinear):
         return stored_linear(layer, x)
@@ -164,11 +164,11 @@ def stored_linear(layer: NBitsLinear, x: torch.Tensor) -> np.ndarray:
     return y if layer.bias is None else y + layer.bias.detach().numpy()
 
 
-def step_of(layer: nn.Module, answer: np.ndarray) -> float:
-    """What an answer may be off by: a step of its own eight bits, or where it is in float, what float32 loses."""
+def step_of(layer: nn.Module, output: np.ndarray) -> float:
+    """Tolerance of an output: a step of its own eight bits, or the rounding of float32 where it is in float."""
     if isinstance(layer, QuantizedConv):
         return float(layer.output_rounding.scale)
-    return 1e-5 * float(np.abs(answer).max())
+    return 1e-5 * float(np.abs(output).max())
 
 
 def test_processors_without_dot_products_of_bytes_are_found_out() -> None:

@@ -1,4 +1,4 @@
-"""Layers in eight bits: what they say and answer, which ranges they get, and which stay in float."""
+"""Int8 layers: their operators, outputs and ranges, and the layers that stay in float."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +31,7 @@ LAYERS_IN_FLOAT = {
 
 
 class Alongside(nn.Module):
-    """Layers that are all given a picture [n, 5, h, w], or its pixels [n, h * w, 5]."""
+    """Layers that all take an image [n, 5, h, w], or its pixels [n, h * w, 5]."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def test_clipped_ranges_lose_no_more_than_whole_ones(width: float, centre: float
 
 
 @pytest.mark.parametrize("dialect", LAYERS)
-def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, tmp_path: Path) -> None:
+def test_layers_compute_in_the_graph_what_they_compute_in_pytorch(dialect: str, tmp_path: Path) -> None:
     x = torch.randn(2, 5, 12, 9, generator=torch.Generator().manual_seed(0)) + 0.5
     plain = Alongside(LAYERS_IN_FLOAT.values())
     ranges = [ranges_of(layer, x) for layer in plain.layers]
@@ -112,14 +112,14 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, tm
         opset_version=OPSET,
     )
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    answers = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    outputs = session.run(None, {session.get_inputs()[0].name: x.numpy()})
 
-    for layer, own, answer, same, exact in zip(plain.layers, ranges, answers, rounded(x), plain(x), strict=True):
-        difference = np.abs(answer - same.numpy())
+    for layer, own, output, same, exact in zip(plain.layers, ranges, outputs, rounded(x), plain(x), strict=True):
+        difference = np.abs(output - same.numpy())
         # sums that lie between two steps may be rounded to either
         assert difference.max() <= own.outputs.scale * 1.001
         assert (difference > own.outputs.scale / 2).mean() < 0.01
-        noise = ((torch.from_numpy(answer) - exact) ** 2).mean() / (exact**2).mean()
+        noise = ((torch.from_numpy(output) - exact) ** 2).mean() / (exact**2).mean()
         assert 25 < -10 * torch.log10(noise) < 60, layer
     counts, convolutions, products = count_operators(path), 4, 2
     if dialect == "cpu":
@@ -127,7 +127,7 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, tm
         assert counts["com.microsoft::DynamicQuantizeMatMul"] == products
     else:
         assert (counts["Conv"], counts["MatMul"]) == (convolutions, products)
-        assert counts["QuantizeLinear"] == 1 + 1 + convolutions  # the picture, its pixels, each convolution's answer
+        assert counts["QuantizeLinear"] == 1 + 1 + convolutions  # the image, its pixels, each convolution's output
         assert not [name for name in counts if "::" in name]
 
 

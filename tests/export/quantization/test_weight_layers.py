@@ -87,12 +87,12 @@ def test_embeddings_are_rounded_by_row() -> None:
     embedding = nn.Embedding(9, 12).requires_grad_(False)
     embedding.weight.mul_(torch.logspace(-3, 3, 9)[:, None])
     ids = torch.tensor([[0, 8, 3], [3, 1, 7]])
-    answers, exact = StoredEmbedding(embedding)(ids), embedding(ids)
-    assert ((answers - exact).abs() <= exact.abs().amax(-1, keepdim=True) / 254 * 1.0001).all()
+    outputs, exact = StoredEmbedding(embedding)(ids), embedding(ids)
+    assert ((outputs - exact).abs() <= exact.abs().amax(-1, keepdim=True) / 254 * 1.0001).all()
 
 
 class Layers(nn.Module):
-    """Of a picture [n, 64, h, w]: two convolutions, and linear layers on its pixels."""
+    """Two convolutions on an image [n, 64, h, w], and linear layers on its pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Layers(nn.Module):
 
 @pytest.mark.parametrize("precision", ["w8", "w4"])
 @pytest.mark.parametrize("dialect", LINEAR)
-def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, precision: str, tmp_path: Path) -> None:
+def test_layers_compute_in_the_graph_what_they_compute_in_pytorch(dialect: str, precision: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     exact, rounded = (Layers().requires_grad_(False).eval() for _ in range(2))
     rounded.load_state_dict(exact.state_dict())
@@ -131,10 +131,10 @@ def test_layers_answer_in_the_graph_what_they_answer_in_pytorch(dialect: str, pr
 
     x = torch.from_numpy(component.draw(cases[1], 0)["x"])
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (answer,) = session.run(None, {"x": x.numpy()})
+    (output,) = session.run(None, {"x": x.numpy()})
     floor, noise = (45, 25) if precision == "w8" else (30, 10)
-    assert floor - 20 < decibels(answer, rounded(x)[0]), "the kernel rounds its inputs"
-    assert noise < decibels(answer, exact(x)[0]) < 60
+    assert floor - 20 < decibels(output, rounded(x)[0]), "the kernel rounds its inputs"
+    assert noise < decibels(output, exact(x)[0]) < 60
     assert not large_floats(path)
 
 
@@ -144,5 +144,5 @@ def large_floats(path: Path) -> list[str]:
     return [each.name for each in weights if each.data_type == onnx.TensorProto.FLOAT and np.prod(each.dims) > 1_000]
 
 
-def decibels(given: np.ndarray, wanted: torch.Tensor) -> float:
-    return float(10 * np.log10(np.sum(wanted.numpy() ** 2) / np.sum((given - wanted.numpy()) ** 2)))
+def decibels(given: np.ndarray, expected: torch.Tensor) -> float:
+    return float(10 * np.log10(np.sum(expected.numpy() ** 2) / np.sum((given - expected.numpy()) ** 2)))

@@ -32,10 +32,10 @@ def components(package: Path) -> dict[str, Any]:
 
 def test_every_weight_that_was_said_is_written(stored: Path) -> None:
     for name, facts in components(stored).items():
-        said, written = facts["said"], facts["operators"]
-        assert said["com.microsoft::MatMulNBits"] == written["com.microsoft::MatMulNBits"] >= 4
-        assert said.get("DequantizeLinear") == written.get("DequantizeLinear")
-        assert said.get("DequantizeLinear", 0) > 10 or name == "text_encoder"
+        declared, written = facts["said"], facts["operators"]
+        assert declared["com.microsoft::MatMulNBits"] == written["com.microsoft::MatMulNBits"] >= 4
+        assert declared.get("DequantizeLinear") == written.get("DequantizeLinear")
+        assert declared.get("DequantizeLinear", 0) > 10 or name == "text_encoder"
         assert W4_FLOOR_DB == facts["parity"]["floor_db"] < facts["parity"]["db"] < 60
 
 

@@ -12,15 +12,15 @@ def test_figures_are_those_of_scikit_image(noise: int) -> None:
     random = np.random.default_rng(noise)
     slope = np.linspace(0, 255, 40)[:, None, None] * np.ones((40, 56, 3))
     reference = slope.round().astype(np.uint8)
-    picture = np.clip(slope + random.normal(0, noise, slope.shape), 0, 255).round().astype(np.uint8)
-    assert psnr(picture, reference) == pytest.approx(metrics.peak_signal_noise_ratio(reference, picture))
+    image = np.clip(slope + random.normal(0, noise, slope.shape), 0, 255).round().astype(np.uint8)
+    assert psnr(image, reference) == pytest.approx(metrics.peak_signal_noise_ratio(reference, image))
     # the whole map, less the border where its windows reach outside
     _, similarity = metrics.structural_similarity(
-        reference, picture, channel_axis=2, gaussian_weights=True, use_sample_covariance=False, full=True
+        reference, image, channel_axis=2, gaussian_weights=True, use_sample_covariance=False, full=True
     )
-    assert ssim(picture, reference) == pytest.approx(similarity[5:-5, 5:-5].mean())
+    assert ssim(image, reference) == pytest.approx(similarity[5:-5, 5:-5].mean())
 
 
-def test_equal_pictures() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    assert (psnr(picture, picture), ssim(picture, picture)) == (MOST_DB, 1.0)
+def test_equal_images() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert (psnr(image, image), ssim(image, image)) == (MOST_DB, 1.0)
