@@ -90,14 +90,10 @@ class QLinearConv(QuantizedConv, FusedModule):
         """See the class."""
         y: torch.Tensor = qlinear_conv(
             x,
-            self.input_rounding.scale,
-            self.input_rounding.zero_point,
             self.weight,
-            self.weight_scale,
-            self.weight_zero_point,
-            self.output_rounding.scale,
-            self.output_rounding.zero_point,
             self.bias,
+            [self.input_rounding.scale, self.weight_scale, self.output_rounding.scale],
+            [self.input_rounding.zero_point, self.weight_zero_point, self.output_rounding.zero_point],
             self.stride,
             self.padding,
             self.dilation,

@@ -34,24 +34,20 @@ def dequantized(integers: torch.Tensor, scale: torch.Tensor, zero_point: torch.T
 @torch.library.custom_op("triptych::qlinear_conv", mutates_args=())
 def qlinear_conv(
     x: torch.Tensor,
-    x_scale: torch.Tensor,
-    x_zero_point: torch.Tensor,
     weight: torch.Tensor,
-    weight_scale: torch.Tensor,
-    weight_zero_point: torch.Tensor,
-    y_scale: torch.Tensor,
-    y_zero_point: torch.Tensor,
     bias: torch.Tensor,
+    scales: Sequence[torch.Tensor],
+    zero_points: Sequence[torch.Tensor],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> torch.Tensor:
     """QuantizeLinear, QLinearConv and DequantizeLinear: float [n, C, h, w] -> float [n, K, h', w'].
 
-    The parameters are those of ONNX's QLinearConv; a PyTorch operator takes no dataclass.
-
-    `weight` int8 [K, C, kh, kw] has a scale for each of K; `bias` int32 [K] is in units of x_scale * weight_scale.
+    `scales` and `zero_points` are those of x, weight and y. `weight` int8 [K, C, kh, kw] has a scale for each of K;
+    `bias` int32 [K] is in units of the scale of x times that of the weight.
     """
+    (x_scale, weight_scale, y_scale), (x_zero_point, weight_zero_point, y_zero_point) = scales, zero_points
     kernel = dequantized(weight, weight_scale, weight_zero_point, 0)
     y = functional.conv2d(
         rounded(x, x_scale, x_zero_point), kernel, bias * (x_scale * weight_scale), stride, padding, dilation
@@ -85,7 +81,7 @@ def _(integers: torch.Tensor, scale: torch.Tensor, *_: Any) -> torch.Tensor:
 
 
 @qlinear_conv.register_fake
-def _(x: torch.Tensor, _: Any, __: Any, weight: torch.Tensor, *rest: Any) -> torch.Tensor:
+def _(x: torch.Tensor, weight: torch.Tensor, *rest: Any) -> torch.Tensor:
     return functional.conv2d(x, weight.to(x.dtype), None, *rest[-3:])
 
 
@@ -104,21 +100,17 @@ def _write_dequantized(integers: Any, scale: Any, zero_point: Any, axis: int) ->
 
 def _write_qlinear_conv(
     x: Any,
-    x_scale: Any,
-    x_zero_point: Any,
     weight: Any,
-    weight_scale: Any,
-    weight_zero_point: Any,
-    y_scale: Any,
-    y_zero_point: Any,
     bias: Any,
+    scales: Sequence[Any],
+    zero_points: Sequence[Any],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Any:
-    quantized = opset20.QuantizeLinear(x, x_scale, x_zero_point)
+    (x_scale, weight_scale, y_scale), (x_zero_point, weight_zero_point, y_zero_point) = scales, zero_points
     output = opset20.QLinearConv(
-        quantized,
+        opset20.QuantizeLinear(x, x_scale, x_zero_point),
         x_scale,
         x_zero_point,
         weight,
