@@ -29,7 +29,7 @@ def load_module(name: str, part: Part, build: Callable[[], nn.Module]) -> nn.Mod
     weights = dict(part.weights(module))
     if hasattr(module, "_fix_state_dict_keys_on_load"):  # attention blocks of VAEs from before 2023
         cast(Any, module)._fix_state_dict_keys_on_load(weights)
-    weights = _as_this_transformers_has_it(weights, module)
+    weights = _renamed_for_transformers(weights, module)
     _check_shapes(name, weights, module)
     found = module.load_state_dict(weights, strict=False, assign=True)
     unknown = [key for key in found.unexpected_keys if not key.endswith(_MADE_BY_THE_MODULE)]
@@ -50,7 +50,7 @@ def _check_shapes(name: str, weights: Mapping[str, torch.Tensor], module: nn.Mod
         )
 
 
-def _as_this_transformers_has_it(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
+def _renamed_for_transformers(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
     """The weights named as this version of transformers names them.
 
     CLIP's text model has its parts under `text_model.` in transformers 4 and most files, and without that prefix in

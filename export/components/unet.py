@@ -74,7 +74,7 @@ def unet(checkpoint: Checkpoint) -> Component:
             "sample": Input(("batch_size", config["in_channels"], "height", "width"), gaussian()),
             "timestep": Input((), _timestep),
             TEXT: Input(("batch_size", "sequence_length", config["cross_attention_dim"]), gaussian()),
-            **_others(config, checkpoint),
+            **_conditioning_inputs(config, checkpoint),
         },
         outputs={"out_sample": ("batch_size", config["out_channels"], "height", "width")},
         default={"batch_size": 1, "height": height, "width": width, "sequence_length": longest},
@@ -86,7 +86,7 @@ def unet(checkpoint: Checkpoint) -> Component:
     )
 
 
-def _others(config: Any, checkpoint: Checkpoint) -> dict[str, Input]:
+def _conditioning_inputs(config: Any, checkpoint: Checkpoint) -> dict[str, Input]:
     """Inputs of the U-Net's conditioning beside the text."""
     inputs: dict[str, Input] = {}
     if config["addition_embed_type"] == _TEXT_AND_SIZES:
