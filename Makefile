@@ -61,6 +61,7 @@ types: $(VENV)/.ready
 	mkdir -p build/typing/triptych
 	for name in runtime export benchmarks; do ln -sfn ../../../$$name build/typing/triptych/$$name; done
 	MYPYPATH=build/typing $(BIN)/mypy -p triptych.runtime -p triptych.export -p triptych.benchmarks
+	MYPYPATH=build/typing $(BIN)/mypy tests docs models/emoji/train
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -32,7 +32,10 @@ def main() -> None:
     """Lay the prompts side by side and write the animation."""
     pipe = TextToImage.load(sys.argv[1] if len(sys.argv) > 1 else "models/emoji-package", device="cpu")
     rows = [np.concatenate(step, axis=1) for step in zip(*(frames(pipe, prompt) for prompt in PROMPTS), strict=True)]
-    images = [Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), Image.NEAREST) for row in rows]
+    images = [
+        Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), Image.Resampling.NEAREST)
+        for row in rows
+    ]
     durations = [MILLISECONDS] * (len(images) - 1) + [10 * MILLISECONDS]
     images[0].save(TARGET, save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=True)
 

@@ -1,6 +1,7 @@
 """Writes what is generated from code: help, the lists of schedulers and families. python docs/generate.py"""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -89,7 +90,7 @@ def families(readme: str) -> str:
     return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
 
 

@@ -13,14 +13,14 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 COLOURS = 256
-VIEW = {"width": 1280, "height": 815}
+WIDTH, HEIGHT = 1280, 815
 
 
 def draw(url: str) -> Image.Image:
     """The page once six pictures are made, as few colours as it needs."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport=VIEW)
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(url)
         page.wait_for_function("document.querySelector('#scheduler input')?.value.endsWith('(own)')")
         for name, value in (

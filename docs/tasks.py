@@ -4,6 +4,7 @@ Needs models/emoji-package, which `make demo` writes.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from triptych.runtime.tasks.interpolation import walk
 
 REPOSITORY = Path(__file__).parents[1]
 TARGET = REPOSITORY / "docs" / "tasks.png"
-SETTINGS = {"num_inference_steps": 20, "guidance_scale": 2.5}
+SETTINGS: dict[str, Any] = {"num_inference_steps": 20, "guidance_scale": 2.5}
 SCALE = 2  # times the model's 64x64 pixels
 
 STRENGTHS = (0.3, 0.5, 0.7, 0.9)
@@ -32,7 +33,7 @@ def main() -> None:
     """Draw all rows and write the sheet."""
     pipe = TextToImage.load(REPOSITORY / "models" / "emoji-package", device="cpu")
 
-    def draw(prompt: str, seed: int, **arguments: object) -> Image.Image:
+    def draw(prompt: str, seed: int, **arguments: Any) -> Image.Image:
         return pipe(prompt, seed=seed, **SETTINGS, **arguments).images[0]
 
     heart = draw("red heart", 1)

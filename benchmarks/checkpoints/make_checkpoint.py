@@ -99,8 +99,9 @@ def _projecting_text_encoder(config: Config) -> nn.Module:
     return _text_encoder(config, CLIPTextModelWithProjection)
 
 
-def _unet(config: Config) -> nn.Module:
-    unet = UNet2DConditionModel(**config).eval()
+def _unet(config: Config) -> Any:
+    unet = UNet2DConditionModel(**config)
+    unet.eval()
     noise = torch.randn(8, config["in_channels"], 16, 16)
     context = torch.randn(8, 77, config["cross_attention_dim"])
     features: list[torch.Tensor] = []

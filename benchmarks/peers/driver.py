@@ -185,10 +185,11 @@ class _Turn:
 
     def _ask(self, steps: int | None) -> float:
         if self.case.what != "picture":
-            return self._client.ask("call", component=self.case.what, size=asdict(self.case.size))["seconds"]
+            size = asdict(self.case.size)
+            return float(self._client.ask("call", component=self.case.what, size=size)["seconds"])
         assert steps is not None
         asked = Picture(self.case.size, steps, PROMPT, SEED, GUIDANCE_SCALE, SCHEDULER, str(self.file))
-        return self._client.ask("picture", picture=asdict(asked))["seconds"]
+        return float(self._client.ask("picture", picture=asdict(asked))["seconds"])
 
 
 def picture_psnr(reference: Path, file: Path) -> float:

@@ -179,7 +179,7 @@ def _fidelity(precision: str) -> str:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / name).read_text())
+    return dict(json.loads((RESULTS / name).read_text()))
 
 
 def _seconds(value: float) -> str:

@@ -24,7 +24,8 @@ OPTIONS = {"device": "cpu", "session_options": {"intra_op_num_threads": "1"}}
 def short() -> Any:
     """A moment of warm calls for each component is enough here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring.time_calls, "__kwdefaults__", measuring.time_calls.__kwdefaults__ | {"seconds": 0.05})
+        defaults = measuring.time_calls.__kwdefaults__ or {}
+        patch.setattr(measuring.time_calls, "__kwdefaults__", defaults | {"seconds": 0.05})
         yield
 
 
@@ -40,7 +41,7 @@ def folder(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def written(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "a.json").read_text())
+    return dict(json.loads((folder / "a.json").read_text()))
 
 
 def test_latencies_are_ordered_and_rates_follow_from_them(written: dict[str, Any]) -> None:

@@ -228,7 +228,7 @@ def test_a_missing_environment_says_how_it_is_made(package: Path, checkpoint: Pa
     with pytest.raises(TriptychError, match=r"no environment openvino in .*peers install openvino") as caught:
         python_of("openvino")
     assert "\n" not in str(caught.value)
-    command = [Path(sys.executable).with_name("triptych"), "bench", package, "--against", "optimum"]
+    command: list[str | Path] = [Path(sys.executable).with_name("triptych"), "bench", package, "--against", "optimum"]
     done = subprocess.run([*command, "--checkpoint", checkpoint], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no environment optimum in ")

@@ -82,7 +82,7 @@ def test_an_encoder_that_draws_is_taken_at_its_word(
         return drawn[-1]
 
     monkeypatch.setattr(pipe, "encode_image", encoding)
-    asked = {"prompt": "a fox", "num_inference_steps": STEPS, "strength": 0.7}
+    asked: dict[str, Any] = {"prompt": "a fox", "num_inference_steps": STEPS, "strength": 0.7}
     outs = [pipe(**asked, image=picture(), seed=SEED) for _ in range(2)]
     assert 1e-6 < np.abs(drawn[0] - drawn[1]).mean() < 1
     beginning = StableDiffusionImg2ImgPipeline(**reference.components, requires_safety_checker=False)
@@ -112,5 +112,5 @@ def test_other_graphs_in_the_folder_are_left_alone(folders: dict[str, Path], tmp
     assert ENCODER in pipes[0].package.components
     assert "safety_checker" in pipes[0].package.components
     assert "safety_checker" not in pipes[0]._graphs.loaded
-    latents = [pipe("a fox", num_inference_steps=1, height=64, width=64, seed=1).latents for pipe in pipes]
-    np.testing.assert_allclose(*latents, atol=LATENTS_TOLERANCE)
+    first, second = (pipe("a fox", num_inference_steps=1, height=64, width=64, seed=1).latents for pipe in pipes)
+    np.testing.assert_allclose(first, second, atol=LATENTS_TOLERANCE)

@@ -124,7 +124,7 @@ def test_distilled_models_take_few_trailing_steps_without_guidance(
 ) -> None:
     reference = references[model]
     turbo = scheduler.from_config(reference.scheduler.config, timestep_spacing="trailing", prediction_type="epsilon")
-    asked = {"prompt": "a red fox", "num_inference_steps": steps, "guidance_scale": guidance}
+    asked: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": steps, "guidance_scale": guidance}
     own, reference.scheduler = reference.scheduler, turbo
     try:
         expected = theirs(reference, 1, **asked)
@@ -199,9 +199,13 @@ def test_every_family_begins_from_pictures(
     reference = TASKS[model, task](**references[model].components, **plain)
     reference.set_progress_bar_config(disable=True)
     # said, since for inpainting with SDXL diffusers would take another guidance than for all else
-    asked = {"image": picture(), "num_inference_steps": 6, "guidance_scale": pipes[model].family.guidance_scale}
+    asked: dict[str, Any] = {
+        "image": picture(),
+        "num_inference_steps": 6,
+        "guidance_scale": pipes[model].family.guidance_scale,
+    }
     asked |= arguments
-    expected = dict(asked)
+    expected: dict[str, Any] = dict(asked)
     if task == "inpainting":
         pictures = asked["image"] if isinstance(asked["image"], list) else [asked["image"]] * count
         asked |= {"mask_image": mask(*pictures[0].size)}
@@ -277,7 +281,12 @@ def test_sdxl_of_olive_runs_unchanged(
     pipe._bound = bound
     named = {tensor.name for tensor in pipe._graphs["unet"].inputs.values()}
     assert named == {"sample", "timestep", TEXT, "onnx::Concat_4", "onnx::Shape_5"}
-    asked = {"prompt": "a red fox", "num_images_per_prompt": 2, "num_inference_steps": STEPS, "height": 136}
+    asked: dict[str, Any] = {
+        "prompt": "a red fox",
+        "num_images_per_prompt": 2,
+        "num_inference_steps": STEPS,
+        "height": 136,
+    }
     check(pipe(**asked, seed=123456789012), *theirs(references["sdxl"], 2, **asked))
 
 

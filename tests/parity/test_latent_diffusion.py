@@ -117,7 +117,7 @@ def test_pndm(
 ) -> None:
     reference = references["ldm"]
     scheduler = PNDMScheduler.from_config(reference.scheduler.config, skip_prk_steps=skip_prk_steps)
-    asked = {"prompt": "a red fox", "num_inference_steps": 6, "guidance_scale": guidance_scale}
+    asked: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 6, "guidance_scale": guidance_scale}
     own, reference.scheduler = reference.scheduler, scheduler
     try:
         expected = drawn(reference, 1, **asked)
@@ -134,7 +134,7 @@ def test_lms_is_fed_what_its_scheduler_says(pipes: dict[str, TextToImage], refer
     scheduler = LMSDiscreteScheduler.from_config(reference.scheduler.config)
     scheduler.set_timesteps(6)
     noise = torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(SEED)) * scheduler.init_noise_sigma
-    asked = {"prompt": "a red fox", "num_inference_steps": 6, "guidance_scale": 4.0}
+    asked: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 6, "guidance_scale": 4.0}
     own, reference.scheduler = reference.scheduler, scheduler
     scale = reference.unet.register_forward_pre_hook(
         lambda _, given: (scheduler.scale_model_input(given[0], given[1]), given[1])
@@ -149,7 +149,7 @@ def test_lms_is_fed_what_its_scheduler_says(pipes: dict[str, TextToImage], refer
 
 def test_eta_adds_noise_as_in_diffusers(pipes: dict[str, TextToImage], references: dict[str, Any]) -> None:
     """There, noise within the loop comes from PyTorch's global generator alone."""
-    asked = {"prompt": "a red fox", "num_inference_steps": STEPS, "eta": 0.3}
+    asked: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": STEPS, "eta": 0.3}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         expected = drawn(references["ldm"], 1, **asked, generator=None)
@@ -201,7 +201,8 @@ def test_weights_scale_what_the_encoder_says_of_a_word(pipes: dict[str, TextToIm
 
 
 def test_a_negative_prompt_takes_the_place_of_the_empty_one(pipes: dict[str, TextToImage]) -> None:
-    pipe, asked = pipes["ldm"], {"num_inference_steps": 2, "guidance_scale": 4.0, "seed": 3}
+    pipe = pipes["ldm"]
+    asked: dict[str, Any] = {"num_inference_steps": 2, "guidance_scale": 4.0, "seed": 3}
     empty, blank, other = (pipe("a fox", negative_prompt=text, **asked).latents for text in ("", None, "blurry"))
     np.testing.assert_array_equal(empty, blank)
     assert np.abs(other - empty).max() > 0.01

@@ -34,7 +34,7 @@ IMAGE_PIPELINES = {
     "lcm": "ORTLatentConsistencyModelImg2ImgPipeline",
 }
 SEEDS = [5, 6]
-ASKED = {"prompt": "a red fox", "num_inference_steps": 4, "num_images_per_prompt": 2}
+ASKED: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 4, "num_images_per_prompt": 2}
 
 
 class Optimum:

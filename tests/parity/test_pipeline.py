@@ -295,6 +295,7 @@ def test_an_fp16_package_of_fixed_shapes_takes_its_own_size_only(
     noise, signal = np.mean((out.latents - expected) ** 2), np.mean(expected**2)
     assert 10 * np.log10(signal / noise) > FP16_LATENTS_DB
     pipe(["a", "b", "c"], num_inference_steps=1, guidance_scale=1.0)  # a batch of 3 in calls of the graph's 2
-    for arguments in ({"height": 128}, {"width": 120}):
+    sizes: list[dict[str, Any]] = [{"height": 128}, {"width": 120}]
+    for arguments in sizes:
         with pytest.raises(ArgumentError, match=r"exported with static shapes, (height=144|width=112) only"):
             pipe("x", **arguments)

@@ -158,7 +158,7 @@ def test_a_mask_is_handed_over_too(base: TextToImage, refiner: TextToImage, refe
         painter.set_progress_bar_config(disable=True)
     asked: dict[str, Any] = {"prompt": "an owl", "mask_image": mask(), "num_inference_steps": STEPS}
     asked["guidance_scale"] = 5.0  # for inpainting alone, diffusers would take 7.5
-    first = {"denoising_end": SHARE, "strength": 1.0}
+    first: dict[str, Any] = {"denoising_end": SHARE, "strength": 1.0}
     stopped = theirs(painters[0], 1, **one_each(asked | {"image": picture()}, 1), **first)
     latents = torch.from_numpy(stopped[0])
     done = theirs(painters[1], 1, **asked, image=latents, denoising_start=SHARE, height=128, width=128)
@@ -246,8 +246,9 @@ def test_bad_use_is_one_clear_line(refiner: TextToImage, asked: dict[str, Any], 
 
 def test_the_base_takes_no_score(base: TextToImage) -> None:
     for name in ("aesthetic_score", "negative_aesthetic_score"):
+        score: dict[str, Any] = {name: 6.0}
         with pytest.raises(ArgumentError, match=f"^{name}=6.0: this model is not told that; leave it out"):
-            base("a fox", **{name: 6.0})
+            base("a fox", **score)
 
 
 def test_settings_travel_with_the_picture(

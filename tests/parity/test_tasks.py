@@ -86,7 +86,7 @@ def test_the_scheduler_of_a_consistency_model_leaves_out_steps_as_any_other(pipe
     """With LCM-LoRA, say; models that are consistency models themselves count strength in another way."""
     from diffusers import LCMScheduler
 
-    asked = {"prompt": "a red fox", "image": picture(), "num_inference_steps": STEPS, "strength": 0.6}
+    asked: dict[str, Any] = {"prompt": "a red fox", "image": picture(), "num_inference_steps": STEPS, "strength": 0.6}
     own, reference.scheduler = reference.scheduler, LCMScheduler.from_config(reference.scheduler.config)
     try:
         expected = theirs(reference, 1, **asked)
@@ -144,7 +144,7 @@ def test_the_benchmark_knows_what_an_inpainting_model_begins_from(inpainting: tu
 def test_an_inpainting_model_gives_the_picture_of_diffusers(inpainting: tuple[Path, Path], strength: float) -> None:
     reference = StableDiffusionInpaintPipeline.from_pretrained(inpainting[0])
     reference.set_progress_bar_config(disable=True)
-    asked = {
+    asked: dict[str, Any] = {
         "prompt": "an owl",
         "image": picture(),
         "mask_image": mask(),
@@ -167,14 +167,15 @@ def test_an_inpainting_model_is_known_by_its_configuration_where_channels_are_le
     axes = ["batch_size", "num_channels", "height", "width"]
     unet = Edges({"sample": ("sample", FLOAT, axes)}, {"out_sample": ("out_sample", FLOAT, axes)})
     older = in_dialect(inpainting[1], tmp_path / "older", Dialect("ORTStableDiffusionInpaintPipeline", {"unet": unet}))
-    asked = {"image": picture(), "mask_image": mask(), "num_inference_steps": 2, "seed": SEED}
+    asked: dict[str, Any] = {"image": picture(), "mask_image": mask(), "num_inference_steps": 2, "seed": SEED}
     outs = [TextToImage.load(each, device="cpu")("an owl", **asked) for each in (inpainting[1], older)]
     np.testing.assert_allclose(outs[0].latents, outs[1].latents, atol=1e-4)
 
 
 def test_one_set_of_graphs_serves_all_tasks(pipe: TextToImage) -> None:
     sessions = {name: graph.session for name, graph in pipe._graphs.loaded.items()}
-    for arguments in ({}, {"image": picture()}, {"image": picture(), "mask_image": mask()}, {}):
+    tasks: list[dict[str, Any]] = [{}, {"image": picture()}, {"image": picture(), "mask_image": mask()}, {}]
+    for arguments in tasks:
         pipe("a fox", num_inference_steps=2, seed=1, **arguments)
     assert {name: pipe._graphs.loaded[name].session for name in sessions} == sessions
 
@@ -189,7 +190,7 @@ def test_what_the_mask_leaves_out_is_the_pictures_own(pipe: TextToImage) -> None
 
 def test_the_loop_on_the_device_begins_from_the_same_picture(pipe: TextToImage, bound: TextToImage) -> None:
     for arguments in ({}, {"mask_image": mask()}):
-        asked = {"image": picture(), "num_inference_steps": 4, "seed": 3, "strength": 0.7, **arguments}
+        asked: dict[str, Any] = {"image": picture(), "num_inference_steps": 4, "seed": 3, "strength": 0.7, **arguments}
         expected, given = (each("a red fox", **asked) for each in (pipe, bound))
         np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
 

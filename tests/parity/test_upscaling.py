@@ -39,7 +39,7 @@ def test_both_passes_are_those_of_diffusers(
     second = StableDiffusionImg2ImgPipeline(**first.components, requires_safety_checker=False)
     for each in (first, second):
         each.set_progress_bar_config(disable=True)
-    common = {"prompt": "a red fox", "num_inference_steps": STEPS, "negative_prompt": "grey"}
+    common: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": STEPS, "negative_prompt": "grey"}
     given = {name: value for name, value in asked.items() if name not in ("upscale", "strength")}
     generators = [torch.Generator("cpu").manual_seed(SEED + k) for k in range(count)]
     small = first(**common, **given, generator=generators).images
@@ -69,7 +69,7 @@ def test_the_settings_make_it_again(
         out = upscaled(pipe, "a fox", num_inference_steps=4, seed=3, upscale=1.5, strength=0.75)
         np.testing.assert_array_equal(np.asarray(written), np.asarray(out.images[0]))
     assert run("generate", package, "--from-image", first, "--out", second, capsys=capsys)[0] == 0
-    np.testing.assert_array_equal(*(np.asarray(Image.open(file)) for file in (first, second)))
+    np.testing.assert_array_equal(np.asarray(Image.open(first)), np.asarray(Image.open(second)))
     assert read_settings(second) == settings
 
 

@@ -10,6 +10,7 @@ Each is answered with a line, {} or {"error": reason}.
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 answers = os.fdopen(os.dup(1), "w")
@@ -47,10 +48,12 @@ def draw(
     np.save(out, latents.numpy() if isinstance(latents, torch.Tensor) else latents)
 
 
+COMMANDS: dict[str, Callable[..., None]] = {"export": export, "draw": draw}
+
 for line in sys.stdin:
     request = json.loads(line)
     try:
-        {"export": export, "draw": draw}[request.pop("do")](**request)
+        COMMANDS[request.pop("do")](**request)
         answer = {}
     except Exception as error:  # the test says what it was
         answer = {"error": f"{type(error).__name__}: {error}"}

@@ -58,7 +58,7 @@ def make(folder: Path) -> Path:
         ["objdump", "-d", "--no-show-raw-insn", library], check=True, capture_output=True, text=True
     ).stdout
     content = bytearray(library.read_bytes())
-    segments = _segments(content)
+    segments = _segments(bytes(content))
     for address in re.findall(r"^\s*([0-9a-f]+):\s+cpuid\s*$", listing, re.MULTILINE):
         place = int(address, 16)
         (offset,) = (offset + place - start for start, offset, size in segments if start <= place < start + size)

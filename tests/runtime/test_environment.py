@@ -47,8 +47,8 @@ def test_an_environment_without_torch_generates(package: Path, tmp_path: Path) -
 
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)
-    pip = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", REPOSITORY / "constraints.txt"]
-    subprocess.run([*pip, f"{REPOSITORY}[cpu]"], check=True)
+    pip = (home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", REPOSITORY / "constraints.txt")
+    subprocess.run((*pip, f"{REPOSITORY}[cpu]"), check=True)
     assert weight_mb(home) < WEIGHT_LIMIT_MB
     script = (
         "import importlib.util as u\n"
@@ -59,6 +59,6 @@ def test_an_environment_without_torch_generates(package: Path, tmp_path: Path) -
     )
     assert python(script, home / "bin" / "python") == "[]"
     assert (tmp_path / "fox.png").stat().st_size > 0
-    command = [home / "bin" / "triptych", "generate", package, "a fox", "--steps", "2", "--out", tmp_path / "cli.png"]
+    command = (home / "bin" / "triptych", "generate", package, "a fox", "--steps", "2", "--out", tmp_path / "cli.png")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == str(tmp_path / "cli.png")

@@ -20,7 +20,7 @@ def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
     finally:
         sys.argv = before
     captured = capsys.readouterr()
-    return stopped.value.code or 0, captured.out, captured.err
+    return int(stopped.value.code or 0), captured.out, captured.err
 
 
 def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -150,7 +151,9 @@ def reword(source: Path, target: Path, edges: Edges) -> None:
     nodes = [*first, *graph.node, *last]
     del graph.node[:]
     graph.node.extend(nodes)
-    beside = {"save_as_external_data": True, "location": edges.weights, "size_threshold": 1024} if edges.weights else {}
+    beside: dict[str, Any] = (
+        {"save_as_external_data": True, "location": edges.weights, "size_threshold": 1024} if edges.weights else {}
+    )
     onnx.save(model, target, **beside)
 
 

@@ -7,14 +7,21 @@ import onnx
 from onnx import TensorProto, helper
 
 Value = tuple[str, int, Sequence[int | str]]
+Output = tuple[str, int, Sequence[int | str] | None]
 
 
-def write_graph(path: Path, nodes: Sequence[onnx.NodeProto], inputs: Sequence[Value], outputs: Sequence[Value]) -> Path:
+def write_graph(
+    path: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Value],
+    outputs: Sequence[Output],
+) -> Path:
     """A graph of those nodes; inputs and outputs are (name, TensorProto type, shape)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    values = [[helper.make_tensor_value_info(*value) for value in side] for side in (inputs, outputs)]
+    given = [helper.make_tensor_value_info(*value) for value in inputs]
+    made = [helper.make_tensor_value_info(*value) for value in outputs]
     model = helper.make_model(
-        helper.make_graph(nodes, path.parent.name, *values),
+        helper.make_graph(nodes, path.parent.name, given, made),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
     )

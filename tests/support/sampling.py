@@ -1,6 +1,7 @@
 """A denoiser that is linear neither in latents nor in time, noise, and tests of many examples."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ SHAPE = (2, 3, 5, 7)
 _FULL = 8  # times as many examples in the slow run
 
 
-def property_test(count: int, *strategies: st.SearchStrategy):
+def property_test(
+    count: int, *strategies: st.SearchStrategy[Any]
+) -> Callable[[Callable[..., None]], Callable[[int], None]]:
     """Decorator of a test of some `count` examples, the same ones every time, and of 8 times as many marked slow.
 
     @property_test(40, configurations("EulerDiscreteScheduler", euler), few_or_many)
@@ -40,16 +43,16 @@ def property_test(count: int, *strategies: st.SearchStrategy):
 def network(latents: np.ndarray, timestep: float) -> np.ndarray:
     """Bounded, smooth, and different for each picture, place and time."""
     phase = np.arange(latents[0].size, dtype=latents.dtype).reshape(latents.shape[1:]) / 10
-    return np.tanh(0.7 * latents + 0.2 * np.roll(latents, 1, axis=-1) ** 2 / (1 + latents**2)) + 0.4 * np.sin(
-        phase + latents.dtype.type(timestep / 150)
-    )
+    bounded = np.tanh(0.7 * latents + 0.2 * np.roll(latents, 1, axis=-1) ** 2 / (1 + latents**2))
+    output: np.ndarray = bounded + 0.4 * np.sin(phase + latents.dtype.type(timestep / 150))
+    return output
 
 
 def unit_noise(seed: int = 0, shape: tuple[int, ...] = SHAPE, dtype: type = np.float32) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def drawing(seed: int, dtype: type = np.float32):
+def drawing(seed: int, dtype: type = np.float32) -> Callable[[tuple[int, ...]], np.ndarray]:
     """A noise source: shape -> unit Gaussian."""
     generator = np.random.default_rng(seed)
     return lambda shape: generator.standard_normal(shape).astype(dtype)

@@ -54,7 +54,8 @@ class OpenVino(PlainLoop):
 
         def run(inputs: Feeds) -> np.ndarray:
             request.infer(dict(inputs))
-            return request.get_output_tensor(0).data.astype(np.float32)
+            output: np.ndarray = request.get_output_tensor(0).data
+            return output.astype(np.float32)
 
         return run
 

@@ -14,7 +14,8 @@ def load_sprites(folder: Path) -> dict[str, Tensor]:
     path = folder / "sprites.npz"
     if not path.exists():
         drawn = {name: draw_sprite(text) for name, text in all_emoji().items()}
-        np.savez_compressed(path, **{n: np.round(255 * s).astype(np.uint8) for n, s in drawn.items() if s is not None})
+        levels = {n: np.round(255 * s).astype(np.uint8) for n, s in drawn.items() if s is not None}
+        np.savez_compressed(path, allow_pickle=False, **levels)
     with np.load(path) as stored:
         return {name: torch.from_numpy(stored[name]).float() / 255 for name in stored.files}
 

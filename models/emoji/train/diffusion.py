@@ -63,7 +63,8 @@ def fit(sampler: text.Sampler, encoder: CLIPTextModel, folder: Path) -> tuple[UN
         predicted = unet(x_t, t, encoder(ids).last_hidden_state).sample
         error = (predicted - (alpha * noise - sigma * x_0)).square().mean(dim=(1, 2, 3))
         snr = alphas[t] / (1 - alphas[t])
-        return (error * (snr + 1).clamp(max=MIN_SNR) / (snr + 1)).mean()
+        loss: Tensor = (error * (snr + 1).clamp(max=MIN_SNR) / (snr + 1)).mean()
+        return loss
 
     train(PLAN, network, loss_of_step, folder)
     return unet, encoder

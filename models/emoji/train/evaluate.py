@@ -89,7 +89,8 @@ def named_queries(concepts: list[Concept], seeds: int) -> list[Query]:
 
 def coloured_queries(concepts: list[Concept], held_out: bool) -> list[Query]:
     """Concepts on coloured backgrounds: of the pairs held out of training, or of those in training."""
-    meanings, rng, queries = captions.meanings(concepts), random.Random(SEED), []
+    meanings, rng = captions.meanings(concepts), random.Random(SEED)
+    queries: list[Query] = []
     for concept in concepts:
         names = [n for n in pictures.BACKGROUND_NAMES[1:] if captions.held_out(concept, n) == held_out]
         for name in names if held_out else [rng.choice(names)]:

@@ -28,7 +28,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     for iteration in range(ITERATIONS):
         square = factor @ gram @ factor if iteration else gram
         factor = a * factor + (b * square + c * square @ square) @ factor
-    x = factor @ x
+    x = torch.as_tensor(factor @ x)
     return x if wide else x.transpose(1, 2)
 
 

@@ -61,8 +61,8 @@ def draw_sprite(text: str) -> np.ndarray | None:
         return None
     side = max(box[2] - box[0], box[3] - box[1])
     centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    square = tuple(round(c + sign * side / 2) for sign in (-1, 1) for c in centre)
-    pixels = np.asarray(canvas.crop(square), dtype=np.float32) / 255
+    left, top, right, bottom = (round(c + sign * side / 2) for sign in (-1, 1) for c in centre)
+    pixels = np.asarray(canvas.crop((left, top, right, bottom)), dtype=np.float32) / 255
     pixels[..., :3] *= pixels[..., 3:]
     sprite = torch.from_numpy(pixels).permute(2, 0, 1)[None]
     sprite = F.interpolate(sprite, size=(SPRITE, SPRITE), mode="bilinear", antialias=True)

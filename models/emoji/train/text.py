@@ -46,7 +46,8 @@ def build(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Prompts to int64 [prompts, LENGTH]."""
     encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=tokens.LENGTH, return_tensors="pt")
-    return encoded.input_ids
+    ids: Tensor = encoded.input_ids
+    return ids
 
 
 class Sampler:

@@ -77,7 +77,8 @@ def colour_loss(mean: Tensor, picture: Tensor) -> Tensor:
     with torch.no_grad():
         ridge = 1e-3 * len(rows) * torch.eye(rows.shape[1])
         best = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ small)
-    return (rows @ best - small).abs().mean()
+    loss: Tensor = (rows @ best - small).abs().mean()
+    return loss
 
 
 def fit(sprites: Tensor, folder: Path, first: Path | None = None) -> AutoencoderKL:
@@ -94,8 +95,9 @@ def fit(sprites: Tensor, folder: Path, first: Path | None = None) -> Autoencoder
             decoded = vae.decode(posterior.mean + posterior.std * noise).sample
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-        loss = reconstruction_loss(decoded.float(), picture) + COLOUR_WEIGHT * colour_loss(mean, picture)
-        return loss + KL_WEIGHT * kl
+        loss: Tensor = reconstruction_loss(decoded.float(), picture) + COLOUR_WEIGHT * colour_loss(mean, picture)
+        loss += KL_WEIGHT * kl
+        return loss
 
     finished = folder / "coder.pt"
     if finished.exists():

@@ -50,15 +50,20 @@ def layers(modules: dict[str, nn.Module]) -> Iterator[tuple[str, str, nn.Module]
             yield "text_encoder", f"text_model.{name.removeprefix('text_model.')}", module
 
 
+def weight_of(module: nn.Module) -> torch.Tensor:
+    assert isinstance(module.weight, torch.Tensor)
+    return module.weight
+
+
 def halves(module: nn.Module, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Random down and up weights for a layer."""
-    out, into, *kernel = module.weight.shape  # type: ignore[union-attr, misc]
+    out, into, *kernel = weight_of(module).shape
     return torch.randn(rank, into, *kernel) * 0.1, torch.randn(out, rank, *[1] * len(kernel)) * 0.1
 
 
 def kohya(modules: dict[str, nn.Module], alpha: Callable[[nn.Module], float]) -> Tensors:
     """A file of kohya's trainer for linear layers, and convolutions in another rank."""
-    tensors = {}
+    tensors: Tensors = {}
     for component, name, module in layers(modules):
         down, up = halves(module, CONV_RANK if isinstance(module, nn.Conv2d) else RANK)
         stem = f"lora_{'te' if component == 'text_encoder' else 'unet'}_{name.replace('.', '_')}"
@@ -160,16 +165,16 @@ def test_several_add_up(checkpoint: Path, modules: dict[str, nn.Module], tmp_pat
 def test_each_layer_has_its_own_alpha_and_rank(checkpoint: Path, modules: dict[str, nn.Module], tmp_path: Path) -> None:
     """Against the formula: where alphas differ, diffusers 0.42 misses those of attention layers and of texts."""
     torch.manual_seed(0)
-    tensors = kohya(modules, lambda module: 1.0 + module.weight.shape[0] % 5)  # type: ignore[union-attr, operator]
+    tensors = kohya(modules, lambda module: 1.0 + weight_of(module).shape[0] % 5)
     opened = with_loras(open_checkpoint(checkpoint), [(save(tensors, tmp_path / "k.safetensors"), WEIGHT)])
     fused = {name: dict(loaded(opened, name).named_modules()) for name in modules}
     compared = 0
     for component, name, module in layers(modules):
         stem = f"lora_{'te' if component == 'text_encoder' else 'unet'}_{name.replace('.', '_')}"
         down, up, alpha = (tensors[f"{stem}.{part}"] for part in ("lora_down.weight", "lora_up.weight", "alpha"))
-        delta = torch.einsum("or...,ri->oi", up.flatten(1), down.flatten(1)).view_as(module.weight)  # type: ignore
+        delta = torch.einsum("or...,ri->oi", up.flatten(1), down.flatten(1)).view_as(weight_of(module))
         found = fused[component].get(name) or fused[component][name.removeprefix("text_model.")]
-        expected = module.weight + WEIGHT * alpha / len(down) * delta
+        expected = weight_of(module) + WEIGHT * alpha / len(down) * delta
         torch.testing.assert_close(found.weight.data, expected, rtol=1e-5, atol=1e-6)
         compared += 1
     assert compared > 50
@@ -184,7 +189,7 @@ def test_layers_in_the_original_s_names(checkpoint: Path, modules: dict[str, nn.
     tensors = {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(ALPHA)}
     opened = with_loras(open_checkpoint(checkpoint), [(save(tensors, tmp_path / "s.safetensors"), 1.0)])
     fused = loaded(opened, "unet").get_submodule("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q")
-    torch.testing.assert_close(fused.weight, target.weight + ALPHA / RANK * up @ down)
+    torch.testing.assert_close(fused.weight, weight_of(target) + ALPHA / RANK * up @ down)
 
 
 def test_the_file_of_the_checkpoint_is_left_as_it_was(

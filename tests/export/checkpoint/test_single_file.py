@@ -75,10 +75,11 @@ def build(folder: Path) -> nn.Module:
     config = json.loads((folder / "config.json").read_text())
     kinds: dict[str, Any] = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
     if folder.name in kinds:
-        return kinds[folder.name].from_config(config)
-    return {kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection)}[config["architectures"][0]](
-        CLIPTextConfig(**config)
-    )
+        module: nn.Module = kinds[folder.name].from_config(config)
+    else:
+        texts = {kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection)}
+        module = texts[config["architectures"][0]](CLIPTextConfig(**config))
+    return module
 
 
 def write(file: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str] | None = None) -> Path:
@@ -318,7 +319,7 @@ def test_an_inpainting_model_in_one_file_is_that_of_the_folder(checkpoint: Path,
     given, expected = (each.load("unet", partial(build, folder / "unet")).state_dict() for each in (opened, own))
     assert given["conv_in.weight"].shape[1] == 9
     torch.testing.assert_close(given, expected, rtol=0, atol=0)
-    assert opened.model_index == own.model_index | {"_class_name": "StableDiffusionInpaintPipeline"}
+    assert opened.model_index == {**own.model_index, "_class_name": "StableDiffusionInpaintPipeline"}
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ class MultiHeadAttention(OpRun):
         q, k, v = (t.reshape(*t.shape[:2], num_heads, -1) for t in (query, key, value))
         scores = np.einsum("nqhd,nkhd->nhqk", q, k, optimize=True) / np.sqrt(q.shape[-1])
         if unidirectional:
-            scores = np.where(np.tri(*scores.shape[2:], dtype=bool), scores, -np.inf)
+            scores = np.where(np.tri(*scores.shape[2:]) > 0, scores, -np.inf)
         shares = np.exp(scores - scores.max(-1, keepdims=True))
         shares /= shares.sum(-1, keepdims=True)
         mixed = np.einsum("nhqk,nkhd->nqhd", shares, v, optimize=True)

@@ -38,7 +38,7 @@ STATIC = (2, 72, 56)
 """Odd at every level of the U-Net."""
 CASES = [("text_encoder", "odd"), ("unet", "odd"), *((name, "hold") for name in ("unet", "vae_decoder", "vae_encoder"))]
 OTHERS = Choices(nhwc_conv=False, packed=False)
-SIZES_THAT_HOLD: dict[str, dict[str, Any]] = {
+SIZES_THAT_HOLD: dict[str, Any] = {
     "unet": {
         "block_out_channels": (32, 320),
         "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -197,7 +197,8 @@ def test_expansions_equal_the_numpy_definitions(
         "BiasAdd": ([tokens, tokens[2:], tokens], {}),
         "BiasSplitGelu": ([tokens, tokens[2:]], {}),
         "MultiHeadAttention": ([heads] if count == 1 else [[rows, 2, channels], heads], {"num_heads": groups}),
-    }[operator]
+    }
+    shapes, attributes = kinds[operator]
     names = "abcde"[:count]
     node = helper.make_node(operator, list(names), ["y"], domain="com.microsoft", **attributes)
     values = [(name, TensorProto.FLOAT, shape) for name, shape in zip(names, shapes, strict=False)]

@@ -156,7 +156,8 @@ class Between(TextToImage):
         return 2, 2
 
     def __call__(self, prompt: Any, *, latents: Any = None, **_: Any) -> Output:
-        return Output([self.own if latents is None else self.other], np.zeros(0), [])
+        images: list[Any] = [self.own if latents is None else self.other]
+        return Output(images, np.zeros(0), [])
 
 
 def test_images_that_any_rounding_decides_are_counted_and_left_out_of_the_worst(monkeypatch: Any) -> None:
@@ -183,7 +184,7 @@ def test_the_demo_model_keeps_its_quality_on_every_processor(
     environment = None if processor == "here" else environment_of(processor, tmp_path_factory)
     package = tmp_path / "emoji"
     prompts = DEMO / "evaluation" / "prompts.txt"
-    command = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
+    command: list[str | Path] = ["export", DEMO, package, "--precision", "int8", "--calibration-prompts", prompts]
     program = "from triptych.runtime.cli import main; main()"
     options = ["--calibration-guidance", "2.5", "--calibration-steps", "20"]
     subprocess.run([sys.executable, "-c", program, *command, *options], check=True, env=environment)

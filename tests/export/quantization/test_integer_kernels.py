@@ -83,7 +83,7 @@ def layers_and_inputs() -> dict[str, tuple[list[nn.Module], torch.Tensor]]:
             graphs[f"{dialect}-{kind}"] = [quantized(each, ranges_of(each, x), dialect) for each in whole], x
     for bits in (8, 4):
         whole = [with_weights_at_their_ends(layer) for layer in LINEAR.values()]
-        stored = [NBitsLinear(each, bits, 32) for each in whole if isinstance(each, nn.Linear)]
+        stored: list[nn.Module] = [NBitsLinear(each, bits, 32) for each in whole if isinstance(each, nn.Linear)]
         graphs[f"stored{bits}"] = stored, tokens.clamp(-HIGH) * torch.where(tokens < 0, HIGH / -LOW, 1.0)
     return graphs
 
@@ -139,7 +139,7 @@ def expected(layer: nn.Module, x: torch.Tensor) -> np.ndarray:
     assert isinstance(layer, QuantizedLinear)
     weight = layer.weight.numpy().astype(np.int64)
     assert np.abs(weight).min() == np.abs(weight).max() == MULTIPLIED_LIMIT
-    y = (integers - zero) @ weight * unit * layer.weight_scale.numpy().astype(np.float64)
+    y: np.ndarray = (integers - zero) @ weight * unit * layer.weight_scale.numpy().astype(np.float64)
     return y if layer.bias is None else y + layer.bias.numpy()
 
 
@@ -149,7 +149,8 @@ def convolution(x: np.ndarray, weight: np.ndarray, layer: QuantizedConv) -> np.n
     reach = spread * (weight.shape[2] - 1) + 1
     padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
     windows = sliding_window_view(padded, (reach, reach), (2, 3))[:, :, ::down, ::right, ::spread, ::spread]
-    return np.einsum("nchwij,kcij->nkhw", windows, weight, optimize=True)
+    sums: np.ndarray = np.einsum("nchwij,kcij->nkhw", windows, weight, optimize=True)
+    return sums
 
 
 def stored_linear(layer: NBitsLinear, x: torch.Tensor) -> np.ndarray:
@@ -160,8 +161,10 @@ def stored_linear(layer: NBitsLinear, x: torch.Tensor) -> np.ndarray:
     assert integers.min() == -(2 ** (bits - 1))
     assert integers.max() == 2 ** (bits - 1) - 1
     weight = (integers * layer.scale.numpy().astype(np.float64)[..., None]).reshape(len(packed), -1)
-    y = x.numpy().astype(np.float64) @ weight.T
-    return y if layer.bias is None else y + layer.bias.detach().numpy()
+    y: np.ndarray = x.numpy().astype(np.float64) @ weight.T
+    if layer.bias is not None:
+        y += layer.bias.detach().numpy()
+    return y
 
 
 def step_of(layer: nn.Module, output: np.ndarray) -> float:

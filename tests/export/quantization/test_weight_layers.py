@@ -1,6 +1,7 @@
 """Weights in 8 and 4 bits: what is stored, and that layers compute with nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ def test_the_kernel_reads_packed_weights_as_pytorch_does(
     layer = NBitsLinear(linear, bits, size)
     x = torch.randn(rows, inputs)
     names = ["x", "packed", "scale", "", "", "bias"] if bias else ["x", "packed", "scale"]
-    attributes = {"K": inputs, "N": outputs, "bits": bits, "block_size": size}
+    attributes: dict[str, Any] = {"K": inputs, "N": outputs, "bits": bits, "block_size": size}
     node = helper.make_node("MatMulNBits", names, ["y"], domain="com.microsoft", **attributes)
     stored = {"packed": layer.packed, "scale": layer.scale} | ({"bias": linear.bias} if bias else {})
     (exact,) = run_node(node, {name: tensor.numpy() for name, tensor in stored.items()}, x.numpy(), outputs)

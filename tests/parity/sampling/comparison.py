@@ -95,7 +95,8 @@ def compare(
     sampler = Sampler.from_config(config, steps or 20, eta=eta, strength=strength, **grid)
     noise = unit_noise(seed, shape)
     image = None if strength == 1 else 0.5 * unit_noise(seed + 1, shape)
-    reference, levels = diffusers_scheduler(config), []
+    reference = diffusers_scheduler(config)
+    levels: list[float] = []
     expected, timesteps = diffusers_run(
         reference,
         noise,

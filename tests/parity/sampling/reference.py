@@ -1,7 +1,7 @@
 """The denoising loop of diffusers' pipelines, with its schedulers."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
@@ -21,9 +21,9 @@ def diffusers_run(
     scheduler: Any,
     noise: np.ndarray,
     steps: int | None,
-    predict=network,
+    predict: Callable[[np.ndarray, float], np.ndarray] = network,
     eta: float | None = None,
-    draw=None,
+    draw: Callable[[tuple[int, ...]], np.ndarray] | None = None,
     *,
     grid: Mapping[str, Any] | None = None,
     strength: float = 1.0,
@@ -74,9 +74,12 @@ def diffusers_run(
         latents = scheduler.add_noise(torch.from_numpy(image_latents), latents, timesteps[:1])
     extra = {} if eta is None else {"eta": eta}
     module = sys.modules[type(scheduler).__module__]
-    with mock.patch.object(
-        module, "randn_tensor", lambda shape, **_: torch.from_numpy(draw(tuple(shape))), create=True
-    ):
+
+    def randn_tensor(shape: Sequence[int], **_: Any) -> torch.Tensor:
+        assert draw is not None, "this scheduler draws noise"
+        return torch.from_numpy(draw(tuple(shape)))
+
+    with mock.patch.object(module, "randn_tensor", randn_tensor, create=True):
         for t in timesteps:
             fed = scheduler.scale_model_input(latents, t) if hasattr(scheduler, "scale_model_input") else latents
             output = torch.from_numpy(predict(fed.numpy(), float(t)))
@@ -87,7 +90,7 @@ def diffusers_run(
 
 
 def _cutoff(scheduler: Any, share: float) -> int:
-    trained = scheduler.config.num_train_timesteps
+    trained: int = scheduler.config.num_train_timesteps
     return round(trained - share * trained)
 
 

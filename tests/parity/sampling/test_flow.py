@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from tests.parity.sampling.comparison import booleans, compare, configurations, few_or_many, strengths
 from tests.support.sampling import property_test
 
-shapes = st.sampled_from(
+Configurations = st.SearchStrategy[dict[str, Any]]
+
+shapes: Configurations = st.sampled_from(
     [
         {},
         {},
@@ -26,7 +28,7 @@ dynamic = st.fixed_dictionaries(
     {"use_dynamic_shifting": st.just(True), "time_shift_type": st.sampled_from(["exponential", "linear"])},
     optional={"shift": st.floats(0.3, 6.0), "shift_terminal": st.floats(0.01, 0.2)},
 )
-ways = st.sampled_from([{}, {}, {"stochastic_sampling": True}, {"invert_sigmas": True}])
+ways: Configurations = st.sampled_from([{}, {}, {"stochastic_sampling": True}, {"invert_sigmas": True}])
 edm = st.fixed_dictionaries(
     {"prediction_type": st.sampled_from(["epsilon", "v_prediction"])},
     optional={

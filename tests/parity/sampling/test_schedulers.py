@@ -67,7 +67,7 @@ CANCELLED = 1e-3
 @pytest.mark.parametrize("name", OF_BETAS)
 def test_stable_diffusion_with_every_scheduler(name: str | None, steps: int) -> None:
     """The published configuration, and what a person gets by naming another scheduler."""
-    config = SD15 if name is None else with_scheduler(SD15, name)
+    config: dict[str, Any] = dict(SD15 if name is None else with_scheduler(SD15, name))
     # Other.from_config(pndm's), with the options that a short name stands for
     reference = diffusers_scheduler(SD15 | {key: config[key] for key in config.keys() - SD15}, config["_class_name"])
     expected, timesteps = diffusers_run(reference, unit_noise(7), steps, draw=drawing(7))
@@ -106,9 +106,14 @@ def test_trailing_may_be_one_longer(name: str, steps: int) -> None:
 def test_estimates_of_x0_are_those_of_diffusers(name: str) -> None:
     config = with_scheduler(SD15, name) | {"clip_sample": name == "ddim", "prediction_type": "v_prediction"}
     reference = diffusers_scheduler(config)
-    found = []
+    found: list[Any] = []
     step = reference.step
-    reference.step = lambda *given, **named: found.append(step(*given, **named)) or found[-1]
+
+    def recorded(*given: Any, **named: Any) -> Any:
+        found.append(step(*given, **named))
+        return found[-1]
+
+    reference.step = recorded
     diffusers_run(reference, unit_noise(), 10, draw=drawing(5))
     steps = list(denoise(network, unit_noise(), Sampler.from_config(config, 10), drawing(5)))
     for ours, theirs in zip(steps, found, strict=True):

@@ -132,7 +132,7 @@ def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
         random.uniform(low, high, (batch, *TOKENS)).astype(np.float32) for low, high in ((0.9, 1.1), (0.7, 0.9))
     )
     noise = random.standard_normal((batch, *SIZE)).astype(np.float32)
-    values = {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
+    values: dict[str, Any] = {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
     if behind:
         for conditioning in (values["positive"], values["negative"]):  # not the same: a row's are its own
             conditioning[BEHIND] = random.standard_normal((batch, behind, *SIZE[1:])).astype(np.float32)
@@ -300,7 +300,7 @@ class Traffic:
         self.read = self.written = self.bound = 0
         numpy, update, put = ort.OrtValue.numpy, ort.OrtValue.update_inplace, ort.OrtValue.ortvalue_from_numpy
 
-        def reading(value: ort.OrtValue) -> np.ndarray:
+        def reading(value: ort.OrtValue) -> Any:
             self.read += 1
             return numpy(value)
 
@@ -481,7 +481,7 @@ def test_step_graphs_are_standard_onnx(
 def test_whole_pictures_are_those_of_the_numpy_loop(package: Path, scheduler: str) -> None:
     numpys, bounds = (TextToImage.load(package, device="cpu") for _ in range(2))
     bounds._bound = True
-    asked = {"num_inference_steps": 5, "seed": 3, "num_images_per_prompt": 2, "scheduler": scheduler}
+    asked: dict[str, Any] = {"num_inference_steps": 5, "seed": 3, "num_images_per_prompt": 2, "scheduler": scheduler}
     theirs, ours = (pipe("a red fox", **asked) for pipe in (numpys, bounds))
     np.testing.assert_allclose(ours.latents, theirs.latents, atol=1e-4 * theirs.latents.std())
     assert ours.timings.keys() == theirs.timings.keys()

@@ -292,7 +292,8 @@ def theirs(checkpoint: Path) -> Callable[..., np.ndarray]:
     def latents(scheduler: Any, **arguments: Any) -> np.ndarray:
         pipe.scheduler = scheduler.from_config(own)
         generator = torch.Generator("cpu").manual_seed(SEED)
-        return pipe("a red fox", generator=generator, output_type="latent", **arguments).images.numpy()
+        made = pipe("a red fox", generator=generator, output_type="latent", **arguments)
+        return np.asarray(made.images)
 
     return latents
 
@@ -329,7 +330,7 @@ def test_settings_carry_everything_that_was_used(pipe: TextToImage, tmp_path: Pa
         "a",
         scheduler="euler",
         timesteps="ays_sd15",
-        guidance_scale=np.linspace(2, 4, 10),
+        guidance_scale=np.linspace(2, 4, 10),  # type: ignore[arg-type]  # any sequence will do
         guidance_interval=(0.1, 9),
         guidance_projection=Projection(0.1),
         seed=1,

@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,5 +89,5 @@ def test_a_contact_sheet_holds_every_picture_once() -> None:
     sheet = contact_sheet(
         images, 3, row_labels=["a prompt", "another " * 30], column_labels=["seed 0", "seed 1", "seed 2"]
     )
-    colours = {colour: count for count, colour in sheet.getcolors(100_000)}
+    colours: dict[Any, int] = {colour: count for count, colour in sheet.getcolors(100_000) or ()}
     assert all(colours[image.getpixel((0, 0))] == 30 * 20 for image in images)

@@ -83,12 +83,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     constraints = folder / "constraints.txt"  # of those, OpenVINO's wheel wants an older ONNX Runtime's
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     constraints.write_text("\n".join(line for line in lines if not line.startswith("onnxruntime")) + "\n")
-    pip = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", constraints]
+    pip: list[str | Path] = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", constraints]
     subprocess.run([*pip, f"{REPOSITORY}[openvino]"], check=True)
 
     def run(package: Path, options: dict[str, str]) -> dict[str, np.ndarray] | str:
         out = folder / "out.npz"
-        command = [home / "bin" / "python", "-c", SCRIPT, package, out, json.dumps(options)]
+        command: list[str | Path] = [home / "bin" / "python", "-c", SCRIPT, package, out, json.dumps(options)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout.strip() or dict(np.load(out))
 

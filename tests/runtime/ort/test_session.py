@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.support.graphs import write_adder, write_graph
+from tests.support.graphs import Value, write_adder, write_graph
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
 from triptych.runtime.ort.device import Device, open_device
 from triptych.runtime.ort.session import Graph
@@ -50,7 +50,7 @@ def test_a_row_is_the_same_to_the_bit_alone_and_in_a_batch(tmp_path: Path) -> No
     node = helper.make_node("MatMul", ["x", "w"], ["y"])
     weights = np.random.default_rng(0).standard_normal((300, 200)).astype(np.float32)
     constant = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(weights))
-    inputs = [("x", TensorProto.FLOAT, ["batch", 300])]
+    inputs: list[Value] = [("x", TensorProto.FLOAT, ["batch", 300])]
     path = write_graph(tmp_path / "m.onnx", [constant, node], inputs, [("y", TensorProto.FLOAT, ["batch", 200])])
     graph = Graph(path, open_device("cpu"), "unet")
     x = np.random.default_rng(1).standard_normal((7, 300))

@@ -174,7 +174,7 @@ def test_an_early_int8_package_is_refused_by_processors_without_vnni(
     program = "from triptych.runtime.cli import main; main()"
     for name, integers, status in (("early", None, 2), ("now", SAFE, 0)):
         changed = with_manifest(portable_package, tmp_path / name, precision="int8", integers=integers)
-        command = [sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out"]
+        command = (sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out")
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == status
         if status:

@@ -105,7 +105,8 @@ def gaussian_network(sampler: Sampler, deviation: float) -> Callable[[np.ndarray
         alpha, sigma = next(levels)
         offset = (latents - alpha * MEAN) / (alpha**2 * deviation**2 + sigma**2)
         of_x0, of_eps = components(sampler.prediction, alpha, sigma)
-        return of_x0 * (MEAN + alpha * deviation**2 * offset) + of_eps * sigma * offset
+        output: np.ndarray = of_x0 * (MEAN + alpha * deviation**2 * offset) + of_eps * sigma * offset
+        return output
 
     return predict
 
@@ -211,7 +212,7 @@ def test_a_wrong_number_anywhere_is_caught(name: str, field: str) -> None:
             continue  # hardly anything
         wrong = right.copy()
         wrong[position] *= MOVED
-        change = {field: float(wrong[0]) if field == "initial_scale" else wrong}
+        change: dict[str, Any] = {field: float(wrong[0]) if field == "initial_scale" else wrong}
         if refused(sampler.table, change):
             continue
         table = dataclasses.replace(sampler.table, **change)

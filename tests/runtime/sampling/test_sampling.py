@@ -317,7 +317,8 @@ def test_more_or_fewer_steps_than_the_schedule_allows(name: str, changes: dict[s
 
 
 def test_steps_may_be_numpy_integers_and_as_many_as_fit() -> None:
-    assert len(Sampler.from_config(with_scheduler(SD15, "ddim") | {"steps_offset": 0}, np.int64(1000))) == 1000
+    thousand: Any = np.int64(1000)
+    assert len(Sampler.from_config(with_scheduler(SD15, "ddim") | {"steps_offset": 0}, thousand)) == 1000
     assert len(Sampler.from_config(with_scheduler(SD15, "euler"), 1500)) == 1500  # its timesteps are not whole numbers
 
 
@@ -382,7 +383,8 @@ def test_runs_that_are_refused(config: dict[str, Any], asked: dict[str, Any], me
 def test_a_given_grid_counts_for_the_number_of_steps() -> None:
     assert Sampler.from_config(EULER, 50, timesteps=[900, 500, 20]).timesteps.tolist() == [900, 500, 20]
     assert Sampler.from_config(EULER, sigmas=(14.0, 2.0, 0.0)).noise_levels == pytest.approx([14, 2])
-    assert Sampler.from_config(FLOW, sigmas=np.array([1.0, 0.5])).sigmas.tolist() == [1, 0.5]
+    array: Any = np.array([1.0, 0.5])
+    assert Sampler.from_config(FLOW, sigmas=array).sigmas.tolist() == [1, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -412,17 +414,22 @@ def test_strength_can_shorten_the_schedule_of_the_distillation(name: str, distil
         with pytest.raises(SamplerError, match=rf"distilled on {distilled} \(original_inference_steps\){leaves}$"):
             Sampler.from_config(config, steps + 1, strength=strength, shortens=True)
     # given timesteps are no such schedule, and other schedulers have none
-    given = {"timesteps": [899, 599, 299, 99], "strength": 0.5}
+    given: dict[str, Any] = {"timesteps": [899, 599, 299, 99], "strength": 0.5}
     assert Sampler.from_config(config, **given, shortens=True).timesteps.tolist() == [299, 99]
-    others = [Sampler.from_config(SD15, 10, strength=0.5, shortens=each).timesteps for each in (True, False)]
-    np.testing.assert_array_equal(*others)
+    first, second = (Sampler.from_config(SD15, 10, strength=0.5, shortens=each).timesteps for each in (True, False))
+    np.testing.assert_array_equal(first, second)
 
 
 def test_noise_is_added_to_a_picture_as_far_as_the_first_call_wants_it() -> None:
     sampler = Sampler.from_config(EULER, 10, strength=0.6)
     image, noise = unit_noise(1), unit_noise(2)
-    fed = []
-    next(denoise(lambda x, t: fed.append(x.copy()) or x, noise, sampler, image_latents=image))
+    fed: list[np.ndarray] = []
+
+    def predict(x: np.ndarray, t: float) -> np.ndarray:
+        fed.append(x.copy())
+        return x
+
+    next(denoise(predict, noise, sampler, image_latents=image))
     np.testing.assert_allclose(fed[0], sampler.alphas[0] * image + sampler.sigmas[0] * noise, rtol=1e-5, atol=1e-6)
     with pytest.raises(SamplerError, match=r"strength=0.6 begins in the middle; give `image_latents`"):
         denoise(network, noise, sampler)

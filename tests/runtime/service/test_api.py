@@ -25,7 +25,7 @@ from triptych.runtime.service.http.models import Models
 
 from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service
 
-SAID = {"num_inference_steps": 2, "height": 64, "width": 64}
+SAID: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
 """BODY, as the pipeline takes it."""
 
 
@@ -40,14 +40,14 @@ def error_of(answer: httpx2.Response, status: int) -> dict[str, Any]:
     assert (name, rest) == ("error", [])
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["message"]
-    return error
+    return dict(error)
 
 
 def test_pictures_are_those_of_the_pipeline_and_say_their_seeds(served: Service, pipe: TextToImage) -> None:
     more = {"n": 2, "negative_prompt": "grey", "guidance_scale": 3.0, "scheduler": "euler_a"}
     answer = served.client.post(GENERATIONS, json=BODY | more).json()
     assert answer["size"] == "64x64"
-    said = {name: value for name, value in more.items() if name != "n"}
+    said: dict[str, Any] = {name: value for name, value in more.items() if name != "n"}
     wanted = pipe("a red fox", seed=7, num_images_per_prompt=2, **SAID, **said)
     for data, image, seed in zip(answer["data"], wanted.images, wanted.seeds, strict=True):
         np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(image))
@@ -385,7 +385,7 @@ def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(package: Path) -> 
 def test_a_key_may_have_any_letters(package: Path) -> None:
     with service(package, key="schlüssel", load=False) as running:
         for key, status in (("schlüssel", 200), ("schlussel", 401)):
-            given = {"Authorization": f"Bearer {key}".encode()}
+            given = {b"Authorization": f"Bearer {key}".encode()}
             assert running.client.get("/v1/models", headers=given).status_code == status
 
 

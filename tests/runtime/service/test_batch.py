@@ -229,7 +229,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(package: Path, tmp_path
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))\n"
         "from triptych.runtime.cli import main; main()"
     )
-    command = [sys.executable, "-c", limited, "batch", package, jobs, out, "--device", "cpu"]
+    command: list[str | Path] = [sys.executable, "-c", limited, "batch", package, jobs, out, "--device", "cpu"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1] == (

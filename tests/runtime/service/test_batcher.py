@@ -12,8 +12,9 @@ import pytest
 from triptych.runtime import Step, TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled
 from triptych.runtime.service.metrics import Metrics
-from triptych.runtime.service.queue.batcher import Batcher, Ticket
+from triptych.runtime.service.queue.batcher import Batcher
 from triptych.runtime.service.queue.previews import steps_of
+from triptych.runtime.service.queue.tickets import Ticket
 from triptych.runtime.service.refusals import Refusal
 from triptych.runtime.tasks.jobs import Job, run
 

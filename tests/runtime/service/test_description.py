@@ -66,9 +66,10 @@ def ask(description: Any, path: str, method: str, mode: GenerationMode, count: i
     @given(case=description[path][method].as_strategy(generation_mode=mode), possible=st.booleans())
     def answers(case: schemathesis.Case, possible: bool) -> None:
         if possible and mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
-            case.body |= POSSIBLE | ({"image": png(picture(64, 64))} if "image" in case.body else {})
+            body: dict[str, Any] = case.body
+            body |= POSSIBLE | ({"image": png(picture(64, 64))} if "image" in case.body else {})
             for name in ("model", "scheduler", "mask", "strength"):
-                case.body.pop(name, None)
+                body.pop(name, None)
         checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
         statuses.add(case.call_and_validate(checks=checks).status_code)
 

@@ -38,7 +38,7 @@ def test_a_batch_that_is_killed_loses_and_doubles_nothing(kills: int, package: P
     chance = random.Random(kills)
     records = [{"id": f"n/{n}", **BASE, "seed": n} for n in range(PICTURES * kills + 4)]
     jobs, out = write(tmp_path / "jobs.jsonl", records), tmp_path / "out"
-    command = [*COMMAND, package, jobs, out, "--batch", "2", "--device", "cpu"]
+    command: list[str | Path] = [*COMMAND, package, jobs, out, "--batch", "2", "--device", "cpu"]
     first: dict[str, int] = {}  # name -> when it was written
     for _ in range(kills):
         goal, start = made(out) + chance.randrange(PICTURES - 1), time.monotonic()
@@ -72,7 +72,7 @@ def test_the_time_left_is_shown_on_a_terminal_and_ctrl_c_keeps_what_is_done(pack
     jobs, out = write(tmp_path / "jobs.jsonl", [{"id": str(n), **BASE} for n in range(400)]), tmp_path / "out"
     terminal, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
-    command = [*COMMAND, package, jobs, out, "--batch", "1", "--device", "cpu"]
+    command: list[str | Path] = [*COMMAND, package, jobs, out, "--batch", "1", "--device", "cpu"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         said, start = b"", time.monotonic()

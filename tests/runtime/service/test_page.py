@@ -60,7 +60,7 @@ def test_the_page_asks_for_a_key_as_a_password_and_the_api_takes_none(package: P
                 answer = client.get(path, headers=given)
                 assert (answer.status_code, answer.headers["WWW-Authenticate"][:6]) == (401, "Basic ")
         assert client.get("/", headers=basic("anybody", KEY)).status_code == 200
-        assert client.get("/", headers={"Authorization": f"Bearer {KEY}".encode()}).status_code == 200
+        assert client.get("/", headers={b"Authorization": f"Bearer {KEY}".encode()}).status_code == 200
         assert client.get("/v1/models", headers=basic("anybody", KEY)).status_code == 401
         for origin, status in (("http://localhost", 200), ("http://elsewhere.example", 401)):
             sent = client.post(
@@ -147,7 +147,8 @@ def test_a_picture_gives_the_form_back_and_says_what_that_lacks(pipe: TextToImag
 
 def test_an_editor_is_a_picture_and_a_mask_or_nothing() -> None:
     empty = Image.new("RGBA", (32, 16), (0, 0, 0, 0))
-    for editor in (None, {"background": None, "layers": []}, {"background": empty, "layers": [empty]}):
+    nothing: list[Any] = [None, {"background": None, "layers": []}, {"background": empty, "layers": [empty]}]
+    for editor in nothing:
         assert beginning_of(editor, 0.5, LIMITS) == {}
     drawn = Image.new("RGBA", (32, 16), "orange")
     found = beginning_of({"background": drawn, "layers": [empty]}, 0.5, LIMITS)

@@ -3,6 +3,7 @@
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +25,8 @@ def batch(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(package: Path, tmp_path: Path) -> None:
-    others = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("nan")}, {"seed": -1}, {}]
+    others: list[dict[str, Any]] = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("nan")}]
+    others += [{"seed": -1}, {}]
     jobs = write(tmp_path / "jobs.jsonl", [{"id": f"n{n}", **BASE, **other} for n, other in enumerate(others * 2)])
     results = []
     for engine in ("local", "ray"):
@@ -43,7 +45,7 @@ def test_an_actor_that_is_killed_loses_nothing(package: Path, tmp_path: Path) ->
     """Two actors, one of which is killed while both are at work; Ray starts it again."""
     records = [{"id": f"n{n}", **BASE, "num_inference_steps": 10, "seed": n} for n in range(60)]
     jobs, out = write(tmp_path / "jobs.jsonl", records), tmp_path / "out"
-    command = [*COMMAND, package, jobs, out, "--device", "cpu", "--batch", "2"]
+    command: list[str | Path] = [*COMMAND, package, jobs, out, "--device", "cpu", "--batch", "2"]
     with subprocess.Popen([*command, "--engine", "ray", "--cpus-per-actor", "1"], stderr=subprocess.PIPE) as process:
         start = time.monotonic()
         while made(out) < 4 and process.poll() is None and time.monotonic() - start < PATIENCE:

@@ -91,7 +91,7 @@ class Cluster:
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def alone(pipe: TextToImage, **said: Any) -> np.ndarray:
 
 def test_pictures_are_those_of_the_package_with_their_settings(url: str, pipe: TextToImage, tmp_path: Path) -> None:
     with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        extra = {"seed": 7, "num_inference_steps": 2}
+        extra: dict[str, Any] = {"seed": 7, "num_inference_steps": 2}
         made = client.images.generate(prompt="a red fox", size="64x64", n=2, extra_body=extra)
         assert made.data is not None
         for row, data in enumerate(made.data):
@@ -249,6 +249,7 @@ def test_the_configuration_is_rays(package: Path, capsys: pytest.CaptureFixture[
     assert set(names) == {"api", f"model-{package.name}"}
     of_package = names[f"model-{package.name}"]
     assert of_package.ray_actor_options.num_cpus == 2
+    assert isinstance(of_package.autoscaling_config, dict)
     assert of_package.autoscaling_config["max_replicas"] == 3
 
 
@@ -312,15 +313,16 @@ def test_replicas_that_are_killed_lose_nothing(
     url, process = started
     bodies = [BODY | {"seed": seed, "num_inference_steps": 10} for seed in range(80)]
 
-    def ask(body: dict[str, Any]) -> dict[str, Any]:
+    def ask(body: dict[str, Any]) -> list[Any]:
         answer = httpx2.post(url + GENERATIONS, json=body, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
+        return list(answer.json()["data"])
 
-    def ask_again(body: dict[str, Any]) -> dict[str, Any]:
+    def ask_again(body: dict[str, Any]) -> list[Any]:
         with openai.OpenAI(base_url=f"{url}/v1", api_key="none", timeout=PATIENCE) as client:
-            said = {"extra_body": {name: body[name] for name in ("seed", "num_inference_steps")}}
-            return client.images.generate(prompt=body["prompt"], size=body["size"], **said).model_dump()["data"]
+            extra = {name: body[name] for name in ("seed", "num_inference_steps")}
+            made = client.images.generate(prompt=body["prompt"], size=body["size"], extra_body=extra)
+            return list(made.model_dump()["data"])
 
     for deployment, kills, asking in ((f"model-{package.name}", (5, 20, 35), ask), ("api", (20,), ask_again)):
         with ThreadPoolExecutor(12) as threads:

@@ -24,7 +24,7 @@ from triptych.runtime import TextToImage
 
 from .serving import BODY, GENERATIONS, LONG, Process, png, process, refused_without
 
-EXTRA = {"seed": 7, "num_inference_steps": 2}
+EXTRA: dict[str, Any] = {"seed": 7, "num_inference_steps": 2}
 """Of BODY, what OpenAI's API lacks."""
 
 
@@ -101,7 +101,7 @@ def test_openais_client_streams(client: openai.OpenAI, pipe: TextToImage) -> Non
     events = list(
         client.images.generate(prompt="a red fox", size="64x64", stream=True, partial_images=2, extra_body=said)
     )
-    kinds = [openai.types.ImageGenPartialImageEvent] * 2 + [openai.types.ImageGenCompletedEvent]
+    kinds: list[type[Any]] = [openai.types.ImageGenPartialImageEvent] * 2 + [openai.types.ImageGenCompletedEvent]
     assert [type(event) for event in events] == kinds
     for event, kind in zip(events, kinds, strict=True):
         kind.model_validate(event.model_dump())  # every field that its type requires
@@ -114,8 +114,8 @@ def test_openais_client_streams(client: openai.OpenAI, pipe: TextToImage) -> Non
     )
     kinds = [openai.types.ImageEditPartialImageEvent, openai.types.ImageEditCompletedEvent]
     assert [type(event) for event in edits] == kinds
-    for event, kind in zip(edits, kinds, strict=True):
-        kind.model_validate(event.model_dump())
+    for edit, kind in zip(edits, kinds, strict=True):
+        kind.model_validate(edit.model_dump())
 
 
 def test_openais_client_understands_the_errors(client: openai.OpenAI) -> None:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_noise_between_seeds_is_unit_noise() -> None:
 
 def test_a_walk_begins_and_ends_with_the_pictures_themselves(pipe: TextToImage) -> None:
     prompts = ["a fox", "an owl BREAK at night", "a car"]
-    asked = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
+    asked: dict[str, Any] = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
     outs = list(walk(pipe, prompts, 3, seed=5, to_seed=6, **asked))
     assert len(outs) == 5
     # a prompt of two chunks makes all of them two chunks long, so that the ends are those of one call
@@ -71,7 +72,7 @@ def test_a_walk_begins_and_ends_with_the_pictures_themselves(pipe: TextToImage) 
 
 
 def test_embeddings_take_the_place_of_the_prompt(pipe: TextToImage) -> None:
-    asked = {"num_inference_steps": STEPS, "seed": 4, "negative_prompt": "grey"}
+    asked: dict[str, Any] = {"num_inference_steps": STEPS, "seed": 4, "negative_prompt": "grey"}
     out = pipe("whatever", prompt_embeds=pipe.encode(["a fox"]), **asked)
     np.testing.assert_array_equal(out.latents, pipe("a fox", **asked).latents)
     between = conditioning_between(pipe.encode(["a fox"]), pipe.encode(["an owl"]), 0.5)
