@@ -1,7 +1,6 @@
 """Latency per component of a package: `triptych bench PACKAGE`.
 
-The whole picture is measured first, so that its peak of memory is that of a process that has done nothing else; then
-each component alone.
+The whole image is measured first, so that its peak memory is that of a fresh process; then each component alone.
 """
 
 import time
@@ -19,13 +18,13 @@ from triptych.runtime.families.family import Family
 from triptych.runtime.package.package import Package
 from triptych.runtime.sampling import Sampler, Step
 
-from .components import PROMPT, beginning_of, components_in_use, inputs_of, measure_component, with_share
+from .components import PROMPT, components_in_use, image_arguments, inputs_of, measure_component, with_share
 from .files import check_writable, write_whole
 from .machine import describe_machine, versions
 from .matmul import measure_matrix_product
 from .memory import peak_bytes, release, reset_peak
 from .plot import check_format, draw
-from .result import FORMAT, Conditions, PictureFigures, Result, SamplerFigures, Subject
+from .result import FORMAT, Conditions, ImageFigures, Result, SamplerFigures, Subject
 from .table import show
 
 GUIDANCE_SCALE = 7.5
@@ -47,16 +46,16 @@ def bench(
 
     Args:
         package: folder of ONNX graphs.
-        options: of `TextToImage.load`: device, memory, session_options, provider_options.
-        steps: of the whole picture.
-        width: pixels; None is the package's own.
-        height: pixels; None is the package's own.
-        json_file: where to write the figures, see docs/bench-schema.md.
-        plot: where to draw them, .png or .svg.
+        options: arguments of `TextToImage.load`: device, memory, session_options, provider_options.
+        steps: denoising steps of the whole image.
+        width: of the image in pixels; None is the package's default.
+        height: of the image in pixels; None is the package's default.
+        json_file: file for the figures, see docs/bench-schema.md.
+        plot: file for a plot of them, .png or .svg.
         report: called with a line of text as each measurement begins.
 
     Raises:
-        ArgumentError: steps or a size that cannot be used, or a result that cannot be written; told before anything
+        ArgumentError: steps or a size that cannot be used, or a result that cannot be written; raised before anything
             is measured.
         PackageError, ProviderError: see `TextToImage.load`.
     """
@@ -82,20 +81,20 @@ def measure(
     height: int | None,
     report: Callable[[str], None],
 ) -> Result:
-    """What `bench` prints and writes; see there."""
+    """Measure a package; arguments and errors as in `bench`."""
     release()
-    peak_is_ours = reset_peak()
+    peak_is_reset = reset_peak()
     report(f"loading {package}")
     start = time.perf_counter()
     pipe = TextToImage.load(package, **options)
     load_seconds = time.perf_counter() - start
-    asked = _conditions(pipe, steps, width, height)
-    sampler, picture = _picture(pipe, asked, load_seconds, report)
-    if not peak_is_ours:
-        picture = replace(picture, peak_bytes=None, peak_to_weights=None)
+    conditions = _conditions(pipe, steps, width, height)
+    sampler, image = _whole_image(pipe, conditions, load_seconds, report)
+    if not peak_is_reset:
+        image = replace(image, peak_bytes=None, peak_to_weights=None)
     opened, device, family = pipe.package, pipe.device, pipe.family
-    inputs = inputs_of(pipe, asked.height, asked.width)
-    del pipe  # its memory is not to count in that of the components
+    inputs = inputs_of(pipe, conditions.height, conditions.width)
+    del pipe  # so that its memory does not count as that of the components
 
     components = {}
     for name in components_in_use(family):
@@ -109,26 +108,26 @@ def measure(
         versions=versions(),
         machine=describe_machine(device),
         package=_subject(opened, family),
-        conditions=asked,
+        conditions=conditions,
         matrix_product=product,
         components={name: with_share(figures, product) for name, figures in components.items()},
         sampler=sampler,
-        picture=picture,
+        picture=image,
     )
 
 
 def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | None) -> Conditions:
-    """What is measured, sizes that were left out being the package's own; refuses a number of steps that is none."""
+    """Conditions with the package's defaults filled in; raises a SamplerError for steps that cannot be used."""
     scheduler = pipe.package.scheduler_config()
     Sampler.from_config(scheduler, num_inference_steps=steps)
-    own_height, own_width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
+    default_height, default_width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
     return Conditions(
         device=pipe.device.name,
         provider=pipe.device.provider,
         session_options=dict(pipe.device.session_options),
         provider_options=dict(pipe.device.providers[0][1]),
-        height=own_height if height is None else height,
-        width=own_width if width is None else width,
+        height=default_height if height is None else height,
+        width=default_width if width is None else width,
         steps=steps,
         guidance_scale=GUIDANCE_SCALE,
         scheduler=str(scheduler["_class_name"]),
@@ -136,36 +135,36 @@ def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | 
     )
 
 
-def _picture(
-    pipe: TextToImage, asked: Conditions, load_seconds: float, report: Callable[[str], None]
-) -> tuple[SamplerFigures, PictureFigures]:
-    """Make a picture, after a short one to warm up."""
-    beginning = beginning_of(pipe, asked.height, asked.width)
+def _whole_image(
+    pipe: TextToImage, conditions: Conditions, load_seconds: float, report: Callable[[str], None]
+) -> tuple[SamplerFigures, ImageFigures]:
+    """Generate an image, after a short one to warm up."""
+    arguments = image_arguments(pipe, conditions.height, conditions.width)
 
-    def make(steps: int, count: Callable[[Step], None]) -> dict[str, float]:
+    def generate(steps: int, count: Callable[[Step], None]) -> dict[str, float]:
         out = pipe(
             PROMPT,
             num_inference_steps=steps,
-            guidance_scale=asked.guidance_scale,
+            guidance_scale=conditions.guidance_scale,
             seed=0,
-            height=asked.height,
-            width=asked.width,
+            height=conditions.height,
+            width=conditions.width,
             callback=count,
-            **beginning,
+            **arguments,
         )
         return out.timings
 
     report("warming up")
-    make(min(WARM_UP_STEPS, asked.steps), lambda _: None)
-    report("making a picture")
+    generate(min(WARM_UP_STEPS, conditions.steps), lambda _: None)
+    report("generating an image")
     calls: list[int] = []
-    timings = make(asked.steps, lambda step: calls.append(step.index))
-    network = timings[pipe.family.generator]
+    timings = generate(conditions.steps, lambda step: calls.append(step.index))
+    denoiser_seconds = timings[pipe.family.generator]
     weights = sum(pipe.package.bytes_of(name) for name in components_in_use(pipe.family))
     peak = peak_bytes()
     return (
-        SamplerFigures(len(calls), timings["sampler"] / len(calls), timings["sampler"] / network),
-        PictureFigures(
+        SamplerFigures(len(calls), timings["sampler"] / len(calls), timings["sampler"] / denoiser_seconds),
+        ImageFigures(
             load_seconds=load_seconds,
             seconds=timings["total"],
             seconds_by_component={name: value for name, value in timings.items() if name != "total"},

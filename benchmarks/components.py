@@ -20,18 +20,18 @@ from .result import ComponentFigures, MatrixProduct
 
 Arrays = Mapping[str, np.ndarray]
 
-GUIDED = 2  # rows of the U-Net's batch for one picture: with the prompt and with the negative prompt
-_TIMESTEP = 500  # in the middle of the schedule; the work is the same at all of them
+GUIDED = 2  # rows of the denoiser's batch for one image: with the prompt and with the negative prompt
+_TIMESTEP = 500  # any will do: the work is the same at all timesteps
 PROMPT = "a red heart"
 
 
 def components_in_use(family: Family) -> tuple[str, ...]:
-    """Those that a picture needs, in the order in which it needs them."""
+    """Names of the components that an image needs, in the order of their use."""
     return (*family.text_encoders, family.generator, DECODER)
 
 
-def beginning_of(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
-    """What a call begins from where a model makes no picture from text alone, all of it to be drawn: its arguments."""
+def image_arguments(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
+    """Further arguments of a call for models that need an image or a mask; all of the image is generated anew."""
     family = pipe.family
     if not pipe.masked and TEXT_TO_IMAGE in family.tasks:
         return {}
@@ -42,17 +42,17 @@ def beginning_of(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
 
 
 def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str, np.ndarray]]:
-    """What each component is called with for one picture of that size in pixels, with guidance; random latents."""
-    generator = np.random.default_rng(0)
+    """Inputs of each component for one image of that size in pixels, with guidance and random latents."""
+    random = np.random.default_rng(0)
     sides = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
-    latents = generator.standard_normal((1, pipe.latent_channels, *sides), np.float32)
+    latents = random.standard_normal((1, pipe.latent_channels, *sides), np.float32)
     conditioning = pipe.completed(pipe.encode([PROMPT]), latents, Guidance())
-    # channels for a mask or a picture, which cost the same whatever is in them
-    behind = pipe.sample_channels - pipe.latent_channels
+    # A mask or an image in further channels costs the same, whatever is in it
+    extra_channels = pipe.sample_channels - pipe.latent_channels
     return {
         **{name: {"input_ids": each.encode([PROMPT]).ids} for name, each in pipe.text_encoders.tokenizers.items()},
         pipe.family.generator: {
-            "sample": np.pad(latents, ((0, 0), (0, behind), (0, 0), (0, 0))).repeat(GUIDED, axis=0),
+            "sample": np.pad(latents, ((0, 0), (0, extra_channels), (0, 0), (0, 0))).repeat(GUIDED, axis=0),
             "timestep": np.asarray(_TIMESTEP, np.float32),
             **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
         },
@@ -67,7 +67,7 @@ def measure_component(
     inputs: Arrays,
     time: Callable[[Callable[[], object]], Latency] = time_calls,
 ) -> ComponentFigures:
-    """Load one component, call it with `inputs`, and let it go; what needs the matrix product is left unknown."""
+    """Load one component, call it with `inputs`, and release it; `share_of_matrix_product` is left None."""
     release()
     before = resident_bytes()
     graph = load_graph(package, device, name)
@@ -92,17 +92,17 @@ def measure_component(
 
 
 def with_share(figures: ComponentFigures, product: MatrixProduct) -> ComponentFigures:
-    """The figures with the share of what a large matrix product reaches."""
+    """The figures with `share_of_matrix_product` filled in."""
     if figures.flops_per_second is None:
         return figures
     return replace(figures, share_of_matrix_product=figures.flops_per_second / product.flops_per_second)
 
 
 def macs_at(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> int | None:
-    """The MACs of a call with inputs of these shapes, from a component's facts in the manifest.
+    """MACs of a call with inputs of these shapes, from a component's entry in the manifest; None if not known.
 
-    The manifest counts them at one set of shapes, batch 1. They grow in proportion to the batch, but not to the size of
-    the picture (attention grows with its square), so at any other size they are not known: None.
+    The manifest counts them at one set of shapes, batch 1. They grow in proportion to the batch, but not to the
+    size of the image (attention grows with its square), so that they are not known at any other size.
     """
     macs, default = facts.get("macs"), facts.get("default_shape")
     if macs is None or default is None or default.keys() != shapes.keys():

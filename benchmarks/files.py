@@ -1,4 +1,4 @@
-"""Result files that are written whole or not at all, and the size of a folder."""
+"""Result files that are written as a whole or not at all, and the size of a folder."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from triptych.runtime.errors import ArgumentError
 
 
 def check_writable(path: Path) -> None:
-    """Say before anything is measured that a result could not be written.
+    """Check, before anything is measured, that a result can be written.
 
     Raises:
         ArgumentError: the folder of `path` does not exist or cannot be written to, or `path` is a folder.
@@ -23,10 +23,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name, then rename: `path` is what it was, or whole.
+    """Write under a temporary name, then rename: `path` has its old content or all of the new.
 
     Raises:
-        ArgumentError: it cannot be written.
+        ArgumentError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""What a measurement was made on: versions and the machine."""
+"""The machine and the versions that a measurement was made with."""
 
 import os
 import platform
@@ -15,11 +15,11 @@ from triptych.runtime.ort.device import Device
 from .result import Machine
 
 _NVIDIA = ("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-_SECONDS = 20  # that nvidia-smi may take
+_SECONDS = 20  # time limit of nvidia-smi
 
 
 def versions() -> dict[str, str]:
-    """Of everything whose version can change a figure."""
+    """Versions of everything that can change a figure."""
     return {
         "triptych": version("triptych"),
         "python": platform.python_version(),
@@ -29,14 +29,14 @@ def versions() -> dict[str, str]:
 
 
 def describe_machine(device: Device) -> Machine:
-    """The machine, as far as the system tells."""
+    """Processor, memory and GPUs of this machine; what the system does not tell is None."""
     cores = psutil.cpu_count(logical=False)
-    asked = int(device.session_options.get("intra_op_num_threads", 0))  # 0 is ONNX Runtime's own choice
+    requested = int(device.session_options.get("intra_op_num_threads", 0))  # 0 is ONNX Runtime's default
     return Machine(
         cpu=cpu_model(),
         cores=cores,
         usable_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        threads=asked if asked > 0 else cores,
+        threads=requested if requested > 0 else cores,
         memory_bytes=psutil.virtual_memory().total,
         system=platform.platform(),
         gpus=_gpus(),
@@ -44,7 +44,7 @@ def describe_machine(device: Device) -> Machine:
 
 
 def cpu_model() -> str:
-    """The processor's name; where the system keeps it to itself, its architecture."""
+    """The processor's name, or its architecture if the system does not tell the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def cpu_model() -> str:
 def _gpus() -> list[str]:
     """Name and driver version of every NVIDIA GPU."""
     try:
-        answer = subprocess.run(_NVIDIA, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        done = subprocess.run(_NVIDIA, capture_output=True, text=True, timeout=_SECONDS, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What the machine reaches in a large matrix product through the provider that runs the package."""
+"""Rate of a large matrix product through the provider that runs the package."""
 
 import tempfile
 from pathlib import Path
@@ -20,9 +20,9 @@ _SECONDS = 3.0
 
 
 def measure_matrix_product(device: Device, dtype: np.dtype) -> MatrixProduct:
-    """Multiply X by the same matrix over and over; the fastest call of several counts as the machine's best.
+    """Measure a chain of products with one matrix; the fastest of several calls counts.
 
-    The right-hand matrix is a constant, as weights are, so that a provider may lay it out as it likes. Only a scalar
+    The right-hand matrix is a constant, as weights are, so that a provider may choose its layout. Only a scalar
     goes in and comes out: nothing is copied to or from a device.
     """
     size, chain = _ON_CPU if device.provider == CPU else _ON_DEVICE

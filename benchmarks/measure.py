@@ -27,9 +27,9 @@ def time_calls(
     """Call once, then again until `seconds` have passed: at least AT_LEAST times, at most AT_MOST times.
 
     Args:
-        call: what is timed; it must have finished its work when it returns.
-        seconds: after which no further warm call starts.
-        clock: seconds from any origin.
+        call: function to time; its work must be finished when it returns.
+        seconds: time after which no further warm call starts.
+        clock: gives seconds from any origin.
     """
     first = _time(call, clock)
     warm: list[float] = []

@@ -1,4 +1,4 @@
-"""How much memory this process holds, and the most that it held."""
+"""Resident memory of this process, now and at its peak."""
 
 import ctypes
 import gc
@@ -17,14 +17,14 @@ def resident_bytes() -> int:
 
 
 def release() -> None:
-    """Give memory that was freed back to the system, so that the next measurement does not count it."""
+    """Return freed memory to the system, so that the next measurement does not count it."""
     gc.collect()
     with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak() -> bool:
-    """Let the peak start again from what is resident now; False where the system cannot (Linux can)."""
+    """Reset the peak to the memory that is resident now; False where the system cannot (Linux can)."""
     try:
         _CLEAR.write_text(_RESET_PEAK)
     except OSError:
@@ -33,12 +33,12 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int | None:
-    """The most that was resident since the start or `reset_peak`; None where the system does not tell."""
+    """Peak of resident memory since the start or `reset_peak`; None where the system does not tell."""
     return _status_bytes("VmHWM")
 
 
 def anonymous_bytes(process: int | str = "self") -> int | None:
-    """Resident memory that is no page of a file: what the system cannot take back; None where it does not tell."""
+    """Resident memory without pages of files, which the system can reclaim; None where the system does not tell."""
     return _status_bytes("RssAnon", process)
 
 

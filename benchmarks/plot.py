@@ -1,4 +1,4 @@
-"""Latency per component as a picture."""
+"""Plot of the latency per component."""
 
 import io
 from pathlib import Path
@@ -15,14 +15,14 @@ def check_format(path: Path) -> None:
     """Refuse a name that does not end in one of FORMATS.
 
     Raises:
-        ArgumentError: it does not.
+        ArgumentError: the name ends otherwise.
     """
     if path.suffix.lower() not in FORMATS:
         raise ArgumentError(f"--plot {path}: the name must end in {' or '.join(FORMATS)}")
 
 
 def draw(result: Result, suffix: str) -> bytes:
-    """A bar per component at its median, a whisker up to the 90th percentile, and a mark at its arithmetic bound.
+    """Draw a bar per component at its median, a whisker up to the 90th percentile, and a mark at its arithmetic bound.
 
     The bound is the time that the component's MACs take at the rate of the large matrix product. The scale is
     logarithmic: a text encoder and a U-Net are a hundredfold apart.
@@ -44,8 +44,9 @@ def draw(result: Result, suffix: str) -> bytes:
     axes.set_xscale("log")
     axes.invert_yaxis()
     axes.set_xlabel("seconds a call")
-    asked = result.conditions
-    axes.set_title(f"{result.package.name}, {asked.width}x{asked.height}, {asked.device}", fontsize=10)
+    conditions = result.conditions
+    size = f"{conditions.width}x{conditions.height}"
+    axes.set_title(f"{result.package.name}, {size}, {conditions.device}", fontsize=10)
     figure.legend(loc="outside lower right", ncols=2, fontsize=8, frameon=False, markerscale=0.4)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=suffix.lower().removeprefix("."))

@@ -1,6 +1,6 @@
-"""What `triptych bench` finds out; `to_json` writes it as docs/bench-schema.md describes.
+"""Figures of `triptych bench`; docs/bench-schema.md describes them as JSON.
 
-None is a figure that is not known. Seconds are wall time, bytes are bytes, MACs are multiply-accumulates.
+None is an unknown figure. Seconds are wall time, bytes are bytes, MACs are multiply-accumulates.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Machine:
-    """`threads` are those of one ONNX Runtime session on the CPU; `gpus` name and driver version of each."""
+    """A machine. `threads` are those of one ONNX Runtime session on the CPU; `gpus` are names with driver versions."""
 
     cpu: str
     cores: int | None
@@ -26,7 +26,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Subject:
-    """The package; what its manifest does not say is None. `fingerprint` changes with any file."""
+    """The package; values that its manifest lacks are None. `fingerprint` changes with any file."""
 
     name: str
     family: str
@@ -38,7 +38,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was asked for. Height and width in pixels; `memory` is the policy of the whole picture."""
+    """Conditions of the measurement. Height and width are in pixels; `memory` is the policy for the whole image."""
 
     device: str
     provider: str
@@ -54,7 +54,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """The most that a chain of products of `size` x `size` matrices reached through the same provider."""
+    """Best rate of a chain of products of `size` x `size` matrices through the same provider."""
 
     size: int
     dtype: str
@@ -66,18 +66,18 @@ class ComponentFigures:
     """One component at one set of input shapes, in a session of its own.
 
     Attributes:
-        shapes: of every input.
-        dtype: of the first output.
-        load_seconds: to create the session, its files in the page cache.
-        first_seconds: of the first call.
-        calls: warm ones.
-        median_seconds: of the warm calls.
+        shapes: input name -> shape.
+        dtype: type of the first output.
+        load_seconds: time to create the session, with its files in the page cache.
+        first_seconds: time of the first call.
+        calls: number of warm calls.
+        median_seconds: median of the warm calls.
         p90_seconds: 90th percentile of the warm calls.
-        macs: a call; None if the package does not say, or says it for another size.
+        macs: multiply-accumulates of a call; None if the package does not have them for this size.
         flops_per_second: 2 MACs / median_seconds.
         share_of_matrix_product: flops_per_second over that of `MatrixProduct`.
-        bytes: of the component's files.
-        resident_bytes: that loading and calling it added to the process.
+        bytes: size of the component's files.
+        resident_bytes: memory that loading and calling it added to the process.
     """
 
     shapes: dict[str, list[int]]
@@ -96,7 +96,7 @@ class ComponentFigures:
 
 @dataclass(frozen=True)
 class SamplerFigures:
-    """Everything in the loop that is not the network, in the whole picture."""
+    """Everything in the loop of the whole image except denoiser calls."""
 
     network_calls: int
     seconds_per_step: float
@@ -104,16 +104,16 @@ class SamplerFigures:
 
 
 @dataclass(frozen=True)
-class PictureFigures:
-    """One whole picture, after a short one to warm up.
+class ImageFigures:
+    """One whole image, after a short one to warm up.
 
     Attributes:
-        load_seconds: to open the package and create all sessions.
-        seconds: of the picture.
-        seconds_by_component: `Output.timings`; total includes what none of them is.
-        peak_bytes: the most that was resident while loading, warming up and making it; None where it is not told.
-        weights_bytes: files of the components in use.
-        peak_to_weights: their ratio.
+        load_seconds: time to open the package and create all sessions.
+        seconds: time of the image.
+        seconds_by_component: `Output.timings` without the total.
+        peak_bytes: peak of resident memory over loading, warm-up and the image; None where the system does not tell.
+        weights_bytes: size of the files of the components in use.
+        peak_to_weights: ratio of the two.
     """
 
     load_seconds: float
@@ -137,8 +137,8 @@ class Result:
     matrix_product: MatrixProduct
     components: dict[str, ComponentFigures]
     sampler: SamplerFigures
-    picture: PictureFigures
+    picture: ImageFigures
 
     def to_json(self) -> str:
-        """As docs/bench-schema.md describes."""
+        """The result as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"

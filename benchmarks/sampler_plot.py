@@ -1,4 +1,4 @@
-"""Samplers as a picture: where they call the network, and with what coefficients they go on."""
+"""Plot of samplers: the noise levels of their denoiser calls, and the coefficients of their steps."""
 
 import io
 from collections.abc import Sequence
@@ -25,20 +25,25 @@ _CELL_WIDTH, _LEFT, _RIGHT = 3.3, 0.85, 0.15
 _TITLE, _LEVELS, _GAP, _LINE, _BELOW = 0.5, 1.1, 0.08, 0.16, 0.3
 _HEAD, _BAR = 0.65, 0.75
 _COLOURS, _LARGEST, _LINEAR = "RdBu_r", 10.0, 0.03  # coefficients: up to 10 either way, linear below 0.03
-_BASES = {"sample": "x0", "epsilon": "eps", "v_prediction": "v", "flow_prediction": "velocity"}  # what a table's m is
+_BASES = {
+    "sample": "x0",
+    "epsilon": "eps",
+    "v_prediction": "v",
+    "flow_prediction": "velocity",
+}  # m of a table
 _CAPTION = (
-    f"The network calls of {STEPS} steps: noise level and coefficients",
-    "x: latents as the network is fed them; s: the same, corrected; m: its predictions, the newest first; z: noise",
+    f"The denoiser calls of {STEPS} steps: noise level and coefficients",
+    "x: input of the denoiser; s: the same, corrected; m: its predictions, the newest first; z: noise",
 )
-_RANGE = (5e-4, 5e2)  # of sigma / alpha; what is beyond is marked at the edge
+_RANGE = (5e-4, 5e2)  # of sigma / alpha; values beyond are marked at the edge
 
 
 def save(names: Sequence[str], path: Path) -> None:
     """Draw the samplers of those names to a .png or .svg file, whole or not at all.
 
     Raises:
-        ArgumentError: another ending, or a file that cannot be written.
-        SamplerError: no such scheduler.
+        ArgumentError: the name has another ending, or the file cannot be written.
+        SamplerError: there is no such scheduler.
     """
     check_format(path)
     check_writable(path)
@@ -46,7 +51,7 @@ def save(names: Sequence[str], path: Path) -> None:
 
 
 def draw(names: Sequence[str], suffix: str) -> bytes:
-    """A cell for each name, with the network calls of STEPS steps from left to right, in diffusers' defaults.
+    """Draw a cell for each name, with the denoiser calls of STEPS steps from left to right, in diffusers' defaults.
 
     Above, sigma / alpha of every call; below, the coefficients of the rows: see `triptych.runtime.sampling.table`.
     """
@@ -82,9 +87,9 @@ def draw(names: Sequence[str], suffix: str) -> bytes:
 
 
 def coefficients(table: Table) -> tuple[list[str], np.ndarray]:
-    """Labels, and what they label [labels, calls]: every coefficient of the table that is not 0 everywhere.
+    """Labels and values [labels, calls] of all coefficients of the table that are not 0 everywhere.
 
-    An arrow points to what is computed. Corrections that leave everything as it is are left out.
+    An arrow points to the result. Corrections that change nothing are left out.
     """
     history = ["m", *(f"m_{{-{j}}}" for j in range(1, table.advance.shape[1] - 1))]
     advances = zip(("s", *history, "z"), (*table.advance.T, table.noise), strict=True)
@@ -92,8 +97,8 @@ def coefficients(table: Table) -> tuple[list[str], np.ndarray]:
     if (table.correct[:, 0] != 1).any() or table.correct[:, 1:].any():
         corrects = zip(("x", "s_{-1}", *history), table.correct.T, strict=True)
         named = [*((f"$s \\leftarrow {part}$", line) for part, line in corrects), *named]
-    kept = [(label, line) for label, line in named if line.any()]
-    return [label for label, _ in kept], np.array([line for _, line in kept])
+    shown = [(label, line) for label, line in named if line.any()]
+    return [label for label, _ in shown], np.array([line for _, line in shown])
 
 
 def _draw_levels(axes: Axes, name: str, sampler: Sampler) -> None:

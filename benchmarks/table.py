@@ -1,4 +1,4 @@
-"""The figures of one run as tables for people."""
+"""Tables of one run for the terminal."""
 
 from rich.console import Console
 from rich.table import Table
@@ -9,27 +9,27 @@ _UNKNOWN = "-"
 
 
 def show(result: Result, console: Console) -> None:
-    """Print what was measured, on what, and how."""
+    """Print the figures, with machine, versions and conditions."""
     _print_header(result, console)
     console.print(_latency(result))
     console.print(_work(result))
-    _print_picture(result, console)
+    _print_image(result, console)
 
 
 def seconds(value: float) -> str:
-    """Three digits or so, in the unit that suits: 8.70 s, 52.1 ms, 0.21 ms."""
+    """A duration with about three digits in a fitting unit: 8.70 s, 52.1 ms, 0.21 ms."""
     if value >= 1:
         return f"{value:,.2f} s"
     return f"{value * 1e3:.1f} ms" if value >= 0.01 else f"{value * 1e3:.2f} ms"
 
 
 def _print_header(result: Result, console: Console) -> None:
-    package, asked, machine = result.package, result.conditions, result.machine
+    package, conditions, machine = result.package, result.conditions, result.machine
     about = ", ".join(filter(None, (package.family, package.precision, package.dialect)))
     lines = [
         f"[bold]{package.name}[/]  {about}",
-        f"{asked.width}x{asked.height} pixels, {asked.steps} steps of {asked.scheduler}, "
-        f"guidance {asked.guidance_scale:g}, {asked.device} ({asked.provider})",
+        f"{conditions.width}x{conditions.height} pixels, {conditions.steps} steps of {conditions.scheduler}, "
+        f"guidance {conditions.guidance_scale:g}, {conditions.device} ({conditions.provider})",
         f"{machine.cpu}, {_or_unknown(machine.cores)} cores, {_or_unknown(machine.threads)} threads, "
         f"{machine.memory_bytes / 2**30:.1f} GiB, {machine.system}",
         *machine.gpus,
@@ -67,17 +67,17 @@ def _work(result: Result) -> Table:
     return table
 
 
-def _print_picture(result: Result, console: Console) -> None:
-    product, sampler, picture = result.matrix_product, result.sampler, result.picture
-    parts = ", ".join(f"{name} {seconds(value)}" for name, value in picture.seconds_by_component.items())
-    rate, weights = product.flops_per_second / 1e9, picture.weights_bytes / 1e6
+def _print_image(result: Result, console: Console) -> None:
+    product, sampler, image = result.matrix_product, result.sampler, result.picture
+    parts = ", ".join(f"{name} {seconds(value)}" for name, value in image.seconds_by_component.items())
+    rate, weights = product.flops_per_second / 1e9, image.weights_bytes / 1e6
     lines = [
         f"matrix product  {rate:,.0f} GFLOP/s ({product.size}x{product.size}, {product.dtype})",
         f"sampler         {seconds(sampler.seconds_per_step)} a step, {sampler.share_of_network_call:.2%} of a "
-        f"network call ({sampler.network_calls} calls)",
-        f"whole picture   {seconds(picture.seconds)} ({parts}), loaded in {seconds(picture.load_seconds)}",
-        f"peak memory     {_number(picture.peak_bytes, '{:,.0f}', 1e-6)} MB, "
-        f"{_number(picture.peak_to_weights, '{:.2f}')} times the {weights:,.0f} MB of weights in use",
+        f"denoiser call ({sampler.network_calls} calls)",
+        f"whole image     {seconds(image.seconds)} ({parts}), loaded in {seconds(image.load_seconds)}",
+        f"peak memory     {_number(image.peak_bytes, '{:,.0f}', 1e-6)} MB, "
+        f"{_number(image.peak_to_weights, '{:.2f}')} times the {weights:,.0f} MB of weights in use",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 

@@ -1,1 +1,1 @@
-"""The same checkpoint in other runtimes, each in an environment of its own, taking turns with Triptych."""
+"""Other runtimes on the same checkpoint, each in an environment of its own, in turns with Triptych."""

@@ -1,17 +1,17 @@
-"""Triptych beside its peers, taking turns on the same weights, prompt, steps and seed.
+"""Triptych beside its peers, in turns, with the same weights, prompt, steps and seed.
 
     python -m triptych.benchmarks.peers list
-    python -m triptych.benchmarks.peers install NAME...          # environments, or all; where TRIPTYCH_PEERS says
+    python -m triptych.benchmarks.peers install NAME...          # environments, or all; in the folder TRIPTYCH_PEERS
     python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json [--own NAME=PACKAGE[,device=D][,precision=P]]
                                             [--peers NAME,...] [--only STAGE,...] [--rounds N] [--steps N] ...
     python -m triptych.benchmarks.peers likeness PACKAGE CHECKPOINT OUT.json --prompts FILE [--seeds N] [--guidance X]
                                             [--own ...] [--peers ...] [--steps N]
     python -m triptych.benchmarks.peers show OUT.json
 
-PACKAGE holds CHECKPOINT's weights as plain graphs in fp32 with open shapes: it is what the ONNX peers run. `--own`
-names the packages that Triptych itself runs, the first of them being what others are compared with; without it,
-PACKAGE. A run that was cut off goes on where it was; what failed is tried again with --retry. `likeness` compares
-pictures with those of the first of them, which should be exact, on a model with real weights.
+PACKAGE holds CHECKPOINT's weights as plain graphs in fp32 with open shapes; the ONNX peers run it. `--own` names the
+packages that Triptych runs, PACKAGE by default; all figures are compared with those of the first one. A run that was
+cut off is resumed; with --retry, cases that failed are tried again. `likeness` compares images with those of the first
+package, which should be exact, on a model with real weights.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from .table import as_text
 
 
 def main() -> None:
-    """Run one of the commands; an error that is meant for the user is one line."""
+    """Run one of the commands; errors of the user are one line."""
     arguments = _parser().parse_args()
     try:
         arguments.command(arguments)
@@ -51,25 +51,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True)
     commands.add_parser("list").set_defaults(command=_list)
-    made = commands.add_parser("install")
-    made.add_argument("names", nargs="+", metavar="NAME", help=f"all, or of {', '.join(NAMES)}")
-    made.set_defaults(command=_install)
-    measured = argparse.ArgumentParser(add_help=False)
-    measured.add_argument("package")
-    measured.add_argument("checkpoint")
-    measured.add_argument("out", type=Path)
-    measured.add_argument("--own", action="append", default=[], metavar="NAME=PACKAGE[,device=D][,precision=P]")
-    measured.add_argument("--peers", default=",".join(PEERS))
-    measured.add_argument("--steps", type=int, default=20)
-    measured.add_argument("--threads", type=int, default=usable_threads())
-    measured.add_argument("--timeout", type=float, default=1800, help="seconds that one call may take")
-    run = commands.add_parser("run", parents=[measured])
-    run.add_argument("--only", default="components,picture", help=f"of {', '.join(STAGES)}")
+    install_command = commands.add_parser("install")
+    install_command.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of {', '.join(NAMES)}")
+    install_command.set_defaults(command=_install)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("package")
+    common.add_argument("checkpoint")
+    common.add_argument("out", type=Path)
+    common.add_argument("--own", action="append", default=[], metavar="NAME=PACKAGE[,device=D][,precision=P]")
+    common.add_argument("--peers", default=",".join(PEERS))
+    common.add_argument("--steps", type=int, default=20)
+    common.add_argument("--threads", type=int, default=usable_threads())
+    common.add_argument("--timeout", type=float, default=1800, help="time limit of one call in seconds")
+    run = commands.add_parser("run", parents=[common])
+    run.add_argument("--only", default="components,picture", help=f"some of {', '.join(STAGES)}")
     run.add_argument("--rounds", type=int, default=5)
-    run.add_argument("--together", type=int, default=4, help="peers in memory at a time, Triptych among them")
-    run.add_argument("--retry", action="store_true", help="also what failed before")
+    run.add_argument("--together", type=int, default=4, help="peers in memory at the same time, with Triptych")
+    run.add_argument("--retry", action="store_true", help="also try cases that failed before")
     run.set_defaults(command=_run)
-    like = commands.add_parser("likeness", parents=[measured])
+    like = commands.add_parser("likeness", parents=[common])
     like.add_argument("--prompts", type=Path, required=True, help="one a line")
     like.add_argument("--seeds", type=int, default=4, help="of each prompt")
     like.add_argument("--guidance", type=float, default=7.5)
@@ -97,7 +97,7 @@ def _install(arguments: argparse.Namespace) -> None:
 
 
 def _peers(arguments: argparse.Namespace) -> list[Peer]:
-    """Those asked for, whose environments have been made."""
+    """The requested peers, Triptych's packages first; raises a TriptychError if an environment has not been made."""
     check_writable(arguments.out)
     peers = [*_own_peers(arguments), *peers_named([name for name in arguments.peers.split(",") if name])]
     for environment in {peer.environment for peer in peers}:
@@ -142,13 +142,13 @@ def _own_peers(arguments: argparse.Namespace) -> list[Peer]:
         package, *options = rest.split(",")
         pairs = dict(option.partition("=")[::2] for option in options)
         if not (name and equals and package) or not pairs.keys() <= {"device", "precision"}:
-            raise ArgumentError(f"--own {text}: give NAME=PACKAGE, then ,device=D and ,precision=P if need be")
+            raise ArgumentError(f"--own {text}: give NAME=PACKAGE, optionally followed by ,device=D and ,precision=P")
         peers.append(own(name, package, **pairs))
     return peers
 
 
 def _rate(plan: Plan, threads: int, results: Results) -> None:
-    """What a matrix product reaches on so many threads, once a machine."""
+    """Add the rate of a matrix product on so many threads, unless it is known."""
     if f"float32/{threads}" not in results.rates:
         results.rates[f"float32/{threads}"] = product_rate(threads)
         rate = bfloat16_rate(plan, PEERS["diffusers"], threads, _say)

@@ -1,4 +1,4 @@
-"""`triptych bench PACKAGE --against NAME,...`: a package beside the peers whose environments are made here."""
+"""`triptych bench PACKAGE --against NAME,...`: a package beside peers whose environments have been made."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,21 +30,21 @@ def compare(
     json_file: Path | None,
     report: Callable[[str], None],
 ) -> Results:
-    """Measure components and a whole picture of each in turns, and print tables to stdout.
+    """Measure components and a whole image of each in turns, and print tables to stdout.
 
     Args:
         package: the folder that Triptych runs.
-        names: of peers.
-        options: of `TextToImage.load`; only the device is used, auto being the CPU.
+        names: names of peers.
+        options: arguments of `TextToImage.load`; only the device is used, and auto is the CPU.
         checkpoint: the diffusers folder that the package was exported from; None is the manifest's source.
-        steps: of the picture.
-        json_file: where to write the figures as they come.
-        report: called with a line of text as things begin.
+        steps: denoising steps of the whole image.
+        json_file: file for the figures, rewritten with each of them.
+        report: called with a line of text as each measurement begins.
 
     Raises:
-        ArgumentError: a peer that there is not, a package that peers cannot run, or no checkpoint; told before anything
-            is measured.
-        TriptychError: a peer whose environment has not been made.
+        ArgumentError: an unknown peer, a package that a peer cannot run, or no checkpoint; raised before anything is
+            measured.
+        TriptychError: the environment of a peer has not been made.
     """
     peers = peers_named(names)
     opened = open_package(package)
@@ -70,7 +70,7 @@ def _check_graphs(package: Package, peer: Peer) -> None:
     kind = manifest.get("precision", "fp32"), manifest.get("dialect", "portable")
     if peer.adapter in ON_GRAPHS and (kind != ("fp32", "portable") or manifest.get("static")):
         raise ArgumentError(
-            f"peer {peer.name} runs plain graphs in fp32 of open shapes, and {package.path} is no such package; "
+            f"peer {peer.name} runs plain graphs in fp32 with open shapes, which {package.path} does not have; "
             "`python -m triptych.benchmarks.peers run` takes two packages of one checkpoint"
         )
 
@@ -79,7 +79,7 @@ def _checkpoint(package: Package, given: Path | None) -> Path:
     source = (package.manifest or {}).get("source", {}).get("name") if given is None else given
     if source is None or not (Path(source) / "model_index.json").is_file():
         raise ArgumentError(
-            f"peers need the checkpoint that {package.path} came from, and {source} is no folder of one here; "
-            "give it: --checkpoint FOLDER"
+            f"peers need the checkpoint that {package.path} was exported from, and {source} is no such folder; "
+            "give it with --checkpoint FOLDER"
         )
     return Path(source)

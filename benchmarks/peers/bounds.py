@@ -1,4 +1,4 @@
-"""The arithmetic that a case takes, and what the machine reaches in a matrix product: the bound beside each figure."""
+"""Arithmetic bound of a case: its MACs, and the rate of a large matrix product."""
 
 import functools
 from pathlib import Path
@@ -15,7 +15,7 @@ GUIDED = 2
 
 
 def macs_of(case: Case, checkpoint: str) -> int | None:
-    """Multiply-accumulates of a case, attention included; None where PyTorch is not at hand to count them."""
+    """Multiply-accumulates of a case, with attention; None without PyTorch, which counts them."""
     size = case.size
     if case.what != "picture":
         one = _count(checkpoint, case.what, size.height, size.width)
@@ -37,7 +37,7 @@ def product_rate(threads: int) -> float:
 
 @functools.cache
 def _count(checkpoint: str, component: str, height: int, width: int) -> int | None:
-    """Of one row. Nothing is loaded or computed: the module is built without weights, on the meta device."""
+    """MACs of one row. Nothing is loaded or computed: the module is built without weights, on the meta device."""
     try:
         import torch
         from torch.nn.attention import SDPBackend, sdpa_kernel

@@ -1,4 +1,4 @@
-"""Who the peers are."""
+"""Table of the peers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from .environments import HERE
 class Peer:
     """A runtime in one configuration: which environment, which module of `adapters`, with which options.
 
-    `exact` are those that compute in fp32 throughout; the others trade precision for speed. `whole` are those that make
-    whole pictures only, no component of which can be called; `prepares` those that make a file of the weights first.
+    `exact` peers compute in fp32 throughout; the others trade precision for speed. `whole` peers generate whole images
+    only: their components cannot be called. Peers with `prepares` first convert the weights to a file.
     """
 
     name: str
@@ -76,7 +76,7 @@ def peers_named(names: Sequence[str]) -> list[Peer]:
     """The peers of those names.
 
     Raises:
-        ArgumentError: a name that is none.
+        ArgumentError: there is no peer of a name.
     """
     for name in names:
         if name not in PEERS:
@@ -85,7 +85,7 @@ def peers_named(names: Sequence[str]) -> list[Peer]:
 
 
 def own(name: str, package: str, device: str = "cpu", precision: str | None = None) -> Peer:
-    """Triptych itself with a package: here, or where `device` is openvino, in the environment that has it."""
+    """Triptych with a package, in this environment; on the device openvino in the environment that has it."""
     environment = "onnxruntime-openvino" if device == "openvino" else HERE
     stored = (open_package(package).manifest or {}).get("precision", "fp32")
     exact = stored == "fp32" and precision in (None, "fp32")

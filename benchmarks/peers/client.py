@@ -1,4 +1,4 @@
-"""The driver's side of a worker: it is asked one thing at a time, and stopped while others have their turn."""
+"""Driver's side of a worker: one request at a time, stopped while other peers have their turn."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class PeerError(TriptychError):
-    """A peer did not do what it was asked to do; the message is the peer's reason."""
+    """A request to a peer failed; the message is the peer's reason."""
 
     exit_status = 1
 
@@ -31,19 +31,19 @@ class Client:
     Between requests it is stopped by SIGSTOP, so that no thread of it spins and no memory of it is touched.
 
     Raises:
-        TriptychError: its environment has not been made.
-        PeerError: it did not start.
+        TriptychError: the peer's environment has not been made.
+        PeerError: the process did not start.
     """
 
     def __init__(self, peer: Peer, setting: Setting, timeout: float) -> None:
         self.peer, self.timeout = peer, timeout
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
-        given = json.dumps({"setting": asdict(setting), "options": dict(peer.options)})
+        arguments = json.dumps({"setting": asdict(setting), "options": dict(peer.options)})
         environment = {**os.environ, **dict.fromkeys(_THREADS, str(setting.threads)), "HF_HUB_OFFLINE": "1"}
         if peer.environment != HERE:
             environment["PYTHONPATH"] = str(links())
         self._process = subprocess.Popen(
-            [python_of(peer.environment), "-m", "triptych.benchmarks.peers.worker", peer.adapter, given],
+            [python_of(peer.environment), "-m", "triptych.benchmarks.peers.worker", peer.adapter, arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -62,19 +62,19 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, do: str, **given: Any) -> dict[str, Any]:
-        """One request, see `worker`.
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a request, and return the answer; see `worker`.
 
         Raises:
-            PeerError: it answered with an error, died, or took longer than the time limit and was killed.
+            PeerError: the answer is an error, the process ended, or it exceeded the time limit and was killed.
         """
         assert self._process.stdin is not None
         self._process.send_signal(signal.SIGCONT)
         try:
-            print(json.dumps({"do": do, **given}), file=self._process.stdin, flush=True)
+            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
             return dict(self._answer(self.timeout))
         except OSError:
-            raise PeerError(self._last_words()) from None
+            raise PeerError(self._reason()) from None
         finally:
             self._process.send_signal(signal.SIGSTOP)
 
@@ -94,14 +94,14 @@ class Client:
             raise PeerError(f"no answer in {seconds:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            raise PeerError(self._last_words())
+            raise PeerError(self._reason())
         answer: Mapping[str, Any] = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
         return answer
 
-    def _last_words(self) -> str:
+    def _reason(self) -> str:
         status = self._process.wait()
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        return f"it ended with status {status}: {lines[-1] if lines else 'no word of it'}"
+        return f"it ended with status {status}: {lines[-1] if lines else 'nothing on stderr'}"

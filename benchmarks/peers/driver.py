@@ -1,4 +1,4 @@
-"""The peers take turns: every round calls each of them once, so that a busy machine slows all alike.
+"""Measurements in turns: every round calls each peer once, so that a busy machine slows all alike.
 
 Peers whose weights do not fit in memory together are measured in heats; the first peer, which is Triptych, is in every
 heat, and figures are compared within a heat only.
@@ -21,25 +21,25 @@ from .catalogue import Peer
 from .client import Client, PeerError
 from .environments import home
 from .figures import Case, Figure, Negative, Report, Results
-from .work import COMPONENTS, Picture, Setting
+from .work import COMPONENTS, ImageRequest, Setting
 
 PROMPT, SEED, GUIDANCE_SCALE = "a red fox in the snow", 7, 7.5
 SCHEDULER = "euler"
 WARM_UP_STEPS = 1
-EQUAL_DB = 99.0  # said of pictures that are the same to the bit
+EQUAL_DB = 99.0  # recorded for images that are equal to the bit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure.
+    """Plan of a measurement.
 
     Attributes:
         checkpoint: folder in diffusers' layout.
         package: the same weights as plain ONNX graphs, in fp32 and of open shapes.
-        rounds: warm calls of each peer.
-        together: peers in memory at the same time, the first one among them.
-        timeout: seconds that one request may take.
-        out: where figures are written as they come; None keeps them in memory.
+        rounds: number of warm calls of each peer.
+        together: number of peers in memory at the same time, with the first one.
+        timeout: time limit of one request in seconds.
+        out: file that is rewritten with each figure; None keeps figures in memory.
     """
 
     checkpoint: str
@@ -50,16 +50,16 @@ class Plan:
     out: Path | None = None
 
     def setting(self, threads: int) -> Setting:
-        """What a worker is given."""
+        """The setting of a worker with so many threads."""
         cache = home() / "cache" / Path(self.package).resolve().name
         return Setting(str(Path(self.checkpoint).resolve()), str(Path(self.package).resolve()), threads, str(cache))
 
 
 def measure(plan: Plan, peers: Sequence[Peer], cases: Sequence[Case], results: Results, report: Report) -> None:
-    """Measure what `results` lacks, writing each figure as it comes.
+    """Measure the cases that `results` lacks, and write each figure as it comes.
 
-    A case that all peers have is left alone; of another, those that lack it are measured beside the first peer. A peer
-    that cannot do a case is a negative result, and the others go on.
+    In each case, the peers without a figure are measured beside the first peer. A peer that fails in a case gives a
+    negative result; the others continue.
     """
     first, *others = peers
     for case in cases:
@@ -94,7 +94,7 @@ def _measure_heat(plan: Plan, heat: Sequence[Peer], case: Case, results: Results
             turns.append(turn)
 
         def each(do: str) -> None:
-            """One thing of every peer in turn; one that fails is out of this heat."""
+            """Call a method of every turn; a peer that fails leaves this heat."""
             for turn in list(turns):
                 try:
                     getattr(turn, do)()
@@ -113,7 +113,7 @@ def _measure_heat(plan: Plan, heat: Sequence[Peer], case: Case, results: Results
             for turn in turns:
                 rate = results.rates.get(f"{'float32' if turn.peer.exact else 'bfloat16'}/{case.threads}")
                 bound = None if macs is None or rate is None else 2 * macs / rate
-                psnr = None if reference is None or turn is turns[0] else picture_psnr(reference, turn.file)
+                psnr = None if reference is None or turn is turns[0] else image_psnr(reference, turn.file)
                 results.add(replace(turn.figure(run), macs=macs, bound_seconds=bound, psnr_db=psnr))
             if plan.out is not None:
                 results.write(plan.out)
@@ -124,7 +124,7 @@ def _measure_heat(plan: Plan, heat: Sequence[Peer], case: Case, results: Results
 
 
 class _Turn:
-    """One peer in one case: its process and what was measured of it."""
+    """One peer in one case: its process and its figures."""
 
     def __init__(self, plan: Plan, peer: Peer, case: Case, file: Path) -> None:
         self.plan, self.peer, self.case, self.file = plan, peer, case, file
@@ -132,7 +132,7 @@ class _Turn:
         self.seconds: list[float] = []
 
     def prepare(self) -> None:
-        """Let the peer prepare, if it does, in a process that ends with it: none has its weights in memory then."""
+        """Let the peer prepare in a process that ends with it, so that nothing of it stays in memory."""
         self.prepare_seconds = 0.0
         if self.peer.prepares:
             self.client = self._start()
@@ -140,23 +140,23 @@ class _Turn:
             self.close()
 
     def load(self) -> None:
-        """Start the process and load."""
+        """Start the process and load the components."""
         components = COMPONENTS if self.case.what == "picture" else (self.case.what,)
         self.client = self._start()
-        answer = self.client.ask("load", components=components, size=asdict(self.case.size))
-        self.load_seconds = answer["seconds"]
+        size = asdict(self.case.size)
+        self.load_seconds = self.client.ask("load", components=components, size=size)["seconds"]
 
     def warm_up(self) -> None:
-        """The first call; of a picture, one of a single step."""
+        """Make the first call; an image is generated in a single step."""
         self.first_seconds = self._ask(WARM_UP_STEPS)
 
     def call(self) -> None:
-        """A warm call."""
+        """Make a warm call."""
         self.seconds.append(self._ask(self.case.steps))
         self.peak_bytes = self._client.ask("memory")["peak_bytes"]
 
     def figure(self, run: str) -> Figure:
-        """What is known so far."""
+        """The figure of the calls made so far."""
         return Figure(
             peer=self.peer.name,
             case=self.case,
@@ -188,19 +188,19 @@ class _Turn:
             size = asdict(self.case.size)
             return float(self._client.ask("call", component=self.case.what, size=size)["seconds"])
         assert steps is not None
-        asked = Picture(self.case.size, steps, PROMPT, SEED, GUIDANCE_SCALE, SCHEDULER, str(self.file))
-        return float(self._client.ask("picture", picture=asdict(asked))["seconds"])
+        request = ImageRequest(self.case.size, steps, PROMPT, SEED, GUIDANCE_SCALE, SCHEDULER, str(self.file))
+        return float(self._client.ask("picture", picture=asdict(request))["seconds"])
 
 
-def picture_psnr(reference: Path, file: Path) -> float:
-    """Peak signal-to-noise ratio of two pictures of 8 bits, dB."""
-    wanted, given = (np.load(path).astype(np.float64) for path in (reference, file))
-    error = float(np.mean((wanted - given) ** 2))
+def image_psnr(reference: Path, file: Path) -> float:
+    """Peak signal-to-noise ratio of two 8-bit images, in dB."""
+    expected, found = (np.load(path).astype(np.float64) for path in (reference, file))
+    error = float(np.mean((expected - found) ** 2))
     return EQUAL_DB if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def bfloat16_rate(plan: Plan, peer: Peer, threads: int, report: Report) -> float | None:
-    """FLOP/s of a large bfloat16 matrix product, through a peer that has PyTorch; None where there is none."""
+    """FLOP/s of a large bfloat16 matrix product through a peer with PyTorch; None if it fails."""
     size = 2048
     try:
         with Client(peer, plan.setting(threads), plan.timeout) as client:

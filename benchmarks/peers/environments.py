@@ -1,7 +1,7 @@
-"""The environments that peers live in: where they are, how they are made, what they weigh.
+"""Environments of the peers: their folders, their installation and their size.
 
-They lie in the folder that TRIPTYCH_PEERS names, ~/.cache/triptych/peers if it names none, with pinned versions from
-requirements/NAME.txt. Triptych is not installed in them: a worker finds the running one through links.
+They are in the folder TRIPTYCH_PEERS, by default ~/.cache/triptych/peers, with the versions of requirements/NAME.txt.
+Triptych is not installed in them: a worker finds the running one through links.
 """
 
 import os
@@ -45,11 +45,11 @@ def python_of(name: str) -> Path:
 
 
 def install(name: str) -> Path:
-    """Make an environment, or go on with one that was not finished; returns its folder.
+    """Make an environment, or finish one that was interrupted, and return its folder.
 
     Raises:
-        ArgumentError: there is none of that name.
-        TriptychError: pip failed; what it said is in the log beside the environment.
+        ArgumentError: there is no environment of that name.
+        TriptychError: pip failed; its output is in the log beside the environment.
     """
     if name not in NAMES:
         raise ArgumentError(f"there is no environment {name}; {nearest(name, NAMES)}")
@@ -64,31 +64,31 @@ def install(name: str) -> Path:
         REQUIREMENTS / f"{name}.txt",
     ]
     log = folder.with_suffix(".log")
-    with log.open("w") as said:
-        if subprocess.run(command, stdout=said, stderr=subprocess.STDOUT).returncode:
-            raise TriptychError(f"the environment {name} could not be made; pip's words are in {log}")
+    with log.open("w") as output:
+        if subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode:
+            raise TriptychError(f"the environment {name} could not be made; pip's output is in {log}")
     (folder / _READY).touch()
     return folder
 
 
 def megabytes(name: str) -> float | None:
-    """What an environment weighs on disk; None for the one that this process runs in."""
+    """Size of an environment on disk in MB; None for the one of this process."""
     return None if name == HERE else weight_mb(home() / name)
 
 
 def links() -> Path:
-    """A folder for PYTHONPATH through which an environment finds the running triptych, and nothing else of this one.
+    """A folder for PYTHONPATH through which an environment finds the running triptych and nothing else.
 
-    Importing `triptych.runtime` there imports no ONNX Runtime, which most environments lack: its modules are found, but
-    its public names are not.
+    Importing `triptych.runtime` there imports no ONNX Runtime, which most environments lack: modules are found, public
+    names are not.
     """
     folder = home() / "links"
     places = {"runtime": Path(triptych.runtime.__file__).parent, "benchmarks": Path(__file__).parents[1]}
     for name, place in places.items():
         (folder / "triptych" / name).mkdir(parents=True, exist_ok=True)
         (folder / "triptych" / name / "__init__.py").write_text(f"__path__ = [{str(place)!r}]\n")
-    own = version("triptych")
-    metadata = folder / f"triptych-{own}.dist-info" / "METADATA"
+    running = version("triptych")
+    metadata = folder / f"triptych-{running}.dist-info" / "METADATA"
     metadata.parent.mkdir(exist_ok=True)
-    metadata.write_text(f"Metadata-Version: 2.1\nName: triptych\nVersion: {own}\n")
+    metadata.write_text(f"Metadata-Version: 2.1\nName: triptych\nVersion: {running}\n")
     return folder

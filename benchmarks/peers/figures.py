@@ -1,6 +1,6 @@
-"""What is measured of the peers, and the file that holds it: docs/peers-schema.md describes it.
+"""Figures of the peers and their file, which docs/peers-schema.md describes.
 
-Seconds are wall time, bytes are bytes. None is a figure that is not known.
+Seconds are wall time. None is an unknown figure.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Case:
-    """What is called: a component by name, or `picture`, which has steps. `threads` compute it."""
+    """A measured case. `what` is the name of a component, or "picture", a whole image, which has steps."""
 
     what: str
     size: Size
@@ -39,20 +39,19 @@ class Figure:
     """One peer in one case.
 
     Attributes:
-        peer: its name.
-        case: what was called.
-        run: when the alternating run began in which this was measured, UTC, ISO 8601: only figures of the same run are
-            to be compared.
+        peer: name of the peer.
+        case: the measured case.
+        run: start of the alternating run, UTC, ISO 8601; only figures of the same run can be compared.
         exact: whether the peer computes in fp32 throughout.
-        load_seconds: to load what the case needs; preparing (conversion, calibration) is apart.
-        prepare_seconds: that preparing took in this run, next to nothing where it had been done before.
-        first_seconds: of the first call.
-        seconds: of the warm calls, one a round.
-        peak_bytes: the most that the process held, from its start.
-        psnr_db: of a picture's pixels against the first peer's in the same run; None for that peer, and for
-            components; 99 where they are equal.
-        macs: multiply-accumulates of the call, attention included.
-        bound_seconds: the time that they take at the rate of a large matrix product in the peer's own precision.
+        load_seconds: time to load the components of the case, without preparation.
+        prepare_seconds: time of preparation (conversion, calibration) in this run; about 0 if it was done before.
+        first_seconds: time of the first call.
+        seconds: times of the warm calls, one a round.
+        peak_bytes: peak memory of the process since its start.
+        psnr_db: PSNR of an image against that of the first peer in the same run; None for that peer and for
+            components; 99 if both are equal.
+        macs: multiply-accumulates of the call, with attention.
+        bound_seconds: time of the MACs at the rate of a large matrix product in the peer's precision.
     """
 
     peer: str
@@ -70,13 +69,13 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """Of the warm calls, in seconds."""
+        """Median of the warm calls in seconds."""
         return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True)
 class Negative:
-    """Something that did not work, or did not pay: what was tried and what came of it."""
+    """A case that failed, or an attempt that gained nothing, with its outcome."""
 
     peer: str
     tried: str
@@ -85,7 +84,7 @@ class Negative:
 
 @dataclass
 class Results:
-    """All figures of one machine and one model. `machine`, `versions` and `model` say which."""
+    """All figures of one machine and one model, which `machine` and `model` describe."""
 
     machine: dict[str, Any]
     model: dict[str, Any]
@@ -100,38 +99,38 @@ class Results:
         return max(found, key=lambda figure: figure.run, default=None)
 
     def failed(self, peer: str, case: Case) -> bool:
-        """Whether it was tried and did not work."""
+        """Whether the peer was tried in the case and failed."""
         return any((negative.peer, negative.tried) == (peer, str(case)) for negative in self.negatives)
 
     def runs(self, case: Case) -> Iterator[list[Figure]]:
-        """The figures of a case, run by run, the newest first."""
+        """Figures of a case for each run, the newest run first."""
         of_case = [figure for figure in self.figures if figure.case == case]
         for run in sorted({figure.run for figure in of_case}, reverse=True):
             yield [figure for figure in of_case if figure.run == run]
 
     def add(self, figure: Figure) -> None:
-        """A figure, in place of one of the same run, peer and case."""
+        """Add a figure, in place of one of the same run, peer and case."""
         key = (figure.run, figure.peer, figure.case)
         self.figures = [known for known in self.figures if (known.run, known.peer, known.case) != key]
         self.figures.append(figure)
 
     def fail(self, negative: Negative) -> None:
-        """A result that is none, in place of an earlier one of the same try."""
+        """Add a negative result, in place of one of the same peer and case."""
         key = (negative.peer, negative.tried)
         self.negatives = [known for known in self.negatives if (known.peer, known.tried) != key]
         self.negatives.append(negative)
 
     def write(self, path: Path) -> None:
-        """Whole, or not at all."""
+        """Write all figures to a file, as a whole or not at all."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
         write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read(path: Path) -> Results:
-    """What `Results.write` wrote.
+    """Read a file that `Results.write` wrote.
 
     Raises:
-        ArgumentError: the file is no such file.
+        ArgumentError: the file cannot be read, or has another format.
     """
     try:
         content = json.loads(path.read_text())

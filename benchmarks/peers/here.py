@@ -1,4 +1,4 @@
-"""This machine and the model, as results begin with them."""
+"""Description of this machine and the model, for new results."""
 
 import os
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from .figures import Results
 
 
 def new_results(package: str | Path) -> Results:
-    """No figures yet."""
+    """Results without figures."""
     machine, opened = describe_machine(open_device("cpu")), open_package(package)
     return Results(
         machine={
@@ -31,5 +31,5 @@ def new_results(package: str | Path) -> Results:
 
 
 def usable_threads() -> int:
-    """One for each core that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

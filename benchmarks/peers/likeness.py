@@ -1,6 +1,6 @@
-"""How like the exact pictures those of other precisions are, Triptych's and its peers', on a model with real weights.
+"""PSNR of images of Triptych and its peers in other precisions against exact images.
 
-On random weights the figure says little: nothing there is robust, as what was trained is.
+It means something on a model with real weights only: with random weights, small errors change the whole image.
 """
 
 import json
@@ -18,33 +18,33 @@ from ..files import write_whole
 from ..machine import cpu_model
 from .catalogue import Peer
 from .client import Client
-from .driver import SCHEDULER, Plan, picture_psnr
+from .driver import SCHEDULER, Plan, image_psnr
 from .figures import Report
-from .work import COMPONENTS, Picture, Size
+from .work import COMPONENTS, ImageRequest, Size
 
 ALIKE_DB = 30.0
-"""Below it, the eye sees that it is another picture."""
+"""PSNR below which the eye sees that it is another image."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The pictures: each prompt with seeds 0 to `seeds` - 1."""
+    """The images to compare: each prompt with seeds 0 to `seeds` - 1."""
 
     prompts: Sequence[str]
     seeds: int
     steps: int
     guidance_scale: float
 
-    def pictures(self, size: Size, folder: Path) -> Iterator[Picture]:
-        """What a peer is asked for, one after the other; their files are in the folder."""
+    def requests(self, size: Size, folder: Path) -> Iterator[ImageRequest]:
+        """Requests to a peer, in order; their files are in the folder."""
         for number, prompt in enumerate(self.prompts):
             for seed in range(self.seeds):
                 file = str(folder / f"{number}-{seed}.npy")
-                yield Picture(size, self.steps, prompt, seed, self.guidance_scale, SCHEDULER, file)
+                yield ImageRequest(size, self.steps, prompt, seed, self.guidance_scale, SCHEDULER, file)
 
 
 def compare(plan: Plan, peers: Sequence[Peer], size: Size, drawing: Drawing, threads: int, report: Report) -> Any:
-    """PSNR in dB of every picture of each peer but the first, against the first one's.
+    """Compare all images of each peer with those of the first one, by PSNR in dB.
 
     Returns:
         {"date", "cpu", "package", "pictures", "steps", "guidance_scale", "against",
@@ -63,8 +63,8 @@ def compare(plan: Plan, peers: Sequence[Peer], size: Size, drawing: Drawing, thr
                     client.ask("prepare", size=asdict(size))
             with Client(peer, setting, plan.timeout) as client:
                 client.ask("load", components=COMPONENTS, size=asdict(size))
-                for picture in drawing.pictures(size, folders[peer.name]):
-                    client.ask("picture", picture=asdict(picture))
+                for request in drawing.requests(size, folders[peer.name]):
+                    client.ask("picture", picture=asdict(request))
 
         draw(first)
         for peer in others:
@@ -75,7 +75,7 @@ def compare(plan: Plan, peers: Sequence[Peer], size: Size, drawing: Drawing, thr
                 report(f"{peer.name} failed: {error}")
                 continue
             exact = sorted(folders[first.name].iterdir())
-            decibels = [picture_psnr(file, folders[peer.name] / file.name) for file in exact]
+            decibels = [image_psnr(file, folders[peer.name] / file.name) for file in exact]
             figures[peer.name] = _summary(decibels)
             report(f"{peer.name:28} {figures[peer.name]['psnr_db']['median']:6.1f} dB")
     return {
@@ -91,7 +91,7 @@ def compare(plan: Plan, peers: Sequence[Peer], size: Size, drawing: Drawing, thr
 
 
 def write(path: Path, result: Any) -> None:
-    """Whole or not at all."""
+    """Write the result of `compare` as JSON, as a whole or not at all."""
     write_whole(path, (json.dumps(result, indent=2) + "\n").encode())
 
 

@@ -1,4 +1,4 @@
-"""Figures of peers as lines of text."""
+"""Figures of peers as tables of text."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ HEAD = ("peer", "median", "spread", "of it", "bound", "first", "load", "peak", "
 
 
 def as_text(results: Results) -> str:
-    """Each case with its newest figures, then what did not work."""
+    """Each case with its newest figures, then the negative results."""
     lines = []
     for case in dict.fromkeys(figure.case for figure in results.figures):
         lines += ["", str(case), *columns([list(HEAD), *rows(results, case)])]
@@ -20,7 +20,7 @@ def as_text(results: Results) -> str:
 
 
 def rows(results: Results, case: Case) -> list[list[str]]:
-    """A row a peer, the fastest first. `of it` is the first peer's time in the same run over this peer's."""
+    """One row for each peer, the fastest first. `of it` is the first peer's time in the same run over this peer's."""
     newest: dict[str, tuple[Figure, Figure]] = {}
     for run in results.runs(case):
         for figure in run:
@@ -44,6 +44,6 @@ def _row(figure: Figure, base: Figure) -> list[str]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Half of what lies between the fastest and the slowest, in percent of their middle."""
+    """Half the range of the values, in percent of its middle."""
     low, high = min(values), max(values)
     return f"±{(high - low) / (high + low):.1%}"

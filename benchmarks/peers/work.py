@@ -1,4 +1,4 @@
-"""What a worker is asked to do: plain values, the same on both sides of the pipe, with nothing to import."""
+"""Requests to a worker: plain values for both sides of the pipe, without further imports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ COMPONENTS = ("text_encoder", "unet", "vae_decoder")
 
 @dataclass(frozen=True)
 class Size:
-    """Pictures made at once, and their height and width in pixels. A U-Net call has 2 rows for each: guidance."""
+    """Number of images at once, and their height and width in pixels. With guidance, each is 2 rows of a U-Net call."""
 
     batch: int
     height: int
@@ -16,8 +16,8 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A whole picture; picture k of the batch has seed + k. `file` is where its pixels go, .npy uint8 [n, H, W, 3]."""
+class ImageRequest:
+    """Request for whole images; image k of the batch has seed + k. Pixels go to `file`, .npy uint8 [n, H, W, 3]."""
 
     size: Size
     steps: int
@@ -30,10 +30,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every peer is given: the same weights as a checkpoint and as a package, and the threads to compute with.
+    """Setting of a worker: the weights as a checkpoint and as a package, and the number of threads.
 
-    `cache` is a folder for what a peer makes once of the weights; `prompts` and `guidance_scale` are how the model is
-    used, for peers that calibrate themselves.
+    `cache` is a folder for files that a peer makes once of the weights; peers calibrate themselves on `prompts` with
+    `guidance_scale`.
     """
 
     checkpoint: str

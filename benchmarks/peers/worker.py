@@ -5,12 +5,12 @@
     {"do": "prepare", "size": SIZE}                       -> {"seconds"}
     {"do": "load", "components": [...], "size": SIZE}     -> {"seconds"}
     {"do": "call", "component": NAME, "size": SIZE}       -> {"seconds"}
-    {"do": "picture", "picture": PICTURE}                 -> {"seconds"}; the pixels are in its file
+    {"do": "picture", "picture": REQUEST}                 -> {"seconds"}; pixels are in the file of REQUEST
     {"do": "product", "size": 2048, "dtype": "bfloat16"}  -> {"seconds"} of one matrix product
     {"do": "memory"}                                      -> {"peak_bytes"}
 
-SIZE and PICTURE are those of `work`. What cannot be done is answered with {"error": reason}. An adapter that is opened
-says {"ready": true} first. The end of stdin ends the process.
+SIZE and REQUEST are `Size` and `ImageRequest` of `work`. A request that fails is answered with {"error": reason}. The
+first line, {"ready": true}, says that the adapter is open. The end of stdin ends the process.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ import numpy as np
 
 from ..memory import peak_bytes
 from .adapters import Adapter
-from .work import Picture, Setting, Size
+from .work import ImageRequest, Setting, Size
 
 Answer = dict[str, Any]
 
@@ -36,7 +36,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Worker:
-    """Does what is asked of one adapter, and takes the time."""
+    """Executes requests on one adapter, and takes the time."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
@@ -46,23 +46,24 @@ class Worker:
         """The answer to one request."""
         try:
             return self._do(**request)
-        except Exception as error:  # of any library: it is the peer's, and the driver goes on with the others
+        except Exception as error:  # of any library; the driver continues with the other peers
             lines = (str(error).strip() or repr(error)).splitlines()
             return {"error": f"{type(error).__name__}: {lines[0]}"}
 
-    def _do(self, do: str, **given: Any) -> Answer:
+    def _do(self, do: str, **arguments: Any) -> Answer:
         if do == "memory":
             return {"peak_bytes": peak_bytes()}
         if do == "product":
-            return {"seconds": self.adapter.product_seconds(**given)}  # type: ignore[attr-defined]
+            return {"seconds": self.adapter.product_seconds(**arguments)}  # type: ignore[attr-defined]
         if do == "picture":
-            return self._picture(Picture(**given["picture"] | {"size": Size(**given["picture"]["size"])}))
-        size = Size(**given["size"])
+            request = arguments["picture"]
+            return self._images(ImageRequest(**request | {"size": Size(**request["size"])}))
+        size = Size(**arguments["size"])
         if do == "call":
-            return _timed(self._call(given["component"], size))
+            return _timed(self._call(arguments["component"], size))
         if do == "load":
             self.calls.clear()
-            return _timed(lambda: self.adapter.load(given["components"], size))
+            return _timed(lambda: self.adapter.load(arguments["components"], size))
         return _timed(lambda: self.adapter.prepare(size))
 
     def _call(self, component: str, size: Size) -> Callable[[], object]:
@@ -70,10 +71,10 @@ class Worker:
             self.calls[component, size] = self.adapter.call(component, size)
         return self.calls[component, size]
 
-    def _picture(self, asked: Picture) -> Answer:
+    def _images(self, request: ImageRequest) -> Answer:
         made: list[np.ndarray] = []
-        answer = _timed(lambda: made.append(self.adapter.picture(asked)))
-        np.save(asked.file, made[0])
+        answer = _timed(lambda: made.append(self.adapter.draw(request)))
+        np.save(request.file, made[0])
         return answer
 
 
@@ -84,7 +85,7 @@ def _timed(call: Callable[[], object]) -> Answer:
 
 
 def _die_with_parent() -> None:
-    """A driver that is killed leaves no worker behind, which, stopped, would never see the end of stdin; Linux only."""
+    """End this process with its driver, as a stopped worker never sees the end of stdin; Linux only."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -93,10 +94,10 @@ def main() -> None:
     """Serve until stdin ends."""
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print, from Python or not, is no answer
-    name, given = sys.argv[1], json.loads(sys.argv[2])
+    os.dup2(2, 1)  # libraries print to stdout, too
+    name, arguments = sys.argv[1], json.loads(sys.argv[2])
     module = import_module(f".adapters.{name}", __package__)
-    worker = Worker(module.open_peer(Setting(**given["setting"]), **given["options"]))
+    worker = Worker(module.open_peer(Setting(**arguments["setting"]), **arguments["options"]))
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(worker.answer(json.loads(line))), file=answers, flush=True)

@@ -9,9 +9,9 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from ..work import COMPONENTS, Picture, Setting, Size
+from ..work import COMPONENTS, ImageRequest, Setting, Size
 from .loop import Shapes
-from .pipeline import picture_from
+from .pipeline import images_from
 
 _CLASSES = {
     "text_encoder": ("text_encoder", CLIPTextModel),
@@ -21,7 +21,7 @@ _CLASSES = {
 
 
 class Diffusers:
-    """The modules of the checkpoint, and its pipeline around them where a picture is asked for."""
+    """Modules of the checkpoint, and the pipeline around them if all are loaded."""
 
     def __init__(self, setting: Setting, dtype: str, channels_last: bool, compiled: bool) -> None:
         torch.set_num_threads(setting.threads)
@@ -51,9 +51,9 @@ class Diffusers:
             return lambda: module.decode(*inputs)
         return lambda: module(*inputs)
 
-    def picture(self, asked: Picture) -> np.ndarray:
+    def draw(self, request: ImageRequest) -> np.ndarray:
         """See `Adapter`."""
-        return picture_from(self.pipe, asked)
+        return images_from(self.pipe, request)
 
     def product_seconds(self, size: int, dtype: str) -> float:
         """The fastest of several products of two square matrices, in seconds."""

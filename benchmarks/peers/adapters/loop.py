@@ -1,6 +1,6 @@
-"""A plain loop around three networks, for runtimes that bring none: Triptych's tokenizer, noise and sampler.
+"""A plain loop around three graphs, for runtimes without one: Triptych's tokenizer, noise and sampler.
 
-What it adds to the networks' time is under a millisecond a step, so that a peer's picture is its networks' time.
+It adds less than a millisecond a step, so that the time of an image is that of the graphs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from triptych.runtime.package.package import family_of, open_package
 from triptych.runtime.sampling import Sampler, denoise
 from triptych.runtime.text.clip import ClipTokenizer
 
-from ..work import Picture, Setting, Size
+from ..work import ImageRequest, Setting, Size
 
 Feeds = Mapping[str, np.ndarray]
 Network = Callable[[Feeds], np.ndarray]
@@ -36,11 +36,11 @@ class Shapes:
         self.tokenizer = ClipTokenizer.load(opened.path / "tokenizer")
 
     def latents(self, size: Size) -> tuple[int, int, int, int]:
-        """[n, C, h, w]."""
+        """Shape of the latents [n, C, h, w]."""
         return size.batch, self.channels, size.height // self.factor, size.width // self.factor
 
     def inputs(self, component: str, size: Size, prompt: str = "a red heart") -> dict[str, np.ndarray]:
-        """Of one call, by name, as exported graphs have them."""
+        """Random inputs of one call by name, as exported graphs have them."""
         generator = np.random.default_rng(0)
         latents = generator.standard_normal(self.latents(size), np.float32)
         if component == "text_encoder":
@@ -53,7 +53,7 @@ class Shapes:
 
 
 class PlainLoop:
-    """An adapter for a runtime of ONNX graphs; a subclass says how one is opened."""
+    """Adapter for a runtime of ONNX graphs; subclasses open a graph."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.package = setting, open_package(setting.package)
@@ -61,7 +61,7 @@ class PlainLoop:
         self.networks: dict[str, Network] = {}
 
     def open(self, component: str, size: Size) -> Network:
-        """The network of a component, from its inputs to its first output, float32."""
+        """Open a component: a function from its inputs to its first output, float32."""
         raise NotImplementedError
 
     def prepare(self, size: Size) -> None:
@@ -76,20 +76,20 @@ class PlainLoop:
         network, inputs = self.networks[component], self.shapes.inputs(component, size)
         return lambda: network(inputs)
 
-    def picture(self, asked: Picture) -> np.ndarray:
+    def draw(self, request: ImageRequest) -> np.ndarray:
         """See `Adapter`."""
-        config = self.family.scheduler_config(self.package.scheduler_config(), asked.scheduler)
-        sampler = Sampler.from_config(config, asked.steps)
-        one = Size(1, asked.size.height, asked.size.width)
-        seeds = range(asked.seed, asked.seed + asked.size.batch)
+        config = self.family.scheduler_config(self.package.scheduler_config(), request.scheduler)
+        sampler = Sampler.from_config(config, request.steps)
+        one = Size(1, request.size.height, request.size.width)
+        seeds = range(request.seed, request.seed + request.size.batch)
         noise = np.concatenate([noise_source("torch", seed).randn(self.shapes.latents(one)) for seed in seeds])
-        negative, positive = ({TEXT: self._encode(text, asked.size)} for text in ("", asked.prompt))
+        negative, positive = ({TEXT: self._encode(text, request.size)} for text in ("", request.prompt))
 
         def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
             time = np.asarray(timestep, np.float32)
             return self.networks["unet"]({"sample": latents, "timestep": time, **conditioning})
 
-        predict = guided(network, positive, negative, Guidance(asked.guidance_scale), sampler)
+        predict = guided(network, positive, negative, Guidance(request.guidance_scale), sampler)
         *_, last = denoise(predict, noise, sampler)
         scaled = last.latents / np.float32(self.shapes.scaling_factor)
         return to_pixels(self.networks["vae_decoder"]({"latent_sample": scaled}))
@@ -99,5 +99,5 @@ class PlainLoop:
 
 
 def feeds_in_types(inputs: Feeds, types: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs, each in the type that the graph has."""
+    """Inputs, each in the graph's type."""
     return {name: inputs[name].astype(kind, copy=False) for name, kind in types.items()}

@@ -1,4 +1,4 @@
-"""ONNX Runtime as it comes: the plain export, default session options, both halves of guidance in one call."""
+"""ONNX Runtime with default options on the plain export, with both halves of guidance in one call."""
 
 import onnxruntime as ort
 
@@ -15,10 +15,10 @@ class PlainOnnxRuntime(PlainLoop):
         options.intra_op_num_threads = self.setting.threads
         path = str(self.package.graph(component))
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        wanted = session.get_outputs()[0].name
+        output = session.get_outputs()[0].name
 
         def run(inputs: Feeds) -> object:
-            return session.run([wanted], dict(inputs))[0]
+            return session.run([output], dict(inputs))[0]
 
         return run  # type: ignore[return-value]
 

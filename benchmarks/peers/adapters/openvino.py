@@ -1,7 +1,7 @@
 """OpenVINO without ONNX Runtime: the plain export read, given fixed shapes and compiled for them.
 
-int8 is post-training quantisation by NNCF (a transformer, its calibration the inputs of a picture's own steps), the
-rest of the graph in bf16.
+int8 is post-training quantisation by NNCF (model type transformer, calibrated on the inputs of an image's steps), with
+the rest of the graph in bf16.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from ..work import Picture, Setting, Size
+from ..work import ImageRequest, Setting, Size
 from .loop import Feeds, Network, PlainLoop
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
@@ -25,7 +25,7 @@ class OpenVino(PlainLoop):
         self.precision, self.core = precision, ov.Core()
 
     def prepare(self, size: Size) -> None:
-        """Quantise the U-Net, once a package and size."""
+        """Quantise the U-Net, once for each package and size."""
         if self.precision != "int8" or self._quantised(size).is_file():
             return
         import nncf
@@ -69,7 +69,7 @@ class OpenVino(PlainLoop):
         return Path(self.setting.cache, "openvino", name)
 
     def _observed(self, size: Size) -> Iterator[Feeds]:
-        """What the U-Net is given in the course of a picture of each prompt, in fp32."""
+        """Inputs of the U-Net at all steps of an image of each prompt, in fp32."""
         inner = OpenVino(self.setting, "fp32")
         inner.load(("text_encoder", "unet", "vae_decoder"), size)
         network, seen = inner.networks["unet"], []
@@ -80,7 +80,7 @@ class OpenVino(PlainLoop):
 
         inner.networks["unet"] = watch
         for seed, prompt in enumerate(self.setting.prompts, start=1):
-            inner.picture(Picture(size, CALIBRATION_STEPS, prompt, seed, self.setting.guidance_scale, "euler", ""))
+            inner.draw(ImageRequest(size, CALIBRATION_STEPS, prompt, seed, self.setting.guidance_scale, "euler", ""))
         yield from seen
 
 

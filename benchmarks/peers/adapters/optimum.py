@@ -7,13 +7,13 @@ import onnxruntime as ort
 import torch
 from optimum.onnxruntime import ORTStableDiffusionPipeline
 
-from ..work import Picture, Setting, Size
+from ..work import ImageRequest, Setting, Size
 from .loop import Shapes
-from .pipeline import picture_from
+from .pipeline import images_from
 
 
 class Optimum:
-    """The pipeline; its components are its own wrappers of a session, called with tensors."""
+    """The pipeline; its components are wrappers of a session, called with tensors."""
 
     def __init__(self, setting: Setting) -> None:
         torch.set_num_threads(setting.threads)
@@ -37,9 +37,9 @@ class Optimum:
         inputs = {name: torch.from_numpy(array) for name, array in self.shapes.inputs(component, size).items()}
         return lambda: part(**inputs)
 
-    def picture(self, asked: Picture) -> np.ndarray:
+    def draw(self, request: ImageRequest) -> np.ndarray:
         """See `Adapter`."""
-        return picture_from(self.pipe, asked)
+        return images_from(self.pipe, request)
 
 
 def open_peer(setting: Setting) -> Optimum:

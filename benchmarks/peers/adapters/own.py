@@ -1,4 +1,4 @@
-"""Triptych itself."""
+"""Triptych."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from triptych.runtime.ort.session import Graph
 from triptych.runtime.package.package import open_package
 from triptych.runtime.pipeline import TextToImage
 
-from ..work import COMPONENTS, Picture, Setting, Size
+from ..work import COMPONENTS, ImageRequest, Setting, Size
 from .loop import Shapes
 
 
@@ -41,17 +41,17 @@ class Own:
         graph, inputs = self.graphs[component], self.shapes.inputs(component, size)
         return lambda: graph(inputs)
 
-    def picture(self, asked: Picture) -> np.ndarray:
+    def draw(self, request: ImageRequest) -> np.ndarray:
         """See `Adapter`."""
         out = self.pipe(
-            asked.prompt,
-            num_inference_steps=asked.steps,
-            guidance_scale=asked.guidance_scale,
-            seed=asked.seed,
-            height=asked.size.height,
-            width=asked.size.width,
-            num_images_per_prompt=asked.size.batch,
-            scheduler=asked.scheduler,
+            request.prompt,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            seed=request.seed,
+            height=request.size.height,
+            width=request.size.width,
+            num_images_per_prompt=request.size.batch,
+            scheduler=request.scheduler,
         )
         return np.stack([np.asarray(image) for image in out.images])
 

@@ -1,4 +1,4 @@
-"""A whole picture from a pipeline with diffusers' interface: diffusers' own, or optimum's."""
+"""Whole images from a pipeline with diffusers' interface: diffusers' own, or optimum's."""
 
 from typing import Any
 
@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from diffusers import schedulers
 
-from ..work import Picture
+from ..work import ImageRequest
 
 _SCHEDULERS = {"euler": "EulerDiscreteScheduler"}
 
 
-def picture_from(pipe: Any, asked: Picture) -> np.ndarray:
-    """Pixels uint8 [n, H, W, 3]; the pipeline is left with the scheduler that was asked for."""
-    pipe.scheduler = getattr(schedulers, _SCHEDULERS[asked.scheduler]).from_config(pipe.scheduler.config)
-    seeds = range(asked.seed, asked.seed + asked.size.batch)
+def images_from(pipe: Any, request: ImageRequest) -> np.ndarray:
+    """Generate images, uint8 [n, H, W, 3]; the pipeline keeps the requested scheduler."""
+    pipe.scheduler = getattr(schedulers, _SCHEDULERS[request.scheduler]).from_config(pipe.scheduler.config)
+    seeds = range(request.seed, request.seed + request.size.batch)
     images = pipe(
-        asked.prompt,
-        num_inference_steps=asked.steps,
-        guidance_scale=asked.guidance_scale,
+        request.prompt,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-        height=asked.size.height,
-        width=asked.size.width,
-        num_images_per_prompt=asked.size.batch,
+        height=request.size.height,
+        width=request.size.width,
+        num_images_per_prompt=request.size.batch,
     ).images
     return np.stack([np.asarray(image) for image in images])

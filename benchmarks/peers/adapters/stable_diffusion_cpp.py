@@ -1,4 +1,4 @@
-"""stable-diffusion.cpp: one file of weights in the original layout, whole pictures only.
+"""stable-diffusion.cpp: one file of weights in the original layout, whole images only.
 
 Given fp32 weights it still convolves in fp16, and runs the two halves of guidance one after the other.
 """
@@ -10,11 +10,11 @@ import numpy as np
 from stable_diffusion_cpp import StableDiffusion
 
 from ...checkpoints.original_layout import write_original
-from ..work import Picture, Setting, Size
+from ..work import ImageRequest, Setting, Size
 
 
 class StableDiffusionCpp:
-    """The library's own picture."""
+    """The library's model."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -38,19 +38,19 @@ class StableDiffusionCpp:
 
     def call(self, component: str, size: Size) -> Callable[[], object]:
         """See `Adapter`."""
-        raise NotImplementedError("stable-diffusion.cpp has no call for a component alone; see its whole picture")
+        raise NotImplementedError("stable-diffusion.cpp cannot call a component alone; measure the whole image")
 
-    def picture(self, asked: Picture) -> np.ndarray:
+    def draw(self, request: ImageRequest) -> np.ndarray:
         """See `Adapter`."""
         images = self.model.generate_image(
-            prompt=asked.prompt,
-            width=asked.size.width,
-            height=asked.size.height,
-            cfg_scale=asked.guidance_scale,
-            sample_method=asked.scheduler,
-            sample_steps=asked.steps,
-            seed=asked.seed,
-            batch_count=asked.size.batch,
+            prompt=request.prompt,
+            width=request.size.width,
+            height=request.size.height,
+            cfg_scale=request.guidance_scale,
+            sample_method=request.scheduler,
+            sample_steps=request.steps,
+            seed=request.seed,
+            batch_count=request.size.batch,
         )
         return np.stack([np.asarray(image.convert("RGB")) for image in images])
 
