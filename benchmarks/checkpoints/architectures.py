@@ -1,6 +1,6 @@
-"""Architectures of checkpoints with random weights: those of the published models, and small ones for tests.
+"""Architectures of checkpoints with random weights: published models, and small ones for tests.
 
-Of the small ones no two dimensions coincide.
+All dimensions of a small one differ.
 """
 
 from typing import Any
@@ -253,4 +253,4 @@ ARCHITECTURES = {
     "ldm": ("LDMTextToImagePipeline", FULL_LDM, SMALL_LDM),
     "ldm-vq": ("LDMTextToImagePipeline", FULL_LDM_VQ, SMALL_LDM_VQ),
 }
-"""Name -> pipeline, and the configurations at full size and small."""
+"""Name -> pipeline class, configurations at full size, and small ones."""

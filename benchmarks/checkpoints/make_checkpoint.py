@@ -2,11 +2,10 @@
 
     python benchmarks/checkpoints/make_checkpoint.py OUT [--model NAME] [--size full|small] [--half] [--seed 0]
 
-`full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB) and is what full-size figures
-are measured on; `small` (about a million parameters) is what tests run on, see `architectures.py`. The pictures
-mean nothing, but the numbers are those of a working network: the U-Net finds most of the noise and heeds prompt and
-time, the decoder fills [-1, 1], and nothing comes near float16's range. With `--half` the weights are float16, as in
-the files that most people have.
+`full` has the exact architecture of the model (SD 1.5: 1.07 billion parameters, 4.27 GB), for figures at full size;
+`small` has about a million parameters, for tests; see `architectures.py`. The images mean nothing, but the numbers are
+those of a working model: the U-Net predicts most of the noise and depends on prompt and timestep, the decoder fills
+[-1, 1], and no value comes near float16's limits. With `--half` the weights are float16, as in most published files.
 """
 
 import argparse
@@ -58,8 +57,8 @@ def write_checkpoint(
     if "bert" in configs:
         write_wordpiece(folder / "tokenizer", configs["bert"]["vocab_size"])
         kind = configs["vqvae"].get("_class_name", "AutoencoderKL")
-        kept = {name: index[name] for name in ("_class_name", "_diffusers_version", "scheduler", "unet")}
-        index = kept | _LATENT_DIFFUSION | {"vqvae": ["diffusers", kind]}
+        common = {name: index[name] for name in ("_class_name", "_diffusers_version", "scheduler", "unet")}
+        index = common | _LATENT_DIFFUSION | {"vqvae": ["diffusers", kind]}
     _write_json(folder / "model_index.json", index)
     return folder
 
@@ -106,23 +105,23 @@ def _unet(config: Config) -> Any:
     context = torch.randn(8, 77, config["cross_attention_dim"])
     features: list[torch.Tensor] = []
     hook = unet.conv_out.register_forward_pre_hook(lambda _, given: features.append(given[0]))
-    answers = unet(noise, torch.arange(60, 1000, 120), context, **_other_conditioning(config, len(noise))).sample
+    outputs = unet(noise, torch.arange(60, 1000, 120), context, **_other_conditioning(config, len(noise))).sample
     hook.remove()
-    _to_unit_variance(unet.conv_out, answers)
+    _to_unit_variance(unet.conv_out, outputs)
     _lean_towards(unet.conv_out, features[0], noise[:, : config["out_channels"]])
     return unet
 
 
 def _other_conditioning(config: Config, rows: int) -> dict[str, Any]:
-    """What some U-Nets take besides texts: pooled texts and sizes, an embedded guidance scale."""
-    given: dict[str, Any] = {}
+    """Further inputs of some U-Nets: pooled text and sizes, an embedded guidance scale."""
+    inputs: dict[str, Any] = {}
     if "addition_embed_type" in config:
         pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
         sizes = torch.tensor([512.0, 512, 0, 0, 512, 512]).expand(rows, -1)
-        given["added_cond_kwargs"] = {"text_embeds": torch.randn(rows, pooled), "time_ids": sizes}
+        inputs["added_cond_kwargs"] = {"text_embeds": torch.randn(rows, pooled), "time_ids": sizes}
     if "time_cond_proj_dim" in config:
-        given["timestep_cond"] = torch.randn(rows, config["time_cond_proj_dim"])
-    return given
+        inputs["timestep_cond"] = torch.randn(rows, config["time_cond_proj_dim"])
+    return inputs
 
 
 def _ldm_bert(config: Config) -> Any:
@@ -142,17 +141,17 @@ def _vae(config: Config) -> Any:
     if hasattr(vae, "quantize"):
         vae.quantize.embedding.weight.normal_(std=1 / config["scaling_factor"])
     _to_unit_variance(vae.decoder.conv_out, vae.decode(latents).sample, deviation=0.5)
-    picture = vae.decode(latents).sample.clamp(-1, 1)
-    encoded = vae.encode(picture)
+    image = vae.decode(latents).sample.clamp(-1, 1)
+    encoded = vae.encode(image)
     _to_unit_variance(vae.encoder.conv_out, encoded.latents if hasattr(vae, "quantize") else encoded.latent_dist.mean)
     return vae
 
 
-def _to_unit_variance(last: nn.Conv2d, answers: torch.Tensor, deviation: float = 1.0) -> None:
-    """Scale the last layer of a network so that such answers get zero mean and the standard deviation given."""
+def _to_unit_variance(last: nn.Conv2d, outputs: torch.Tensor, deviation: float = 1.0) -> None:
+    """Scale the last layer of a network so that its outputs have zero mean and the given standard deviation."""
     assert last.bias is not None
-    scale = deviation / answers.std()
-    last.bias.copy_((last.bias - answers.mean()) * scale)
+    scale = deviation / outputs.std()
+    last.bias.copy_((last.bias - outputs.mean()) * scale)
     last.weight.mul_(scale)
 
 
@@ -231,10 +230,10 @@ def main() -> None:
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--half", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    pipeline, full, small = ARCHITECTURES[given.model]
-    configs, dtype = full if given.size == "full" else small, torch.float16 if given.half else torch.float32
-    write_checkpoint(given.out, configs, pipeline=pipeline, seed=given.seed, dtype=dtype)
+    arguments = parser.parse_args()
+    pipeline, full, small = ARCHITECTURES[arguments.model]
+    configs, dtype = full if arguments.size == "full" else small, torch.float16 if arguments.half else torch.float32
+    write_checkpoint(arguments.out, configs, pipeline=pipeline, seed=arguments.seed, dtype=dtype)
 
 
 if __name__ == "__main__":

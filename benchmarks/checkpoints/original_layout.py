@@ -1,4 +1,4 @@
-"""A checkpoint of Stable Diffusion 1.x in diffusers' layout as one file in that of the original release.
+"""Convert a checkpoint of Stable Diffusion 1.x from diffusers' layout to one file in the original layout.
 
 The rules are the inverse of those by which diffusers reads such files (its `loaders/single_file_utils.py`).
 """

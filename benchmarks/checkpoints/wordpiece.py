@@ -1,4 +1,4 @@
-"""Write a tokenizer of BERT's kind without training one."""
+"""Write a WordPiece tokenizer, as BERT has, without training."""
 
 import itertools
 import json
@@ -9,13 +9,13 @@ _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def write_wordpiece(folder: Path, size: int) -> None:
-    """Write a tokenizer of `size` entries: special tokens, characters of ASCII, invented pieces of words."""
+    """Write a tokenizer of `size` entries: special tokens, ASCII characters, invented subwords."""
     characters = string.ascii_lowercase + string.digits + string.punctuation
     letters = "etaoinshrdlucmfwypvbgkjqxz"
     joined = (map("".join, itertools.product(letters, repeat=width)) for width in itertools.count(2))
     pieces = itertools.chain(characters, itertools.chain.from_iterable(joined))
-    beginnings_and_insides = (form for piece in pieces for form in (piece, f"##{piece}"))
-    vocabulary = [*_SPECIAL, *itertools.islice(beginnings_and_insides, size - len(_SPECIAL))]
+    subwords = (form for piece in pieces for form in (piece, f"##{piece}"))
+    vocabulary = [*_SPECIAL, *itertools.islice(subwords, size - len(_SPECIAL))]
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")

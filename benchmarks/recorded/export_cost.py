@@ -1,4 +1,4 @@
-"""Time and peak memory of an export, in a process of its own, with what its verification found.
+"""Time and peak memory of an export in a process of its own, with the results of its verification.
 
     python benchmarks/recorded/export_cost.py SOURCE PACKAGE --precision fp32
         --json benchmarks/recorded/results/export-sd15.json
@@ -9,10 +9,10 @@ One entry per precision is added to the JSON file:
      "weights_gb", "peak_rss_gb", "peak_anonymous_gb", "peak_over_weights", "versions", "components": {NAME:
      {"parameters", "macs", "db", "max_abs_error", "seconds", "peak_anonymous_gb"}}}}}
 
-`weights_gb` counts every parameter once in the precision (10^9 bytes). Peaks are of all that was resident and of what
-is no page of a file, which the system cannot take back; `peak_over_weights` compares the first of them. Wall time means
-little when `load_before` (processes that wanted the processor in the minute before) is not near zero; `cpu_seconds` is
-what the export itself took of all cores. Linux only.
+`weights_gb` counts every parameter once in the precision (10^9 bytes). Peaks are of resident memory, with and without
+pages of files, which the system can reclaim; `peak_over_weights` is that of the first. Wall time means little unless
+`load_before` (the load average of the minute before) is near zero; `cpu_seconds` is the processor time of the export on
+all cores. Linux only.
 """
 
 import argparse
@@ -44,7 +44,7 @@ export(sys.argv[1], sys.argv[2], precision=sys.argv[3], force=True, report=lambd
 
 
 def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
-    """Export and return the entry described above."""
+    """Export, and return the entry described above."""
     load_before = os.getloadavg()[0]
     start = time.perf_counter()
     command = [sys.executable, "-c", _EXPORT, str(source), str(package), precision]
@@ -65,8 +65,8 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
         for name, facts in manifest["components"].items()
     }
     for line, most in zip(lines, peaks, strict=True):
-        if told := re.fullmatch(r"(\w+): .* (\d+) s", line):
-            components[told[1]] |= {"seconds": int(told[2]), "peak_anonymous_gb": round(most / 1e9, 2)}
+        if found := re.fullmatch(r"(\w+): .* (\d+) s", line):
+            components[found[1]] |= {"seconds": int(found[2]), "peak_anonymous_gb": round(most / 1e9, 2)}
     size = precision_named(precision).dtype.itemsize
     weights = size * sum(facts["parameters"] for facts in components.values()) / 1e9
     peak = used.ru_maxrss * 1024 / 1e9
@@ -85,7 +85,7 @@ def measure(source: Path, package: Path, precision: str) -> dict[str, Any]:
 
 
 def _watched(process: subprocess.Popen[str]) -> tuple[list[str], list[int]]:
-    """The lines that a process prints, and the most anonymous memory that it had before each since the one before."""
+    """Lines that a process prints, and its peak of anonymous memory between one line and the next."""
     most, lines, peaks = [0], [], []
 
     def look() -> None:
@@ -105,7 +105,7 @@ def _watched(process: subprocess.Popen[str]) -> tuple[list[str], list[int]]:
 
 
 def machine() -> dict[str, Any]:
-    """This machine's processor, cores that may be used, and memory in GB (10^9 bytes)."""
+    """Processor, cores and memory in GB (10^9 bytes) of this machine."""
     memory = psutil.virtual_memory().total
     return {"cpu": cpu_model(), "cores": os.cpu_count(), "memory_gb": round(memory / 1e9, 1)}
 
@@ -117,13 +117,13 @@ def main() -> None:
     parser.add_argument("package", type=Path, metavar="PACKAGE")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
-    given = parser.parse_args()
-    entry = measure(given.source, given.package, given.precision)
-    results = json.loads(given.json.read_text()) if given.json.exists() else {"runs": {}}
+    arguments = parser.parse_args()
+    entry = measure(arguments.source, arguments.package, arguments.precision)
+    results = json.loads(arguments.json.read_text()) if arguments.json.exists() else {"runs": {}}
     results["machine"] = machine()
-    results["runs"][given.precision] = entry
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(results, indent=2) + "\n")
+    results["runs"][arguments.precision] = entry
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(entry))
 
 

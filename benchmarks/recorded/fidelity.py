@@ -1,12 +1,12 @@
-"""What a lower precision costs in pictures: two packages of one checkpoint draw the same, PSNR and SSIM compare them.
+"""PSNR and SSIM of the same images from two packages of one checkpoint: the cost of a lower precision.
 
     python benchmarks/recorded/fidelity.py REFERENCE PACKAGE --prompts FILE [--seeds N] [--steps N]
         [--guidance X] [--json FILE]
 
-FILE has a prompt a line; each is drawn with seeds 0 to N-1. Needs `triptych[export]`, too.
+FILE has a prompt a line; each is used with seeds 0 to N-1. Needs `triptych[export]`, too.
 
     {"date", "reference", "package", "prompts", "seeds", "steps", "guidance_scale",
-     "psnr_db": {"mean", "median", "worst"}, "ssim": {...}, "below_30_db": how many pictures}
+     "psnr_db": {"mean", "median", "worst"}, "ssim": {...}, "below_30_db": number of images}
 """
 
 import argparse
@@ -21,17 +21,18 @@ from triptych.export.verification.image_quality import psnr, ssim
 from triptych.runtime import TextToImage
 
 ALIKE_DB = 30.0
-"""Below it, the eye sees that it is another picture; where a seed is near to two, a rounding decides between them."""
+"""PSNR below which the eye sees another image; where a seed is near to two images, a rounding decides between them."""
 
 
 def compare(reference: TextToImage, package: TextToImage, prompts: list[str], seeds: int, **options: Any) -> Any:
-    """PSNR in dB and SSIM of every prompt with every seed: mean, median and worst."""
+    """Mean, median and worst PSNR in dB and SSIM over all prompts and seeds."""
     decibels, similarities = [], []
     for prompt in prompts:
         for seed in range(seeds):
-            wanted, drawn = (np.asarray(pipe(prompt, seed=seed, **options).images[0]) for pipe in (reference, package))
-            decibels.append(psnr(drawn, wanted))
-            similarities.append(ssim(drawn, wanted))
+            images = (pipe(prompt, seed=seed, **options).images[0] for pipe in (reference, package))
+            expected, found = map(np.asarray, images)
+            decibels.append(psnr(found, expected))
+            similarities.append(ssim(found, expected))
     below = sum(value < ALIKE_DB for value in decibels)
     return {"psnr_db": _summary(decibels, 2), "ssim": _summary(similarities, 4), "below_30_db": below}
 
@@ -42,7 +43,7 @@ def _summary(values: list[float], digits: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to the file given by --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
     parser.add_argument("package", type=Path)
@@ -51,24 +52,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=7.5)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    prompts = asked.prompts.read_text(encoding="utf-8").splitlines()
-    pipes = [TextToImage.load(path, device="cpu") for path in (asked.reference, asked.package)]
-    options = {"num_inference_steps": asked.steps, "guidance_scale": asked.guidance}
+    arguments = parser.parse_args()
+    prompts = arguments.prompts.read_text(encoding="utf-8").splitlines()
+    pipes = [TextToImage.load(path, device="cpu") for path in (arguments.reference, arguments.package)]
+    options = {"num_inference_steps": arguments.steps, "guidance_scale": arguments.guidance}
     result = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "reference": asked.reference.name,
-        "package": asked.package.name,
+        "reference": arguments.reference.name,
+        "package": arguments.package.name,
         "prompts": len(prompts),
-        "seeds": asked.seeds,
-        "steps": asked.steps,
-        "guidance_scale": asked.guidance,
-        **compare(pipes[0], pipes[1], prompts, asked.seeds, **options),
+        "seeds": arguments.seeds,
+        "steps": arguments.steps,
+        "guidance_scale": arguments.guidance,
+        **compare(pipes[0], pipes[1], prompts, arguments.seeds, **options),
     }
     text = json.dumps(result, indent=2)
     print(text)
-    if asked.json:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""One denoiser call in int8 beside the same in fp32, on this processor, taking turns.
+"""Time of a denoiser call in int8 and in fp32, in turns, on this processor.
 
     python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE [--rounds 5]
     python -m tests.processors avx2 python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE
 
-INT8 and FP32 are packages of one checkpoint, exported for the processor that they are measured on; the second line
-stands in for one without VNNI. A call is one row at the checkpoint's own size. FILE gets a measurement for each kind of
-processor, the others are left as they are:
+INT8 and FP32 are packages of one checkpoint, exported for this processor; the second line emulates one without VNNI. A
+call is one row at the checkpoint's default size. FILE has a measurement for each kind of processor; a run replaces one:
 
     {"avx512-vnni": {"date", "cpu", "rounds", "int8_seconds", "fp32_seconds", "ratio"}, ...}
 
-Seconds are medians; the ratio is the median of each round's own.
+Seconds are medians; the ratio is the median of the ratios of all rounds.
 """
 
 import argparse
@@ -30,13 +29,13 @@ from triptych.runtime.package.package import Package, open_package
 
 
 def processor() -> str:
-    """This processor as ONNX Runtime's kernels see it."""
+    """Kind of this processor for ONNX Runtime's kernels."""
     width = {16: "avx512", 8: "avx2"}.get(channels_block(), "other")
     return width if saturates() else f"{width}-vnni"
 
 
 def inputs_of(package: Package) -> dict[str, np.ndarray]:
-    """Random inputs of the denoiser, one row at the checkpoint's own size."""
+    """Random inputs of the denoiser, one row at the checkpoint's default size."""
     assert package.manifest is not None
     random = np.random.default_rng(0)
     shapes = package.manifest["components"]["unet"]["default_shape"]
@@ -44,7 +43,7 @@ def inputs_of(package: Package) -> dict[str, np.ndarray]:
 
 
 def measure(int8: Path, fp32: Path, rounds: int) -> dict[str, object]:
-    """Seconds of both, taking turns after one call of each that is not counted."""
+    """Medians of both, in turns, after a warm-up call of each."""
     packages = {"int8": open_package(int8), "fp32": open_package(fp32)}
     graphs = {name: load_graph(package, open_device("cpu"), "unet") for name, package in packages.items()}
     inputs = inputs_of(packages["fp32"])

@@ -1,10 +1,10 @@
-"""The scheduler loop's own arithmetic, a network call, beside that of diffusers.
+"""Time of the denoising loop without the denoiser, per call, beside diffusers' schedulers.
 
     python benchmarks/recorded/loop.py [--json FILE]
 
-The network answers at once with the same output every time, so that what is left is the loop: here all of `denoise`, in
-diffusers `scale_model_input` and `step`, both for one picture's latents in float32. Whole runs of either alternate, and
-the fastest counts, as the others were slowed by something else. Neither makes its timesteps in that time.
+The denoiser returns the same output at once, so that only the loop takes time: `denoise` here, `scale_model_input` and
+`step` in diffusers, both with float32 latents of one image. Whole runs of the two alternate, and the fastest counts, as
+other processes slow down the others. The time to compute timesteps is not included.
 
     {"date", "versions", "cpu", "load_before", "shape", "steps", "repeats",
      "samplers": {NAME: {"calls", "microseconds", "diffusers_microseconds", "ratio"}}}
@@ -44,7 +44,7 @@ CONFIG = {  # of Stable Diffusion 1.5
 
 
 def measure(name: str, repeats: int = REPEATS) -> dict[str, float]:
-    """Microseconds a network call of one sampler, and of diffusers' scheduler of the same configuration."""
+    """Microseconds per denoiser call of a sampler and of diffusers' scheduler with the same configuration."""
     config = with_scheduler(CONFIG, name)
     sampler = Sampler.from_config(config, num_inference_steps=STEPS)
     scheduler = getattr(diffusers, config["_class_name"]).from_config(config)

@@ -1,11 +1,11 @@
-"""What a picture takes in memory: plain ONNX Runtime, `--memory fast` and `--memory low`; and a decoder, in tiles.
+"""Peak memory of an image with plain ONNX Runtime, `--memory fast` and `--memory low`, and of a decoder in tiles.
 
     python benchmarks/recorded/memory_policy.py PACKAGE [--int8 PACKAGE] [--json FILE] [--only NAME ...]
 
-Plain is what a first script would do: every graph in a session with ONNX Runtime's defaults, all of them at once,
-guidance as a batch of 2. --int8 is the same checkpoint in eight bits, measured with `--memory low`. Each measurement is
-a process of its own, on the CPU; --only measures some anew and keeps the others of FILE. `peak_bytes` is all that was
-resident; `anonymous_bytes` leaves out the pages of mapped files, which the system can take back. Linux only.
+Plain is a simple script: all graphs in sessions with ONNX Runtime's defaults at the same time, guidance as a batch of
+2. --int8 is the same checkpoint in int8, measured with `--memory low`. Each measurement is a process of its own on the
+CPU; --only repeats some and keeps the others of FILE. `peak_bytes` is resident memory; `anonymous_bytes` is without
+pages of mapped files, which the system can reclaim. Linux only.
 """
 
 import argparse
@@ -33,8 +33,8 @@ from triptych.runtime.package.geometry import vae_factor
 from triptych.runtime.package.graphs import DECODER, Components
 from triptych.runtime.package.package import family_of, open_package
 
-STEPS = 2  # the memory of one is the memory of fifty
-COMPARED, LARGE = 1024, 2048  # pixels on a side: decoded whole, too; and in tiles alone
+STEPS = 2  # more steps take no more memory
+COMPARED, LARGE = 1024, 2048  # pixels of a side: decoded whole and in tiles; in tiles only
 _LOOK_SECONDS = 0.005
 
 Figures = dict[str, Any]
@@ -42,7 +42,7 @@ Figures = dict[str, Any]
 
 @contextmanager
 def watched(figures: Figures) -> Iterator[None]:
-    """Seconds and peaks of memory of a block; `peak_bytes` is that of the process."""
+    """Add seconds and peaks of memory of a block to `figures`; `peak_bytes` is that of the process."""
     done, most = threading.Event(), [0]
 
     def look() -> None:
@@ -61,10 +61,10 @@ def watched(figures: Figures) -> Iterator[None]:
 
 
 def plain(package: Path) -> Figures:
-    """One picture of the package's own size, as plain ONNX Runtime would have it; its pixels are not looked at."""
+    """Run all graphs for one image of the package's default size in plain ONNX Runtime."""
     pipe = TextToImage.load(package, "cpu", memory="low")
     height, width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
-    inputs, network = inputs_of(pipe, height, width), pipe.family.generator
+    inputs, denoiser = inputs_of(pipe, height, width), pipe.family.generator
     del pipe
     figures: Figures = {}
     with watched(figures):
@@ -76,15 +76,15 @@ def plain(package: Path) -> Figures:
             halves = {spec.name for spec in session.get_inputs() if "float16" in spec.type}
             feeds = {key: value.astype(np.float16) if key in halves else value for key, value in inputs[name].items()}
             start = time.perf_counter()
-            for _ in range(STEPS if name == network else 1):
+            for _ in range(STEPS if name == denoiser else 1):
                 session.run(None, feeds)
-            if name == network:
+            if name == denoiser:
                 figures["call_seconds"] = (time.perf_counter() - start) / STEPS
     return figures
 
 
-def picture(package: Path, memory: str) -> Figures:
-    """The same through the runtime, `memory` being its policy."""
+def image(package: Path, memory: str) -> Figures:
+    """Generate an image through the runtime, with `memory` as its policy."""
     figures: Figures = {}
     with watched(figures):
         pipe = TextToImage.load(package, "cpu", memory=memory)
@@ -93,7 +93,7 @@ def picture(package: Path, memory: str) -> Figures:
 
 
 def decoder(package: Path, side: int, memory: str) -> Figures:
-    """Random latents of a picture of side x side pixels, decoded; `pixels` are among the figures."""
+    """Decode random latents to side x side pixels, which are among the figures as `pixels`."""
     opened = open_package(package)
     graphs = Components(opened, open_device("cpu"), (DECODER,), memory)
     config = opened.config(DECODER)
@@ -114,8 +114,8 @@ LOW_INT8 = "low_int8"
 WHOLE, TILED = f"decoder_{COMPARED}_whole", f"decoder_{COMPARED}_tiles"
 MEASUREMENTS: dict[str, tuple[Callable[..., Figures], tuple[Any, ...]]] = {
     "plain": (plain, ()),
-    "fast": (picture, ("fast",)),
-    "low": (picture, ("low",)),
+    "fast": (image, ("fast",)),
+    "low": (image, ("low",)),
     WHOLE: (decoder, (COMPARED, "fast")),
     TILED: (decoder, (COMPARED, "low")),
     f"decoder_{LARGE}_tiles": (decoder, (LARGE, "low")),
@@ -130,24 +130,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", nargs="*", choices=MEASUREMENTS, default=list(MEASUREMENTS))
     arguments = parser.parse_args()
-    asked = {name: (arguments.package, *MEASUREMENTS[name]) for name in arguments.only}
+    plan = {name: (arguments.package, *MEASUREMENTS[name]) for name in arguments.only}
     if arguments.int8 is not None:
-        asked[LOW_INT8] = (arguments.int8, *MEASUREMENTS["low"])
+        plan[LOW_INT8] = (arguments.int8, *MEASUREMENTS["low"])
     known = arguments.json is not None and arguments.json.exists()
     result: Figures = json.loads(arguments.json.read_text()) if known else {"measured": {}}
     result |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu_model(), "versions": versions()}
-    pictures: dict[str, np.ndarray] = {}
-    for name, (package, measure, options) in asked.items():
+    decoded: dict[str, np.ndarray] = {}
+    for name, (package, measure, options) in plan.items():
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             figures = process.submit(measure, package, *options).result()
         if "pixels" in figures:
-            pictures[name] = figures.pop("pixels")
+            decoded[name] = figures.pop("pixels")
         result["measured"][name] = figures
         print(name, json.dumps(figures), flush=True)
-        if pictures.keys() >= {WHOLE, TILED}:
-            error = pictures[WHOLE].astype(float) - pictures[TILED]
+        if decoded.keys() >= {WHOLE, TILED}:
+            error = decoded[WHOLE].astype(float) - decoded[TILED]
             result["tiles_db"] = 10 * float(np.log10(255**2 / np.mean(error**2)))
-            print("tiles against whole:", round(result["tiles_db"], 1), "dB")
+            print("PSNR of tiles against whole:", round(result["tiles_db"], 1), "dB")
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(result, indent=2) + "\n")
 

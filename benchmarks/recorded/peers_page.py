@@ -1,4 +1,4 @@
-"""docs/peers.md and its pictures, and the README's part, from the recorded figures.
+"""docs/peers.md with its plots, and the README's table of peers, from the recorded figures.
 
 python -m triptych.benchmarks.recorded.peers_page
 """
@@ -22,12 +22,12 @@ PAGE = REPOSITORY / "docs" / "peers.md"
 _HEAD = """\
 # Beside its peers
 
-Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json` ([what
-is in them](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, lives in an environment of its
-own with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of what
-lies between the fastest and the slowest. *of it* is Triptych's time, in the first configuration, in the same run, over
-the peer's: below 1, Triptych is faster. *bound* is the time that the arithmetic takes at the rate of a large matrix
-product. *peak* is of a process with only that loaded. *PSNR* is that of the picture against Triptych's.
+Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json`
+([format](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, is installed in an environment of
+its own with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of
+their range. *of it* is the time of Triptych's first configuration in the same run over the peer's: below 1, Triptych
+is faster. *bound* is the time of the arithmetic at the rate of a large matrix product. *peak* is of a process with
+only that loaded. *PSNR* is that of the image against Triptych's.
 
     python -m triptych.benchmarks.peers install all
     python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json
@@ -38,7 +38,7 @@ _LIKENESS_COMMAND = "python -m triptych.benchmarks.peers likeness PACKAGE models
 
 
 def recorded() -> list[Path]:
-    """The files of figures, one a machine."""
+    """Files of figures, one for each machine."""
     return sorted(RESULTS.glob("peers-*.json"))
 
 
@@ -62,7 +62,7 @@ def _machine(results: Results, stem: str) -> str:
         "",
         f"Large matrix products, GFLOP/s: {rates}.",
         "",
-        *(f"![{name}]({stem}-{name}.png)\n" for name in pictures(results)),
+        *(f"![{name}]({stem}-{name}.png)\n" for name in plots_of(results)),
     ]
     for case in dict.fromkeys(figure.case for figure in results.figures):
         lines += [f"### {case}", "", *table(results, case), ""]
@@ -79,10 +79,10 @@ def _machine(results: Results, stem: str) -> str:
 
 
 def _likeness(compared: Any) -> list[str]:
-    """How like the exact pictures the others are, as a section."""
+    """Section with the PSNR of images in other precisions."""
     lines = [
-        "## How like the exact pictures\n",
-        f"{compared['pictures']} pictures of the demo model, which has real weights, of {compared['steps']} steps at "
+        "## Likeness to exact images\n",
+        f"{compared['pictures']} images of the demo model, which has real weights, of {compared['steps']} steps at "
         f"guidance {compared['guidance_scale']:g}, each against Triptych's in fp32 ({compared['cpu']}, "
         f"{compared['date'][:10]}). Those that calibrate themselves did it on the same prompts.\n",
         f"    {_LIKENESS_COMMAND}\n",
@@ -98,20 +98,20 @@ def _likeness(compared: Any) -> list[str]:
 
 
 def table(results: Results, case: Case) -> list[str]:
-    """A case as a table in Markdown, peers with what they are."""
+    """A case as a table in Markdown, with a description of each peer."""
     return _markdown(list(HEAD), [[_label(name), *rest] for name, *rest in rows(results, case)])
 
 
 def _label(name: str) -> str:
-    """A peer with what it is; Triptych itself in bold."""
+    """Name and description of a peer; Triptych in bold."""
     return f"{name} ({PEERS[name].about})" if name in PEERS else f"**{name}**"
 
 
-_SUMMARY = {"unet": "U-Net call", "vae_decoder": "VAE decoder", "picture": "picture of {} steps"}
+_SUMMARY = {"unet": "U-Net call", "vae_decoder": "VAE decoder", "picture": "image of {} steps"}
 
 
 def summary(results: Results) -> list[str]:
-    """The README's table: what each peer takes at the package's own size for what was measured, and what it weighs."""
+    """The README's table: times of each peer at the package's default size, and the size of its environment."""
     chosen = {case.what: case for case in reversed(home_cases(results)) if case.what in _SUMMARY}
     columns = {what: {row[0]: row for row in rows(results, chosen[what])} for what in _SUMMARY if what in chosen}
     lines = []
@@ -126,15 +126,15 @@ def summary(results: Results) -> list[str]:
     return _markdown(["runtime", *heads, "environment"], lines)
 
 
-def pictures(results: Results) -> dict[str, bytes]:
-    """Name -> PNG of what there is to draw."""
-    own = [name for name in dict.fromkeys(figure.peer for figure in results.figures) if name not in PEERS]
+def plots_of(results: Results) -> dict[str, bytes]:
+    """Name -> PNG of each plot that has figures."""
+    triptych = [name for name in dict.fromkeys(figure.peer for figure in results.figures) if name not in PEERS]
     drawn = {
-        "components": plots.bars(results, own),
+        "components": plots.bars(results, triptych),
         "scaling": plots.scaling(results),
         "roofline": plots.roofline(results),
     }
-    return {name: picture for name, picture in drawn.items() if picture is not None}
+    return {name: plot for name, plot in drawn.items() if plot is not None}
 
 
 def _markdown(head: list[str], rows_: list[list[str]]) -> list[str]:
@@ -142,11 +142,11 @@ def _markdown(head: list[str], rows_: list[list[str]]) -> list[str]:
 
 
 def main() -> None:
-    """Write the page and its pictures."""
+    """Write the page and its plots."""
     PAGE.write_text(page())
     for path in recorded():
-        for name, picture in pictures(read(path)).items():
-            (PAGE.parent / f"{path.stem}-{name}.png").write_bytes(picture)
+        for name, plot in plots_of(read(path)).items():
+            (PAGE.parent / f"{path.stem}-{name}.png").write_bytes(plot)
 
 
 if __name__ == "__main__":

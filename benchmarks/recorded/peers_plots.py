@@ -1,4 +1,4 @@
-"""Figures of peers as pictures: bars per component, a line a peer over each sweep, a roofline."""
+"""Plots of the peers: bars per component, a line for each peer over each sweep, a roofline."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ AXES: Mapping[str, tuple[str, Callable[[Case], float], Callable[[Case], Case]]] 
         lambda case: replace(case, size=replace(case.size, height=0, width=0)),
     ),
     "batches": (
-        "pictures at once, U-Net",
+        "images at once, U-Net",
         lambda case: float(case.size.batch),
         lambda case: replace(case, size=replace(case.size, batch=0)),
     ),
     "threads": ("threads, U-Net", lambda case: float(case.threads), lambda case: replace(case, threads=0)),
-    "steps": ("steps, whole picture", lambda case: float(case.steps or 0), lambda case: replace(case, steps=0)),
+    "steps": ("steps, whole image", lambda case: float(case.steps or 0), lambda case: replace(case, steps=0)),
 }
-"""What a sweep goes over: its label, a case's place on it, and the case with that left out."""
+"""Sweep -> label of its axis, a case's place on the axis, and the case without that place."""
 
 
 def bars(results: Results, own: Sequence[str]) -> bytes:
@@ -88,7 +88,7 @@ def scaling(results: Results) -> bytes | None:
 
 
 def roofline(results: Results) -> bytes | None:
-    """PNG: GFLOP/s of each peer in each component over the work of a call, under what a matrix product reaches.
+    """PNG: GFLOP/s of each peer in each component over the work of a call, under the rate of a matrix product.
 
     The work of a call stands where a roofline has arithmetic intensity: every weight is read once a call at least, so
     that the intensity is at most the work over the weights, and here all components are far to the right of the ridge.
@@ -129,7 +129,7 @@ def roofline(results: Results) -> bytes | None:
 
 
 def home_cases(results: Results) -> list[Case]:
-    """The cases of the size and threads that were measured first: the package's own."""
+    """Cases of the size and threads that were measured first, which are the defaults."""
     cases = list(dict.fromkeys(figure.case for figure in results.figures))
     return [case for case in cases if (case.size, case.threads) == (cases[0].size, cases[0].threads)] if cases else []
 
@@ -141,7 +141,7 @@ def _newest(results: Results, case: Case) -> list[Figure]:
 
 
 def _lines(results: Results, sweep: str) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Of the peers that were measured at two places of the sweep or more."""
+    """Lines of the peers that were measured at two places of the sweep or more."""
     _, place, rest = AXES[sweep]
     what = "picture" if sweep == "steps" else "unet"
     home = [case for case in home_cases(results) if case.what == what]

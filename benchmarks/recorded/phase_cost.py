@@ -1,11 +1,10 @@
-"""Seconds and memory of each phase of a large model, one graph in memory at a time, as with `--memory low`.
+"""Seconds and memory of each component of a large model, with one graph in memory at a time, as with `--memory low`.
 
     python benchmarks/recorded/phase_cost.py PACKAGE --side 512 --json benchmarks/recorded/results/export-sdxl.json
 
-For every component of a picture of side x side pixels, each in a process of its own: `load_seconds`, and `call_seconds`
-of one call (of the latent generator both halves of guidance); `peak_bytes` is all that was resident in that time,
-`anonymous_bytes` leaves out the pages of mapped files, which the system can take back. Added to FILE under "phases". On
-the CPU, Linux only.
+Each component runs in a process of its own, for an image of side x side pixels: `load_seconds`, and `call_seconds` of
+one call (of the denoiser with both halves of guidance); `peak_bytes` is resident memory, `anonymous_bytes` is without
+pages of mapped files, which the system can reclaim. Added to FILE under "phases". CPU and Linux only.
 """
 
 import argparse
@@ -30,8 +29,8 @@ from triptych.runtime.package.graphs import Components
 from triptych.runtime.package.package import open_package
 
 
-def given(package: Path, side: int) -> dict[str, dict[str, np.ndarray]]:
-    """What each component is called with."""
+def component_inputs(package: Path, side: int) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs of each component."""
     return inputs_of(TextToImage.load(package, "cpu", memory="low"), side, side)
 
 
@@ -45,10 +44,10 @@ def phase(package: Path, name: str, inputs: dict[str, np.ndarray]) -> Figures:
         start = time.perf_counter()
         graph = graphs[name]
         loaded = time.perf_counter()
-        (answer, *_) = graph(inputs).values()
+        (output, *_) = graph(inputs).values()
         done = time.perf_counter()
-    figures |= {"load_seconds": loaded - start, "call_seconds": done - loaded, "shape": list(answer.shape)}
-    return figures | {"finite": bool(np.isfinite(answer).all())}
+    figures |= {"load_seconds": loaded - start, "call_seconds": done - loaded, "shape": list(output.shape)}
+    return figures | {"finite": bool(np.isfinite(output).all())}
 
 
 def main() -> None:
@@ -64,7 +63,7 @@ def main() -> None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             return process.submit(function, *values).result()
 
-    inputs = alone(given, arguments.package, arguments.side)
+    inputs = alone(component_inputs, arguments.package, arguments.side)
     measured: dict[str, Figures] = {}
     for name in inputs:
         measured[name] = {"bytes": opened.bytes_of(name)} | alone(phase, arguments.package, name, inputs[name])

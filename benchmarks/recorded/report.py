@@ -1,7 +1,7 @@
-"""The README's table of measured figures, and that of docs/packages.md, written from benchmarks/recorded/results.
+"""Tables of measured figures in README.md and docs/packages.md, written from benchmarks/recorded/results.
 
-python benchmarks/recorded/report.py           # writes it anew between its two markers
-python benchmarks/recorded/report.py --check   # exit status 1 if it is stale
+python benchmarks/recorded/report.py           # rewrites them between their markers
+python benchmarks/recorded/report.py --check   # exit status 1 if one is stale
 """
 
 import json
@@ -26,73 +26,18 @@ NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance
 
 
 def table() -> str:
-    """Markdown: latency per component of the full-size architecture, then what was measured beside it."""
+    """The README's tables in Markdown: latency per component at full size, other figures, peers."""
     bench = _read("bench-sd15-cpu.json")
-    export = _read("export-sd15.json")["runs"]
-    memory, startup, loop = _read("memory.json"), _read("startup.json"), _read("loop.json")
-    spinning = _read("spinning.json")
-    plain = memory["measured"]["plain"]["peak_bytes"]
-    scores = [json.loads((SCORES / f"onnx-{precision}.json").read_text())["names"] for precision in ("int8", "fp32")]
-    own, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
-    machine, asked, picture, sampler = (bench[key] for key in ("machine", "conditions", "picture", "sampler"))
     lines = [
-        f"Stable Diffusion 1.5's architecture with random weights, {bench['package']['precision']}, "
-        f"{asked['width']}x{asked['height']}, ONNX Runtime {bench['versions']['onnxruntime']} on {machine['cores']} "
-        f"cores ({machine['cpu']}), {bench['date'][:10]}:",
-        "",
-        "| component | median | p90 | GMAC | GFLOP/s | of a large matrix product | weights |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for component, facts in bench["components"].items():
-        lines.append(
-            f"| {NAMES[component]} | {_seconds(facts['median_seconds'])} | {_seconds(facts['p90_seconds'])} | "
-            f"{facts['macs'] / 1e9:,.1f} | {facts['flops_per_second'] / 1e9:.0f} | "
-            f"{facts['share_of_matrix_product']:.0%} | {facts['bytes'] / 1e6:,.0f} MB |"
-        )
-    lines += [
+        *_components(bench),
         "",
         "| what | figure |",
         "|---|---|",
-        f"| picture of {asked['steps']} steps, guidance {asked['guidance_scale']:g} | {picture['seconds']:.0f} s, "
-        f"loaded in {picture['load_seconds']:.1f} s |",
-        f"| everything in the loop that is not the network | {sampler['seconds_per_step'] * 1e3:.2f} ms a step, "
-        f"{sampler['share_of_network_call']:.3%} of the network |",
-        f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([docs/schedulers.md](docs/schedulers.md)) |",
-        f"| the loop's own arithmetic, {len(own)} samplers, {'x'.join(map(str, loop['shape']))} latents | "
-        f"{min(own):.0f} to {max(own):.0f} µs a network call; diffusers' schedulers take {min(ratios):.1f} times as "
-        f"long or more ({loop['cpu']}) |",
-        f"| peak memory of that picture | {picture['peak_bytes'] / 1e9:.2f} GB, {picture['peak_to_weights']:.2f} times "
-        "the weights in use |",
-    ]
-    for name, label in LOW.items():
-        peak = memory["measured"][name]["peak_bytes"]
-        lines.append(
-            f"| peak memory of a picture, {label} | {peak / 1e9:.2f} GB, {peak / plain:.2f} of plain ONNX Runtime's |"
-        )
-    whole, tiles, large, of_cpu = (
-        memory["measured"][f"decoder_{how}"]["beyond_weights_bytes"]
-        for how in ("1024_whole", "1024_tiles", "2048_tiles", "2048_tiles_cpu_dialect")
-    )
-    lines.append(
-        f"| decoding 1024x1024, beyond the weights | {whole / 1e9:.2f} GB; in tiles {tiles / 1e9:.2f}, apart by "
-        f"{memory['tiles_db']:.0f} dB; 2048x2048 in tiles {large / 1e9:.2f}, or {of_cpu / 1e9:.2f} in the cpu dialect |"
-    )
-    for precision, run in export.items():
-        worst = min(facts["db"] for facts in run["components"].values())
-        lines.append(
-            f"| export and verification, {precision} | {run['seconds']:.0f} s, peak {run['peak_rss_gb']:.1f} GB "
-            f"({run['peak_over_weights']:.2f} times the fp32 weights), every graph at {worst:.0f} dB or more |"
-        )
-    lines += [
-        "| a picture of the demo model, threads at rest when a graph's run ends | "
-        f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} of ONNX Runtime's own setting |",
-        f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
-        f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
-        f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
-        f"| a U-Net call in int8, of the time in fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
-        *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
-        f"| pictures of the demo model that show what was asked for, of {scores[0]['pictures']}: int8, fp32 | "
-        f"{scores[0]['top1']:.1%}, {scores[1]['top1']:.1%} ([models/emoji](models/emoji)) |",
+        *_whole_image(bench),
+        *_memory(),
+        *_export(),
+        *_start(),
+        *_precisions(),
         *_service(),
         "",
         "Repeat them with `python benchmarks/checkpoints/make_checkpoint.py sd15-random`,",
@@ -105,21 +50,110 @@ def table() -> str:
         machine = results.machine
         lines += [
             "",
-            f"Beside other runtimes on {machine['cores']} cores ({machine['cpu']}), taking turns on the "
-            "same weights; in brackets, Triptych's time over it ([all of it](docs/peers.md)):",
+            f"Beside other runtimes on {machine['cores']} cores ({machine['cpu']}), in turns on the same weights; in "
+            "brackets, Triptych's time over it ([all of it](docs/peers.md)):",
             "",
             *peers.summary(results),
         ]
     return "\n".join(lines) + "\n"
 
 
+def _components(bench: dict[str, Any]) -> list[str]:
+    machine, conditions = bench["machine"], bench["conditions"]
+    lines = [
+        f"Stable Diffusion 1.5's architecture with random weights, {bench['package']['precision']}, "
+        f"{conditions['width']}x{conditions['height']}, ONNX Runtime {bench['versions']['onnxruntime']} on "
+        f"{machine['cores']} cores ({machine['cpu']}), {bench['date'][:10]}:",
+        "",
+        "| component | median | p90 | GMAC | GFLOP/s | of a large matrix product | weights |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for component, facts in bench["components"].items():
+        lines.append(
+            f"| {NAMES[component]} | {_seconds(facts['median_seconds'])} | {_seconds(facts['p90_seconds'])} | "
+            f"{facts['macs'] / 1e9:,.1f} | {facts['flops_per_second'] / 1e9:.0f} | "
+            f"{facts['share_of_matrix_product']:.0%} | {facts['bytes'] / 1e6:,.0f} MB |"
+        )
+    return lines
+
+
+def _whole_image(bench: dict[str, Any]) -> list[str]:
+    conditions, image, sampler, loop = bench["conditions"], bench["picture"], bench["sampler"], _read("loop.json")
+    times, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
+    return [
+        f"| image of {conditions['steps']} steps, guidance {conditions['guidance_scale']:g} | "
+        f"{image['seconds']:.0f} s, loaded in {image['load_seconds']:.1f} s |",
+        f"| everything in the loop except the denoiser | {sampler['seconds_per_step'] * 1e3:.2f} ms a step, "
+        f"{sampler['share_of_network_call']:.3%} of the denoiser |",
+        f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([docs/schedulers.md](docs/schedulers.md)) |",
+        f"| the loop's own arithmetic, {len(times)} samplers, {'x'.join(map(str, loop['shape']))} latents | "
+        f"{min(times):.0f} to {max(times):.0f} µs a denoiser call; diffusers' schedulers take {min(ratios):.1f} times "
+        f"as long or more ({loop['cpu']}) |",
+        f"| peak memory of that image | {image['peak_bytes'] / 1e9:.2f} GB, {image['peak_to_weights']:.2f} times "
+        "the weights in use |",
+    ]
+
+
+def _memory() -> list[str]:
+    memory = _read("memory.json")
+    measured = memory["measured"]
+    plain = measured["plain"]["peak_bytes"]
+    lines = []
+    for name, label in LOW.items():
+        peak = measured[name]["peak_bytes"]
+        lines.append(
+            f"| peak memory of an image, {label} | {peak / 1e9:.2f} GB, {peak / plain:.2f} of plain ONNX Runtime's |"
+        )
+    whole, tiles, large, of_cpu = (
+        measured[f"decoder_{way}"]["beyond_weights_bytes"]
+        for way in ("1024_whole", "1024_tiles", "2048_tiles", "2048_tiles_cpu_dialect")
+    )
+    lines.append(
+        f"| decoding 1024x1024, beyond the weights | {whole / 1e9:.2f} GB; in tiles {tiles / 1e9:.2f}, apart by "
+        f"{memory['tiles_db']:.0f} dB; 2048x2048 in tiles {large / 1e9:.2f}, or {of_cpu / 1e9:.2f} in the cpu dialect |"
+    )
+    return lines
+
+
+def _export() -> list[str]:
+    lines = []
+    for precision, run in _read("export-sd15.json")["runs"].items():
+        worst = min(facts["db"] for facts in run["components"].values())
+        lines.append(
+            f"| export and verification, {precision} | {run['seconds']:.0f} s, peak {run['peak_rss_gb']:.1f} GB "
+            f"({run['peak_over_weights']:.2f} times the fp32 weights), every graph at {worst:.0f} dB or more |"
+        )
+    return lines
+
+
+def _start() -> list[str]:
+    spinning, startup = _read("spinning.json"), _read("startup.json")
+    return [
+        "| an image of the demo model, threads at rest when a graph's run ends | "
+        f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} of ONNX Runtime's default |",
+        f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
+        f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
+        f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
+    ]
+
+
+def _precisions() -> list[str]:
+    int8, fp32 = (json.loads((SCORES / f"onnx-{name}.json").read_text())["names"] for name in ("int8", "fp32"))
+    return [
+        f"| a U-Net call in int8, of the time in fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
+        *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
+        f"| images of the demo model that show the prompt, of {int8['pictures']}: int8, fp32 | "
+        f"{int8['top1']:.1%}, {fp32['top1']:.1%} ([models/emoji](models/emoji)) |",
+    ]
+
+
 def with_table(readme: str) -> str:
-    """The README's text with the table as it should be."""
+    """The README's text with current tables."""
     return _between(readme, START, table(), END)
 
 
 def with_int8_speed(page: str) -> str:
-    """The text of docs/packages.md with the table of int8 calls as it should be."""
+    """The text of docs/packages.md with the current table of int8 calls."""
     measured = _read("int8-processors.json")
     cpus = sorted({facts["cpu"] for facts in measured.values()})
     lines = [
@@ -150,18 +184,18 @@ def _int8_ratios() -> str:
 
 
 def _service() -> list[str]:
-    """The rows of `triptych serve`, with the demo model."""
+    """Rows of `triptych serve` with the demo model."""
     load, soak = _read("serve.json"), _read("serve-soak.json")
     closed, flood, before, after = load["closed"], load["open"], soak["before"], soak["after"]
     answers = sum(count for of_kind in soak["answers"].values() for count in of_kind.values())
     return [
         f"| `triptych serve` of the demo model | ready in {load['startup_seconds']:.1f} s, {load['idle_mb']:.0f} MB |",
-        f"| under {closed['clients']} clients, calls of {load['batch']} | {closed['per_second']:.1f} pictures of "
+        f"| under {closed['clients']} clients, calls of {load['batch']} | {closed['per_second']:.1f} images of "
         f"{load['steps']} steps a second, {closed['of_batch']:.2f} of `triptych batch` in turn with it |",
         f"| offered {flood['offered_per_second'] / closed['per_second']:.0f} times as many | "
         f"{flood['refused_share']:.0%} answered with 429, the rest within {flood['most_of_bound']:.2f} times what a "
         "full queue takes; none lost |",
-        f"| {soak['seconds'] / 60:.0f} minutes of clients that vanish, wrong and huge requests | "
+        f"| {soak['seconds'] / 60:.0f} minutes of clients that disconnect, invalid and huge requests | "
         f"{answers:,} requests, {before['resident_mb']:.0f} to {after['resident_mb']:.0f} MB "
         f"({soak['resident_growth']:+.1%}), threads {before['threads']} to {after['threads']}, handles "
         f"{before['handles']} to {after['handles']} |",
@@ -169,11 +203,11 @@ def _service() -> list[str]:
 
 
 def _fidelity(precision: str) -> str:
-    """The row of what a precision costs in pictures."""
+    """Row of the PSNR and SSIM of a precision."""
     measured = _read(f"{precision}.json")
     psnr, count = measured["psnr_db"], measured["prompts"] * measured["seeds"]
     return (
-        f"| {precision} against fp32, {count} pictures of the demo model | PSNR {psnr['mean']:.1f} dB, "
+        f"| {precision} against fp32, {count} images of the demo model | PSNR {psnr['mean']:.1f} dB, "
         f"{measured['below_30_db']} below 30, the worst {psnr['worst']:.1f}; SSIM {measured['ssim']['mean']:.3f} |"
     )
 

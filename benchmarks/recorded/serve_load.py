@@ -1,19 +1,20 @@
-"""What the service makes of the pipeline under load: throughput, latency, and what it refuses.
+"""Throughput, latency and refusals of the service under load.
 
     python benchmarks/recorded/serve_load.py PACKAGE [--device cpu] [--steps N] [--seconds S] [--json FILE]
 
-`triptych serve` runs as a process of its own, over loopback. First CLIENTS clients ask in a closed loop, each for its
-next picture when it has the last, and `triptych batch` makes the same pictures, as many in a call; they take TURNS.
-Then one client alone; then requests come at OVERLOAD times that throughput, whether or not others are answered. The
-bound of a picture's latency is that of a full queue: queue and call before it, and its own.
+`triptych serve` runs as a process of its own, over loopback. First, CLIENTS clients send requests in a closed loop,
+each its next one when the last is answered, in turns with `triptych batch`, which generates the same images with the
+same batch. Then one client runs alone; then requests come at OVERLOAD times the measured throughput, whether or not
+others are answered. The latency bound is that of a full queue: the queue, the call before it, and the
+request's own call.
 
     {"date", "package", "versions", "machine", "device", "steps", "batch", "seconds", "startup_seconds", "idle_mb",
      "batch_per_second", "closed": {"clients", "pictures", "per_second", "of_batch", "latency"},
      "alone": {"latency"}, "open": {"offered_per_second", "asked", "accepted", "refused", "refused_share", "other",
      "latency", "bound_seconds", "most_of_bound"}, "made_beside_answered"}
 
-The last is 0 where nothing is lost and nothing made twice. Latencies are {"median", "p95", "most"} in seconds. What
-`triptych batch` makes a second is counted from its first picture, so that loading is not among it.
+The last is 0 if no image is lost and none is generated twice. Latencies are {"median", "p95", "most"} in seconds. The
+rate of `triptych batch` is counted from its first image, so that it is without loading.
 Needs `triptych[bench,serve]` and httpx2.
 """
 
@@ -42,18 +43,18 @@ from triptych.runtime.ort.device import open_device
 from triptych.runtime.service.http.models import BATCH
 
 CLIENTS, OVERLOAD, QUEUE, TURNS = 32, 3, 32, 4
-ROWS = 100_000  # more than there is time for
+ROWS = 100_000  # more than the time allows
 TRIPTYCH = Path(sys.executable).with_name("triptych")
 PATH = "/v1/images/generations"
 PROMPT = "a red heart"
 
 Answers = list[tuple[int, float]]
-"""Status and seconds of each."""
+"""Status and seconds of each response."""
 
 
 @contextlib.contextmanager
 def service(package: Path, device: str) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Address and process of a service that is ready, and the seconds that took."""
+    """Run the service: its address and process when it is ready, and the seconds until then."""
     command = [str(TRIPTYCH), "serve", str(package), "--device", device, "--port", "0"]
     command += ["--queue", str(QUEUE), "--batch", str(BATCH)]
     with tempfile.NamedTemporaryFile("r") as log:
@@ -72,14 +73,14 @@ def service(package: Path, device: str) -> Iterator[tuple[str, psutil.Process, f
 
 
 async def ask(client: httpx2.AsyncClient, seed: int, steps: int) -> tuple[int, float]:
-    """One picture."""
+    """Request one image: status and seconds."""
     start = time.monotonic()
     body = {"prompt": PROMPT, "seed": seed, "num_inference_steps": steps}
     return (await client.post(PATH, json=body)).status_code, time.monotonic() - start
 
 
 async def closed_loop(url: str, clients: int, seconds: float, steps: int) -> tuple[Answers, float]:
-    """Answers to clients that each wait for theirs, and the seconds until the last."""
+    """Responses to clients that each wait for theirs, and the seconds until the last."""
     answers: Answers = []
     start = time.monotonic()
     async with httpx2.AsyncClient(base_url=url, timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
@@ -93,7 +94,7 @@ async def closed_loop(url: str, clients: int, seconds: float, steps: int) -> tup
 
 
 async def open_loop(url: str, per_second: float, seconds: float, steps: int) -> Answers:
-    """Answers to requests that come evenly, whatever becomes of those before."""
+    """Responses to requests at even intervals, independent of earlier responses."""
     async with httpx2.AsyncClient(base_url=url, timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
         tasks = []
         for number in range(int(per_second * seconds)):
@@ -103,7 +104,7 @@ async def open_loop(url: str, per_second: float, seconds: float, steps: int) -> 
 
 
 def batch_rate(package: Path, device: str, seconds: float, steps: int) -> float:
-    """Pictures a second of `triptych batch`, ended when time is up."""
+    """Images per second of `triptych batch`, which is stopped when time is up."""
     with tempfile.TemporaryDirectory() as folder:
         jobs, out = Path(folder, "jobs.jsonl"), Path(folder, "out")
         rows = ({"id": str(row), "prompt": PROMPT, "seed": row, "num_inference_steps": steps} for row in range(ROWS))
@@ -118,18 +119,18 @@ def batch_rate(package: Path, device: str, seconds: float, steps: int) -> float:
             process.terminate()
         written = sorted(file.stat().st_mtime for file in out.glob("*.png"))
     if len(written) < 2:
-        raise SystemExit(f"triptych batch made {len(written)} pictures in {seconds:g} s; give it more --seconds")
+        raise SystemExit(f"triptych batch generated {len(written)} images in {seconds:g} s; use more --seconds")
     return (len(written) - 1) / (written[-1] - written[0])
 
 
-def made(url: str) -> int:
-    """Pictures that the service has made."""
+def generated(url: str) -> int:
+    """Number of images that the service has generated."""
     text = httpx2.get(f"{url}/metrics").text
     return int(sum(float(value) for value in re.findall(r"^triptych_pictures_total\{.*\} (\S+)$", text, re.MULTILINE)))
 
 
 def latency(answers: Answers) -> dict[str, float]:
-    """Of those that have a picture."""
+    """Latencies of the responses with an image."""
     seconds = sorted(each for status, each in answers if status == 200)
     return {
         "median": round(statistics.median(seconds), 4),
@@ -139,7 +140,7 @@ def latency(answers: Answers) -> dict[str, float]:
 
 
 def circumstances(package: Path, device: str) -> dict[str, Any]:
-    """What figures were taken of, when, and on what."""
+    """Date, package, versions, machine and device of a measurement."""
     ran_on = open_device(device)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -151,7 +152,7 @@ def circumstances(package: Path, device: str) -> dict[str, Any]:
 
 
 def measure(package: Path, device: str, seconds: float, steps: int, clients: int = CLIENTS) -> dict[str, Any]:
-    """All figures, see the top of the file."""
+    """All figures; see the top of the file."""
     rates: list[float] = []
     closed: Answers = []
     took = 0.0
@@ -166,7 +167,7 @@ def measure(package: Path, device: str, seconds: float, steps: int, clients: int
         rate = len(closed) / took
         flooded = asyncio.run(open_loop(url, OVERLOAD * rate, seconds, steps))
         of_all = Counter(status for status, _ in (*warm, *closed, *alone, *flooded))
-        balance = made(url) - of_all[200]
+        balance = generated(url) - of_all[200]
     could = statistics.mean(rates)
     statuses = Counter(status for status, _ in flooded)
     bound = (QUEUE + 2 * BATCH) / rate
@@ -203,18 +204,18 @@ def measure(package: Path, device: str, seconds: float, steps: int, clients: int
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to the file given by --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    text = json.dumps(measure(asked.package, asked.device, asked.seconds, asked.steps), indent=2)
+    arguments = parser.parse_args()
+    text = json.dumps(measure(arguments.package, arguments.device, arguments.seconds, arguments.steps), indent=2)
     print(text)
-    if asked.json:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""What becomes of the service in a long time of mixed load: memory, threads and file handles.
+"""Memory, threads and file handles of the service under a long mixed load.
 
     python benchmarks/recorded/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--json FILE]
 
-`triptych serve` runs as a process of its own. All at once, clients ask for pictures of changing sizes, whole, streamed
-and from pictures that they send; clients vanish at any moment; others send what cannot be done: broken bodies, huge
-sizes and pictures, too much of everything. After WARM_UP seconds of that, and again after S more, the clients stop for
-the process to come to rest, where threads and handles are counted; memory is the median of the minute before.
+`triptych serve` runs as a process of its own. At the same time, clients request images of several sizes, whole,
+streamed, and from images; clients disconnect at any moment; others send invalid requests: broken bodies, huge sizes,
+huge images. After WARM_UP seconds, and again after S more, the clients pause until the process is idle, and threads and
+handles are counted; memory is the median of the minute before.
 
     {"date", "package", "versions", "machine", "device", "seconds", "answers": {kind: {status: count}}, "wrong",
-     "before": STATE, "after": STATE, "resident_growth", "resident_mb": [of each minute, WARM_UP among them]}
+     "before": STATE, "after": STATE, "resident_growth", "resident_mb": [for each minute, with WARM_UP]}
 
-STATE is {"resident_mb", "threads", "handles"}; `wrong` counts answers other than those that such a request must get.
+STATE is {"resident_mb", "threads", "handles"}; `wrong` counts responses with a status that the request must not get.
 Needs `triptych[bench,serve]` and httpx2.
 """
 
@@ -36,7 +36,7 @@ _MINUTE = 60
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 SIZES = ("64x64", "128x64", "64x128", "128x128")
 GONE = 0
-"""In the place of a status: the client did not wait for one."""
+"""In place of a status: the client did not wait for a response."""
 
 Ask = Callable[[httpx2.AsyncClient], Awaitable[int]]
 
@@ -52,7 +52,7 @@ def _png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-_PICTURE, _BOMB = _png(100, 80), _png(8000, 8000)
+_IMAGE, _BOMB = _png(100, 80), _png(8000, 8000)
 
 
 async def _whole(client: httpx2.AsyncClient) -> int:
@@ -64,9 +64,9 @@ async def _streamed(client: httpx2.AsyncClient) -> int:
 
 
 async def _edited(client: httpx2.AsyncClient) -> int:
-    body = _body(num_inference_steps=random.randint(2, 6))  # of one step, a share is none
+    body = _body(num_inference_steps=random.randint(2, 6))  # of a single step, strength leaves none
     form = {name: str(value) for name, value in body.items() if name != "size"}
-    return (await client.post(EDITS, data=form, files={"image": ("a.png", _PICTURE)})).status_code
+    return (await client.post(EDITS, data=form, files={"image": ("a.png", _IMAGE)})).status_code
 
 
 async def _vanishing(client: httpx2.AsyncClient) -> int:
@@ -88,7 +88,7 @@ async def _vanishing_in_the_body(client: httpx2.AsyncClient) -> int:
 
 
 async def _wrong(client: httpx2.AsyncClient) -> int:
-    said: dict[str, Any] = random.choice(
+    request: dict[str, Any] = random.choice(
         (
             {"content": b'{"prompt": "a', "headers": {"content-type": "application/json"}},
             {"content": b"\xff" * 1000, "headers": {"content-type": "application/json"}},
@@ -102,7 +102,7 @@ async def _wrong(client: httpx2.AsyncClient) -> int:
             {"json": _body(guidance_scale="nan")},
         )
     )
-    return (await client.post(GENERATIONS, **said)).status_code
+    return (await client.post(GENERATIONS, **request)).status_code
 
 
 async def _too_large(client: httpx2.AsyncClient) -> int:
@@ -123,7 +123,7 @@ KINDS: dict[str, tuple[Ask, int, float, set[int]]] = {
     "too large": (_too_large, 1, 0.5, {413}),
     "decompression bomb": (_bomb, 1, 0.5, {400}),
 }
-"""What they ask, how many clients do, how many seconds they pause, and what they may be answered."""
+"""Kind -> request, number of clients, seconds of their pause, and allowed statuses."""
 
 
 async def _load(url: str, seconds: float, answers: dict[str, Counter], look: Callable[[], None]) -> None:
@@ -146,7 +146,7 @@ async def _load(url: str, seconds: float, answers: dict[str, Counter], look: Cal
 
 
 def measure(package: Path, device: str, seconds: float, warm_up: float = WARM_UP) -> dict[str, Any]:
-    """All figures, see the top of the file."""
+    """All figures; see the top of the file."""
     answers: dict[str, Counter] = {kind: Counter() for kind in KINDS}
     resident: list[float] = []  # MB, each second
     states = []
@@ -177,17 +177,17 @@ def measure(package: Path, device: str, seconds: float, warm_up: float = WARM_UP
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to the file given by --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    text = json.dumps(measure(asked.package, asked.device, asked.seconds), indent=2)
+    arguments = parser.parse_args()
+    text = json.dumps(measure(arguments.package, arguments.device, arguments.seconds), indent=2)
     print(text)
-    if asked.json:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

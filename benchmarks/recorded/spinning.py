@@ -1,13 +1,13 @@
-"""What threads cost that spin on after a graph's run, waiting for the next one, while another graph's want their cores.
+"""Cost of threads that spin after a graph's run, while the threads of another graph need their cores.
 
     python benchmarks/recorded/spinning.py PACKAGE [--pictures N] [--json FILE]
 
-Pictures with `session.force_spinning_stop`, as the runtime has it, and without it, as ONNX Runtime has it, in turns of
-several pictures. Between two turns there is a pause, in which all threads come to rest.
+Images with `session.force_spinning_stop`, the runtime's default, and without it, ONNX Runtime's default, in turns of
+several images. In a pause between two turns all threads become idle.
 
     {"date", "package", "versions", "machine", "pictures", "seconds": {"stops", "spins"}, "ratio"}
 
-Seconds are the median of a picture; the ratio is that with stops over that without. Needs `triptych[bench]`.
+Seconds are the median of an image; the ratio is that with stops over that without. Needs `triptych[bench]`.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from triptych.benchmarks.machine import describe_machine, versions
 from triptych.runtime import TextToImage
 
 STOP = "session.force_spinning_stop"
-STEPS, TURN, PAUSE = 20, 6, 0.5  # pictures of a turn, the first of which is not counted; seconds
+STEPS, TURN, PAUSE = 20, 6, 0.5  # images of a turn, of which the first is not counted; seconds
 
 
-def measure(package: Path, pictures: int) -> dict[str, Any]:
-    """All figures, see the top of the file."""
+def measure(package: Path, images: int) -> dict[str, Any]:
+    """All figures; see the top of the file."""
     pipes = {
         name: TextToImage.load(package, device="cpu", session_options={STOP: value})
         for name, value in (("stops", "1"), ("spins", "0"))
     }
     seconds: dict[str, list[float]] = {name: [] for name in pipes}
-    while len(seconds["spins"]) < pictures:
+    while len(seconds["spins"]) < images:
         for name, pipe in pipes.items():
             time.sleep(PAUSE)
             turn = [pipe(PROMPT, num_inference_steps=STEPS, seed=0).timings["total"] for _ in range(TURN)]
@@ -52,16 +52,16 @@ def measure(package: Path, pictures: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to the file given by --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    text = json.dumps(measure(asked.package, asked.pictures), indent=2)
+    arguments = parser.parse_args()
+    text = json.dumps(measure(arguments.package, arguments.pictures), indent=2)
     print(text)
-    if asked.json:
-        asked.json.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it costs to start: importing the runtime, `triptych --help`, and the environment on disk.
+"""Cost of a start: importing the runtime, `triptych --help`, and the size of the environment.
 
     python benchmarks/recorded/startup.py [--json FILE]
 
 Each time is the median of several fresh processes, alternating, so that a busy machine slows both alike. The
-environment holds `triptych[cpu]` alone, beside the pip that it comes with.
+environment holds only `triptych[cpu]` and pip.
 """
 
 import argparse

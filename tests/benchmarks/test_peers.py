@@ -310,7 +310,7 @@ def test_the_page_holds_every_peer_and_every_negative(
 
 
 def test_the_pictures_are_pictures(drawn: Results) -> None:
-    pictures = peers_page.pictures(drawn)
+    pictures = peers_page.plots_of(drawn)
     assert pictures.keys() == {"components", "scaling", "roofline"}
     assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
 

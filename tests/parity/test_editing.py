@@ -11,7 +11,7 @@ from tests.parity.comparison import SEED, check, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
 from tests.support.images import mask, picture
-from triptych.benchmarks.components import beginning_of
+from triptych.benchmarks.components import image_arguments
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance
 from triptych.runtime.errors import ArgumentError
@@ -115,4 +115,4 @@ def test_the_command_line_edits(folders: tuple[Path, Path], tmp_path: Path, caps
 
 
 def test_the_benchmark_knows_what_to_begin_from(pipe: TextToImage) -> None:
-    assert pipe("a fox", num_inference_steps=2, **beginning_of(pipe, 64, 64)).images[0].size == (64, 64)
+    assert pipe("a fox", num_inference_steps=2, **image_arguments(pipe, 64, 64)).images[0].size == (64, 64)

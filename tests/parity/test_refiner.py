@@ -24,7 +24,7 @@ from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
 from tests.support.images import mask, picture
 from tests.support.packages import linked
-from triptych.benchmarks.components import beginning_of
+from triptych.benchmarks.components import image_arguments
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
 from triptych.runtime import TextToImage
@@ -276,4 +276,4 @@ def test_its_package_says_what_it_is(folders: tuple[Path, Path]) -> None:
 
 
 def test_the_benchmark_knows_what_to_begin_from(refiner: TextToImage) -> None:
-    assert refiner("a fox", num_inference_steps=2, **beginning_of(refiner, 64, 64)).images[0].size == (64, 64)
+    assert refiner("a fox", num_inference_steps=2, **image_arguments(refiner, 64, 64)).images[0].size == (64, 64)

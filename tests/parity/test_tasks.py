@@ -14,7 +14,7 @@ from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import refused, run
 from tests.support.dialects import FLOAT, Dialect, Edges, in_dialect
 from tests.support.images import mask, picture
-from triptych.benchmarks.components import beginning_of
+from triptych.benchmarks.components import image_arguments
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.image.encoding import encode_pixels, shrunk
@@ -137,7 +137,7 @@ def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def test_the_benchmark_knows_what_an_inpainting_model_begins_from(inpainting: tuple[Path, Path]) -> None:
     pipe = TextToImage.load(inpainting[1], device="cpu")
-    assert pipe("a fox", num_inference_steps=2, **beginning_of(pipe, 64, 64)).images[0].size == (64, 64)
+    assert pipe("a fox", num_inference_steps=2, **image_arguments(pipe, 64, 64)).images[0].size == (64, 64)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.6])
