@@ -1,4 +1,4 @@
-"""What the emoji are called: names, aliases and open words, and the captions made of them."""
+"""Names, aliases and open words of the emoji, and captions made of them."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import emoji
-from pictures import BACKGROUND_NAMES
+from images import BACKGROUND_NAMES
 
 CONCEPTS = Path(__file__).with_name("concepts.txt")
 UNSPOKEN = {"hankey", "shit", "harambe", "flipper", "joy", "mag", "v", "x"}  # aliases that name nothing seen
@@ -15,7 +15,7 @@ HELD_OUT_SHARE = 0.1  # of the pairs of concept and coloured background, never s
 
 @dataclass(frozen=True)
 class Concept:
-    """One emoji to be taught. ``names[0]`` is its CLDR name, the others its aliases."""
+    """One emoji to learn. ``names[0]`` is its CLDR name, the others are aliases."""
 
     text: str  # the emoji itself
     names: tuple[str, ...]
@@ -23,7 +23,7 @@ class Concept:
 
 
 def _words(shortcode: str) -> str:
-    """``":dog_face:"`` to ``"dog face"``."""
+    """Convert ``":dog_face:"`` to ``"dog face"``."""
     return re.sub(r"[_\s]+", " ", shortcode.strip(":")).replace("’", "'").strip()
 
 
@@ -62,7 +62,7 @@ def _concept(text: str, name: str, open_words: list[str]) -> Concept:
 
 
 def meanings(concepts: list[Concept]) -> dict[str, set[int]]:
-    """Which concepts each phrase may mean: one for most names, many for an open word."""
+    """Phrase -> concepts that it may mean: one for most names, many for an open word."""
     found: dict[str, set[int]] = {}
     for index, concept in enumerate(concepts):
         for phrase in (*concept.names, *concept.open_words):
@@ -71,14 +71,14 @@ def meanings(concepts: list[Concept]) -> dict[str, set[int]]:
 
 
 def held_out(concept: Concept, background: str) -> bool:
-    """Whether this pair is kept from training, to measure composition. White is never held out."""
+    """Whether this pair is held out of training, to measure composition. White is never held out."""
     if background == "white":
         return False
     return random.Random(f"{concept.names[0]}/{background}").random() < HELD_OUT_SHARE
 
 
 def subject_phrase(concept: Concept, rng: random.Random) -> str:
-    """One way to name a concept: by its name mostly, an alias, or an open word."""
+    """Choose a name of a concept: mostly its first one, else an alias or an open word."""
     roll = rng.random()
     if roll < 0.2 and concept.open_words:
         return rng.choice(concept.open_words)
@@ -88,7 +88,7 @@ def subject_phrase(concept: Concept, rng: random.Random) -> str:
 
 
 def caption(concept: Concept, background: str, rng: random.Random) -> str:
-    """Write a caption for a picture: what it shows, and the colour behind it."""
+    """Write a caption for an image: what it shows, and the colour behind it."""
     subject = subject_phrase(concept, rng)
     article = "an" if subject[0].lower() in "aeiou" else "a"
     form = rng.choice(["{s}", "{s}", "{s}", "{a} {s}", "{a} {s}", "an emoji of {a} {s}", "a picture of {a} {s}"])
@@ -101,6 +101,6 @@ def caption(concept: Concept, background: str, rng: random.Random) -> str:
 
 
 def sample_captions(concepts: list[Concept], count: int, seed: int) -> list[str]:
-    """Captions of every concept on random backgrounds: the text that the tokenizer learns from."""
+    """Captions of every concept on random backgrounds: the training text of the tokenizer."""
     rng = random.Random(seed)
     return [caption(concept, rng.choice(BACKGROUND_NAMES), rng) for concept in concepts for _ in range(count)]

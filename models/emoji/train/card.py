@@ -26,21 +26,21 @@ ROWS = (
         "{:.0%}",
     ),
     ("two seeds of one prompt, median PSNR", "< 22 dB", ("names", "two_seeds_psnr_db"), "{:.1f} dB"),
-    ("nearest picture of the training set, median PSNR", "", ("names", "nearest_psnr_db"), "{:.1f} dB"),
-    ("the same of fresh pictures of the data", "", ("data_itself", "nearest_psnr_db"), "{:.1f} dB"),
+    ("nearest image of the training set, median PSNR", "", ("names", "nearest_psnr_db"), "{:.1f} dB"),
+    ("the same of fresh images of the data", "", ("data_itself", "nearest_psnr_db"), "{:.1f} dB"),
 )
 
 
 def table() -> str:
-    """Markdown: a row a figure, a column a source."""
+    """The table in Markdown: a row for each figure, a column for each source."""
     results = {name: json.loads((MODEL / "evaluation" / f"{name}.json").read_text()) for name in SOURCES}
     first = results["checkpoint"]
     coder = first["vae"]
-    pictures = [first[part]["pictures"] for part in ("names", "coloured_backgrounds", "held_out_pairs")]
+    images = [first[part]["pictures"] for part in ("names", "coloured_backgrounds", "held_out_pairs")]
     lines = [
         f"{first['concepts']} concepts; coder, PSNR over all emoji: {coder['upright_on_white_db']:.1f} dB upright on "
         f"white, {coder['posed_on_colours_db']:.1f} dB posed on colours. {first['steps']} steps, guidance "
-        f"{first['guidance']:g}; {pictures[0]} pictures of names, {pictures[1]} on coloured backgrounds, {pictures[2]} "
+        f"{first['guidance']:g}; {images[0]} images of names, {images[1]} on coloured backgrounds, {images[2]} "
         "of pairs held out:",
         "",
         "| figure | aimed at | " + " | ".join(SOURCES.values()) + " |",
@@ -60,7 +60,7 @@ def table() -> str:
 
 
 def with_table(card: str) -> str:
-    """The card's text with the table as it should be."""
+    """The card's text with the current table."""
     before, rest = card.split(START)
     _, after = rest.split(END)
     return before + START + table() + END + after

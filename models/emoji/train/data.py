@@ -1,11 +1,11 @@
-"""The drawn sprites, made once and kept in the work folder."""
+"""Sprites of the emoji, drawn once and stored in the work folder."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 from captions import Concept, all_emoji
-from pictures import draw_sprite
+from images import draw_sprite
 from torch import Tensor
 
 

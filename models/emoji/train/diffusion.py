@@ -1,4 +1,4 @@
-"""The latent generator: a UNet2DConditionModel that learns v-prediction on the latents, with the text encoder."""
+"""The denoiser: a UNet2DConditionModel that learns v-prediction on the latents, with the text encoder."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import captions
 import data
-import pictures
+import images
 import torch
 from captions import Concept
 from painters import Painter, open_painter
@@ -25,7 +25,7 @@ from triptych.export.verification.image_quality import record
 
 WORK = Path(__file__).with_name("work")
 BATCH = 32
-SEED = 1000  # first seed of the scored pictures: seeds are never those of training
+SEED = 1000  # first seed of the scored images: seeds are never those of training
 OPEN_WORDS = ("dog", "cat", "flower", "face", "heart", "bird", "fruit", "car")
 OPEN_SEEDS = 8
 MOST_COLOURED = 200  # pairs of concept and coloured background in each set
@@ -33,16 +33,16 @@ MOST_COLOURED = 200  # pairs of concept and coloured background in each set
 
 @dataclass(frozen=True)
 class Query:
-    """A prompt, and what its picture has to show."""
+    """A prompt, and the subject and background that its image must show."""
 
     prompt: str
     wanted: frozenset[int]  # concepts, any of which is right
-    background: int  # into pictures.BACKGROUND_NAMES
+    background: int  # into images.BACKGROUND_NAMES
     seed: int
 
 
 def paint_all(painter: Painter, queries: list[Query]) -> Tensor:
-    """Pictures of all queries, [queries, 3, 64, 64] in 0..1."""
+    """Images of all queries, [queries, 3, 64, 64] in 0..1."""
     parts = []
     for start in range(0, len(queries), BATCH):
         part = queries[start : start + BATCH]
@@ -52,7 +52,7 @@ def paint_all(painter: Painter, queries: list[Query]) -> Tensor:
 
 
 def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, object]:
-    """Shares of pictures that show the subject asked for (top 1, top 5), on the background asked for, both."""
+    """Shares of images with the requested subject (top 1, top 5), the requested background, and both."""
     shown = foreground(painted)
     ranked, distance = gallery.rank(shown)
     first = torch.tensor([int(r[0]) in q.wanted for r, q in zip(ranked, queries, strict=True)])
@@ -73,7 +73,7 @@ def _share(right: Tensor) -> float:
 
 
 def _recorded(scores: dict[str, Any]) -> dict[str, Any]:
-    """What a package's manifest says of a set: subject and background are right in this share of so many pictures."""
+    """Entry of a package's manifest for a set: number of images, and the share with right subject and background."""
     return {"pictures": scores["pictures"], "right": scores["top1_and_background"]}
 
 
@@ -92,16 +92,16 @@ def coloured_queries(concepts: list[Concept], held_out: bool) -> list[Query]:
     meanings, rng = captions.meanings(concepts), random.Random(SEED)
     queries: list[Query] = []
     for concept in concepts:
-        names = [n for n in pictures.BACKGROUND_NAMES[1:] if captions.held_out(concept, n) == held_out]
+        names = [n for n in images.BACKGROUND_NAMES[1:] if captions.held_out(concept, n) == held_out]
         for name in names if held_out else [rng.choice(names)]:
             prompt = f"{concept.names[0]} on a {name} background"
-            background = pictures.BACKGROUND_NAMES.index(name)
+            background = images.BACKGROUND_NAMES.index(name)
             queries.append(Query(prompt, frozenset(meanings[concept.names[0]]), background, SEED + len(queries)))
     return rng.sample(queries, min(len(queries), MOST_COLOURED))
 
 
 def open_word_scores(painter: Painter, gallery: Gallery, concepts: list[Concept]) -> dict[str, dict[str, float]]:
-    """For words with many pictures: how different the seeds are, and how many emoji they show."""
+    """Difference between seeds, and number of emoji shown, for words with many meanings."""
     meanings, result = captions.meanings(concepts), {}
     for word in OPEN_WORDS:
         wanted = frozenset(meanings[word])
@@ -119,13 +119,13 @@ def open_word_scores(painter: Painter, gallery: Gallery, concepts: list[Concept]
 
 
 def seed_psnr(painted: Tensor, count: int) -> float:
-    """Median PSNR in dB between two seeds of one prompt: ``painted`` is ``count`` prompts, then they again."""
+    """Median PSNR in dB between two seeds of one prompt: ``painted`` has ``count`` prompts twice."""
     error = (painted[:count] - painted[count : 2 * count]).square().mean(dim=(1, 2, 3))
     return round(float((-10 * error.log10()).median()), 2)
 
 
 def wrong_with_both_seeds(gallery: Gallery, painted: Tensor, queries: list[Query]) -> list[str]:
-    """Prompts of which neither picture shows the subject; ``queries`` are all prompts, then they again."""
+    """Prompts of which neither image shows the subject; ``queries`` has all prompts twice."""
     ranked, _ = gallery.rank(foreground(painted))
     wrong = [int(r[0]) not in q.wanted for r, q in zip(ranked, queries, strict=True)]
     half = len(queries) // 2
@@ -141,37 +141,37 @@ def vae_psnr(source: Path, sprites: Tensor) -> dict[str, float]:
     parts: dict[str, list[Tensor]] = {"upright_on_white_db": [], "posed_on_colours_db": []}
     for batch in sprites.split(BATCH):
         count = len(batch)
-        colours = pictures.background_colours(torch.randint(10, (count,), generator=generator), generator)
-        upright = pictures.compose(batch, pictures.plain_pose(count), torch.ones(count, 3))
-        posed = pictures.compose(batch, pictures.random_pose(count, generator), colours)
-        for name, picture in zip(parts, (upright, posed), strict=True):
+        colours = images.background_colours(torch.randint(10, (count,), generator=generator), generator)
+        upright = images.compose(batch, images.plain_pose(count), torch.ones(count, 3))
+        posed = images.compose(batch, images.random_pose(count, generator), colours)
+        for name, image in zip(parts, (upright, posed), strict=True):
             with torch.no_grad():
-                decoded = vae.decode(vae.encode(picture).latent_dist.mean).sample.clamp(-1, 1)
-            parts[name].append(-10 * ((decoded - picture) / 2).square().mean(dim=(1, 2, 3)).log10())
+                decoded = vae.decode(vae.encode(image).latent_dist.mean).sample.clamp(-1, 1)
+            parts[name].append(-10 * ((decoded - image) / 2).square().mean(dim=(1, 2, 3)).log10())
     return {name: round(float(torch.cat(values).mean()), 2) for name, values in parts.items()}
 
 
-def real_pictures(sprites: Tensor) -> tuple[Tensor, list[Query]]:
-    """Fresh pictures of the data itself: what the score would be of a model that is perfect."""
+def real_images(sprites: Tensor) -> tuple[Tensor, list[Query]]:
+    """Fresh images of the data, which give the score of a perfect model."""
     generator, count = torch.Generator().manual_seed(SEED), len(sprites)
     background = torch.randint(10, (count,), generator=generator)
-    pose = pictures.random_pose(count, generator)
-    painted = pictures.compose(sprites, pose, pictures.background_colours(background, generator)) / 2 + 0.5
+    pose = images.random_pose(count, generator)
+    painted = images.compose(sprites, pose, images.background_colours(background, generator)) / 2 + 0.5
     return painted, [Query("", frozenset({i}), int(b), 0) for i, b in enumerate(background)]
 
 
 def sheet(painted: Tensor, columns: int, path: Path) -> None:
-    """Write pictures side by side, for the eye."""
+    """Write images side by side into one file."""
     rows = -(-len(painted) // columns)
-    canvas = Image.new("RGB", (columns * pictures.PICTURE, rows * pictures.PICTURE), "white")
-    for index, picture in enumerate(painted):
-        pixels = (picture * 255).round().byte().permute(1, 2, 0).numpy()
-        canvas.paste(Image.fromarray(pixels), (index % columns * pictures.PICTURE, index // columns * pictures.PICTURE))
+    canvas = Image.new("RGB", (columns * images.SIDE, rows * images.SIDE), "white")
+    for index, image in enumerate(painted):
+        pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+        canvas.paste(Image.fromarray(pixels), (index % columns * images.SIDE, index // columns * images.SIDE))
     canvas.save(path)
 
 
 def main() -> None:
-    """Evaluate, print the figures, write them where asked."""
+    """Evaluate, print the figures, and write the requested files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="a diffusers checkpoint or an ONNX package")
     parser.add_argument("--steps", type=int, default=20)
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="score every n-th concept only, for a quick look")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--record", action="store_true", help="write the scores into the manifest of the package, too")
-    parser.add_argument("--sheet", type=Path, help="write the pictures of the names alone to this PNG")
+    parser.add_argument("--sheet", type=Path, help="write the images of the names alone to this PNG")
     options = parser.parse_args()
     began = time.monotonic()
 
@@ -193,7 +193,7 @@ def main() -> None:
     figures: dict[str, Any] = {"steps": options.steps, "guidance": options.guidance, "concepts": len(concepts)}
     if (options.source / "vae").exists():
         figures["vae"] = vae_psnr(options.source, torch.stack(list(sprites.values())[:: options.every]))
-    figures["data_itself"] = score(gallery, *real_pictures(taught))
+    figures["data_itself"] = score(gallery, *real_images(taught))
     names = named_queries(concepts, seeds=2)
     names = names[: len(concepts) : options.every] + names[len(concepts) :: options.every]
     painted = paint_all(painter, names)

@@ -1,9 +1,9 @@
-"""The coder's latents of every concept in many poses, on all backgrounds: made once, learnt from many times."""
+"""Latents of every concept in many poses on all backgrounds, encoded once for all epochs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import pictures
+import images
 import torch
 from captions import Concept, held_out
 from diffusers import AutoencoderKL
@@ -17,16 +17,16 @@ WHITE_SHARE = 0.45
 
 @dataclass(frozen=True)
 class Latents:
-    """Pictures as the U-Net learns them, and what captions say of them."""
+    """Training data of the U-Net: latents, and the concept and background for captions."""
 
-    latents: Tensor  # float16 [pictures, 4, 16, 16], unit variance
-    concept: Tensor  # int64 [pictures]
-    background: Tensor  # int64 [pictures], into pictures.BACKGROUND_NAMES
+    latents: Tensor  # float16 [images, 4, 16, 16], unit variance
+    concept: Tensor  # int64 [images]
+    background: Tensor  # int64 [images], into images.BACKGROUND_NAMES
 
 
 def choose_backgrounds(concept: Concept, count: int, generator: torch.Generator) -> Tensor:
-    """White for a fixed share, the other colours alike, without the pairs held out; int64 [count]."""
-    allowed = [i for i, name in enumerate(pictures.BACKGROUND_NAMES) if i and not held_out(concept, name)]
+    """Background indices int64 [count]: a fixed share of white, other colours alike, without held-out pairs."""
+    allowed = [i for i, name in enumerate(images.BACKGROUND_NAMES) if i and not held_out(concept, name)]
     white = round(count * WHITE_SHARE)
     coloured = torch.tensor(allowed)[torch.randint(len(allowed), (count - white,), generator=generator)]
     return torch.cat([torch.zeros(white, dtype=torch.int64), coloured])
@@ -34,7 +34,7 @@ def choose_backgrounds(concept: Concept, count: int, generator: torch.Generator)
 
 @torch.no_grad()
 def make(vae: AutoencoderKL, concepts: list[Concept], sprites: Tensor, folder: Path) -> Latents:
-    """Encode the pictures, or read them where a run before has done so. ``sprites`` are those of the concepts."""
+    """Encode the images, or read the latents of an earlier run. ``sprites`` are those of the concepts."""
     path = folder / "latents.pt"
     if path.exists():
         return Latents(**torch.load(path, weights_only=True))
@@ -42,10 +42,10 @@ def make(vae: AutoencoderKL, concepts: list[Concept], sprites: Tensor, folder: P
     for index, concept in enumerate(concepts):
         generator = step_generator(SEED, index)
         background = choose_backgrounds(concept, VIEWS, generator)
-        colours = pictures.background_colours(background, generator)
-        pose = pictures.random_pose(VIEWS, generator)
-        picture = pictures.compose(sprites[index].expand(VIEWS, -1, -1, -1), pose, colours)
-        code = vae.encode(picture.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        colours = images.background_colours(background, generator)
+        pose = images.random_pose(VIEWS, generator)
+        image = images.compose(sprites[index].expand(VIEWS, -1, -1, -1), pose, colours)
+        code = vae.encode(image.contiguous(memory_format=torch.channels_last)).latent_dist.mean
         latents.append((code * vae.config.scaling_factor).half().contiguous())
         backgrounds.append(background)
     state = {

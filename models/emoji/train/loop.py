@@ -1,4 +1,4 @@
-"""A training loop that can be killed at any moment and goes on where it was.
+"""A training loop that can be killed at any moment and resumed.
 
 Every batch is made from its step number alone, so the state is the weights, the optimiser and the step.
 """
@@ -18,7 +18,7 @@ LOG_STEPS = 50
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to learn."""
+    """Length and learning rate of a training."""
 
     name: str
     steps: int
@@ -35,7 +35,7 @@ class Plan:
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
-    """Randomness of one step, the same whether or not the run was interrupted."""
+    """Generator of one step, independent of interruptions."""
     return torch.Generator().manual_seed(seed * 10_000_019 + step)
 
 
@@ -47,7 +47,7 @@ def save_atomically(state: object, path: Path) -> None:
 
 
 class ThreadChoice:
-    """As many threads as are fastest now.
+    """Choice of the number of threads that is fastest now.
 
     Threads wait for each other in every operation. Where other programs hold a core, two threads are often slower
     than one, so both are timed again and again.
@@ -62,7 +62,7 @@ class ThreadChoice:
         self.seconds = [0.0, 0.0]
 
     def at_step(self, step: int) -> None:
-        """Call before every step."""
+        """Measure and switch; called before every step."""
         phase, now = step % self.PERIOD, time.monotonic()
         if self.most == 1 or phase > 2 * self.TRIAL or phase % self.TRIAL:
             return
@@ -81,7 +81,7 @@ def train(
     loss_of_step: Callable[[int], Tensor],
     folder: Path,
 ) -> None:
-    """Run the plan to its end; leave the (averaged, where asked) weights in ``network``.
+    """Run the plan to its end; leave the weights, averaged if requested, in ``network``.
 
     Args:
         plan: steps and rates.

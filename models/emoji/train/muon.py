@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024): momentum whose update is made orthogonal, for weights that are matrices.
+"""Muon (Jordan et al. 2024): momentum with an orthogonalised update, for weight matrices.
 
 Every direction of a weight then learns at the same speed; here the loss after 300 steps is 0.314 in place of AdamW's
 0.338. Scaled by 0.2 sqrt(longest side) (Liu et al. 2025, arXiv 2502.16982, eq. 4), so that AdamW's learning rates fit.
@@ -16,7 +16,7 @@ MATCHING_SCALE = 0.2
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: singular values between 0.7 and 1.2; [n, rows, columns].
+    """Approximate nearest semi-orthogonal matrices: singular values between 0.7 and 1.2; [n, rows, columns].
 
     The Newton-Schulz steps are polynomials of x x^T, which is worked on alone: it is small where x is long.
     """
@@ -33,14 +33,14 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, made orthogonal; a convolution's weight [out, in, k, k] counts as [out, in k k]."""
+    """Orthogonalised Nesterov momentum; a convolution's weight [out, in, k, k] counts as [out, in k k]."""
 
     def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Change the weights by one step; weights of one shape are worked on together."""
+        """Change the weights by one step; weights of one shape are batched."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group["params"]:

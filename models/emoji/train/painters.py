@@ -1,4 +1,4 @@
-"""Who paints the pictures that are scored: diffusers with the checkpoint, or the runtime with an ONNX package."""
+"""Generators of the images to score: diffusers with the checkpoint, or the runtime with an ONNX package."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 Painter = Callable[[list[str], list[int]], Tensor]
-"""Prompts and as many seeds to pictures, float32 [prompts, 3, 64, 64] in 0..1."""
+"""Prompts and as many seeds -> images, float32 [prompts, 3, 64, 64] in 0..1."""
 
 
 def open_painter(source: Path, steps: int, guidance: float) -> Painter:

@@ -21,7 +21,7 @@ def publish(
     tokenizer_folder: Path,
     target: Path,
 ) -> None:
-    """Replace the checkpoint in ``target``; what else lies there is left alone."""
+    """Replace the checkpoint in ``target``; other files there stay."""
     pipeline = StableDiffusionPipeline(
         vae=copy.deepcopy(vae),
         text_encoder=copy.deepcopy(encoder),

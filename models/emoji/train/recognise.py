@@ -1,4 +1,4 @@
-"""Which emoji a picture shows, by nearest neighbour, and what its background is.
+"""Recognition of the emoji in an image, by nearest neighbour, and of its background.
 
 The distance: the background, the median of the border, is subtracted; the smallest square around what differs from
 it is resized to 24x24 pixels; the mean squared difference to the same made of every emoji of the training set, upright
@@ -8,7 +8,7 @@ and turned, mirrored and not, on a background of the nearest name.
 import math
 from dataclasses import dataclass
 
-import pictures
+import images
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -21,34 +21,34 @@ REFERENCE_SCALE = 0.8
 
 @dataclass(frozen=True)
 class Foreground:
-    """What stands before the background of each picture."""
+    """Foreground of each image."""
 
-    crop: Tensor  # [pictures, 3 * CROP * CROP], colour minus background, 0 outside
-    background: Tensor  # [pictures, 3], 0..1
-    side: Tensor  # [pictures], side of the crop over side of the picture
+    crop: Tensor  # [images, 3 * CROP * CROP], colour minus background, 0 outside
+    background: Tensor  # [images, 3], 0..1
+    side: Tensor  # [images], side of the crop over side of the image
 
 
-def foreground(picture: Tensor) -> Foreground:
-    """Take pictures [pictures, 3, size, size] in 0..1 apart."""
-    border = torch.cat([picture[..., :2, :].flatten(2), picture[..., -2:, :].flatten(2)], dim=2)
-    sides = torch.cat([picture[..., :2].flatten(2), picture[..., -2:].flatten(2)], dim=2)
+def foreground(image: Tensor) -> Foreground:
+    """Separate foreground and background of images [images, 3, size, size] in 0..1."""
+    border = torch.cat([image[..., :2, :].flatten(2), image[..., -2:, :].flatten(2)], dim=2)
+    sides = torch.cat([image[..., :2].flatten(2), image[..., -2:].flatten(2)], dim=2)
     background = torch.cat([border, sides], dim=2).median(dim=2).values
-    difference = picture - background[:, :, None, None]
+    difference = image - background[:, :, None, None]
     # Smoothed, so that a stray pixel does not widen the crop.
     mask = F.avg_pool2d(difference, 3, 1, 1).abs().amax(dim=1) > THRESHOLD
     low_x, high_x = _extent(mask.any(dim=1))
     low_y, high_y = _extent(mask.any(dim=2))
     side = torch.maximum(high_x - low_x, high_y - low_y).clamp(min=0.1)
-    theta = torch.zeros(len(picture), 2, 3)
+    theta = torch.zeros(len(image), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = side
     theta[:, 0, 2], theta[:, 1, 2] = low_x + high_x - 1, low_y + high_y - 1
-    grid = F.affine_grid(theta, [len(picture), 3, 2 * CROP, 2 * CROP], align_corners=False)
+    grid = F.affine_grid(theta, [len(image), 3, 2 * CROP, 2 * CROP], align_corners=False)
     crop = F.avg_pool2d(F.grid_sample(difference, grid, align_corners=False), 2)
     return Foreground(crop.flatten(1), background, side)
 
 
 def _extent(present: Tensor) -> tuple[Tensor, Tensor]:
-    """First and one past the last true value of bool [pictures, size], as shares of the size."""
+    """First and one past the last true value of bool [images, size], as shares of the size."""
     size = present.shape[1]
     index = torch.arange(size)
     low = torch.where(present, index, size).amin(dim=1)
@@ -58,30 +58,30 @@ def _extent(present: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def background_name(colour: Tensor) -> Tensor:
-    """Nearest background of the training set, [pictures, 3] in 0..1 to int64 [pictures]."""
-    known = pictures.background_colours(torch.arange(len(pictures.BACKGROUNDS)))
+    """Nearest background of the training set, [images, 3] in 0..1 to int64 [images]."""
+    known = images.background_colours(torch.arange(len(images.BACKGROUNDS)))
     return torch.cdist(colour, known).argmin(dim=1)
 
 
 class Gallery:
-    """Every emoji of the training set in ten poses on each background, to be compared with."""
+    """References: every emoji of the training set in ten poses on each background."""
 
     def __init__(self, sprites: Tensor) -> None:
         poses = [(angle, mirror) for angle in ANGLES for mirror in (1.0, -1.0)]
         self.concept = torch.arange(len(sprites)).repeat(len(poses))
-        colours = pictures.background_colours(torch.arange(len(pictures.BACKGROUNDS)))
+        colours = images.background_colours(torch.arange(len(images.BACKGROUNDS)))
         self.crops = [torch.cat([self._crops(sprites, colour, *pose) for pose in poses]) for colour in colours]
 
     @staticmethod
     def _crops(sprites: Tensor, colour: Tensor, angle: float, mirror: float) -> Tensor:
         count = len(sprites)
-        plain = pictures.plain_pose(count, REFERENCE_SCALE)
+        plain = images.plain_pose(count, REFERENCE_SCALE)
         turned = torch.full((count,), angle * math.pi / 180)
-        pose = pictures.Pose(plain.scale, turned, plain.mirror * mirror, plain.shift, plain.hue)
-        return foreground(pictures.compose(sprites, pose, colour.expand(count, 3)) / 2 + 0.5).crop
+        pose = images.Pose(plain.scale, turned, plain.mirror * mirror, plain.shift, plain.hue)
+        return foreground(images.compose(sprites, pose, colour.expand(count, 3)) / 2 + 0.5).crop
 
     def rank(self, shown: Foreground, most: int = 5) -> tuple[Tensor, Tensor]:
-        """The nearest concepts, nearest first: int64 [pictures, most], and their distances."""
+        """Nearest concepts in order, int64 [images, most], and their distances."""
         names = background_name(shown.background)
         concepts = torch.zeros(len(names), most, dtype=torch.int64)
         distances = torch.zeros(len(names), most)

@@ -1,8 +1,8 @@
-"""Train the demo model: ``python models/emoji/train/run.py``. Killed, it goes on where it was.
+"""Train the demo model: ``python models/emoji/train/run.py``. A killed run is resumed.
 
-Stages: draw the emoji, picture coder, latents, tokenizer, text encoder alone, U-Net with text encoder, checkpoint.
-``--coder-from`` begins with the coder of a checkpoint instead of with nothing. ``--snapshot`` publishes what the
-U-Net's last saved step gives, without training.
+Stages: draw the emoji, image coder, latents, tokenizer, text encoder alone, U-Net with text encoder, checkpoint.
+``--coder-from`` starts from the coder of a checkpoint. ``--snapshot`` publishes the U-Net's last saved step without
+training.
 """
 
 import argparse
@@ -26,7 +26,7 @@ CAPTIONS_EACH = 30  # of each concept, for the tokenizer
 
 
 def main() -> None:
-    """Run every stage that is not done yet."""
+    """Run all stages that are not done yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--coder-from", type=Path, help="a checkpoint whose coder is trained further")

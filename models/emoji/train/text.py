@@ -1,4 +1,4 @@
-"""The text encoder: a small CLIPTextModel, first taught alone to foretell what the picture's latents are.
+"""The text encoder: a small CLIPTextModel, first trained alone to predict the image's latents.
 
 Without that first lesson the U-Net learns to ignore a text that means nothing yet, and goes on ignoring it.
 """
@@ -6,7 +6,7 @@ Without that first lesson the U-Net learns to ignore a text that means nothing y
 import random
 from pathlib import Path
 
-import pictures
+import images
 import tokens
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -44,20 +44,20 @@ def build(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Prompts to int64 [prompts, LENGTH]."""
+    """Token ids of prompts, int64 [prompts, LENGTH]."""
     encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=tokens.LENGTH, return_tensors="pt")
     ids: Tensor = encoded.input_ids
     return ids
 
 
 class Sampler:
-    """Draws batches of latents with fresh captions, from the step number alone."""
+    """Batches of latents with fresh captions, determined by the step number."""
 
     def __init__(self, seed: int, batch: int, concepts: list[Concept], data: Latents, tokenizer: CLIPTokenizer) -> None:
         self.seed, self.batch, self.concepts, self.data, self.tokenizer = seed, batch, concepts, data, tokenizer
 
     def draw(self, step: int, dropout: float = 0.0) -> tuple[Tensor, Tensor, torch.Generator]:
-        """Indices of pictures int64 [batch], token ids of their captions, and the step's generator."""
+        """Indices of images int64 [batch], token ids of their captions, and the step's generator."""
         generator = step_generator(self.seed, step)
         rng = random.Random(self.seed * 10_000_019 + step)
         index = torch.randint(len(self.data.latents), (self.batch,), generator=generator)
@@ -65,12 +65,12 @@ class Sampler:
         return index, token_ids(self.tokenizer, texts), generator
 
     def _caption(self, index: int, rng: random.Random) -> str:
-        background = pictures.BACKGROUND_NAMES[self.data.background[index]]
+        background = images.BACKGROUND_NAMES[self.data.background[index]]
         return caption(self.concepts[self.data.concept[index]], background, rng)
 
 
-def picture_codes(data: Latents) -> Tensor:
-    """What a text can tell of each picture, float32 [pictures, CODES + 3], each of about unit variance.
+def image_codes(data: Latents) -> Tensor:
+    """Code of each image for the text encoder to predict, float32 [images, CODES + 3], each of about unit variance.
 
     They are the principal components of its concept's mean latents on white, and its background's colour.
     """
@@ -82,13 +82,13 @@ def picture_codes(data: Latents) -> Tensor:
     means = means - means.mean(dim=0)
     left, _, _ = torch.linalg.svd(means, full_matrices=False)
     codes = left[:, :CODES] * concepts**0.5
-    colours = torch.tensor(list(pictures.BACKGROUNDS.values())) / 127.5 - 1
+    colours = torch.tensor(list(images.BACKGROUNDS.values())) / 127.5 - 1
     return torch.cat([codes[data.concept], 2 * colours[data.background]], dim=1)
 
 
 def fit(sampler: Sampler, encoder: CLIPTextModel, folder: Path) -> CLIPTextModel:
-    """Teach the encoder alone: its last token, through one linear layer, regresses the picture's code."""
-    codes = picture_codes(sampler.data)
+    """Train the encoder alone: its last token, through one linear layer, regresses the image's code."""
+    codes = image_codes(sampler.data)
     network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(WIDTH, codes.shape[1])})
 
     def loss_of_step(step: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A small tokenizer in CLIP's format, whose byte-pair merges are learnt from the captions."""
+"""A small tokenizer in CLIP's format, with byte-pair merges learnt from the captions."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The picture coder: an AutoencoderKL, 64x64 pixels to 4x16x16 latents, trained on all emoji.
+"""The image coder: an AutoencoderKL, 64x64 pixels to 4x16x16 latents, trained on all emoji.
 
 Its latents are whitened afterwards: a linear map that makes the four channels uncorrelated and of unit variance is
 folded into the two 1x1 quant convolutions, so that Stable Diffusion's own ``scaling_factor`` is right.
@@ -6,7 +6,7 @@ folded into the two 1x1 quant convolutions, so that Stable Diffusion's own ``sca
 
 from pathlib import Path
 
-import pictures
+import images
 import torch
 import torch.nn.functional as F  # noqa: N812
 from diffusers import AutoencoderKL
@@ -36,44 +36,44 @@ def build() -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=16,
-        sample_size=pictures.PICTURE,
+        sample_size=images.SIDE,
         scaling_factor=SCALING_FACTOR,
     )
     with torch.no_grad():
-        # Little noise at the start: the decoder learns from the picture at once, not after the noise has shrunk.
+        # Little noise at the start: the decoder learns from the image at once, not after the noise has shrunk.
         vae.quant_conv.bias[LATENT_CHANNELS:] = FIRST_LOG_VARIANCE
     return vae
 
 
-def random_pictures(sprites: Tensor, batch: int, generator: torch.Generator) -> Tensor:
-    """Posed pictures of random sprites on random backgrounds, [batch, 3, 64, 64] in -1..1."""
+def random_images(sprites: Tensor, batch: int, generator: torch.Generator) -> Tensor:
+    """Posed images of random sprites on random backgrounds, [batch, 3, 64, 64] in -1..1."""
     index = torch.randint(len(sprites), (batch,), generator=generator)
-    pose = pictures.random_pose(batch, generator)
-    background = torch.randint(len(pictures.BACKGROUNDS), (batch,), generator=generator)
+    pose = images.random_pose(batch, generator)
+    background = torch.randint(len(images.BACKGROUNDS), (batch,), generator=generator)
     background[torch.rand(batch, generator=generator) < 0.3] = 0
-    picture = pictures.compose(sprites[index], pose, pictures.background_colours(background, generator))
-    return picture.contiguous(memory_format=torch.channels_last)
+    image = images.compose(sprites[index], pose, images.background_colours(background, generator))
+    return image.contiguous(memory_format=torch.channels_last)
 
 
-def reconstruction_loss(decoded: Tensor, picture: Tensor) -> Tensor:
-    """L1, the root of the mean square, and L1 again on a 4x smaller picture and on green minus red.
+def reconstruction_loss(decoded: Tensor, image: Tensor) -> Tensor:
+    """L1, the root of the mean square, and L1 again on a 4x smaller image and on green minus red.
 
-    Plain L1 alone is slow to find the hue; the root is what PSNR measures, picture by picture.
+    Plain L1 alone is slow to find the hue; PSNR measures the root for each image.
     """
-    error = decoded - picture
+    error = decoded - image
     root = error.square().mean(dim=(1, 2, 3)).sqrt().mean()
     low = F.avg_pool2d(error, 4).abs().mean()
     green_red = (error[:, 1] - error[:, 0]).abs().mean()
     return error.abs().mean() + ROOT_WEIGHT * root + LOW_FREQUENCY_WEIGHT * low + GREEN_RED_WEIGHT * green_red
 
 
-def colour_loss(mean: Tensor, picture: Tensor) -> Tensor:
-    """What the best linear map from latents to the colours of the 4x smaller picture leaves unexplained.
+def colour_loss(mean: Tensor, image: Tensor) -> Tensor:
+    """Residual of the best linear map from latents to the colours of the 4x smaller image.
 
     It reaches the encoder directly. Without it one hue or the other, green mostly, stays out of the latents for long.
     """
     rows = F.pad(mean.transpose(0, 1).flatten(1), (0, 0, 0, 1), value=1.0).T
-    small = F.avg_pool2d(picture, picture.shape[-1] // mean.shape[-1]).transpose(0, 1).flatten(1).T
+    small = F.avg_pool2d(image, image.shape[-1] // mean.shape[-1]).transpose(0, 1).flatten(1).T
     with torch.no_grad():
         ridge = 1e-3 * len(rows) * torch.eye(rows.shape[1])
         best = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ small)
@@ -88,16 +88,16 @@ def fit(sprites: Tensor, folder: Path, first: Path | None = None) -> Autoencoder
 
     def loss_of_step(step: int) -> Tensor:
         generator = step_generator(SEED, step)
-        picture = random_pictures(sprites, BATCH, generator)
+        image = random_images(sprites, BATCH, generator)
         with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(picture).latent_dist
+            posterior = vae.encode(image).latent_dist
             noise = torch.randn(posterior.mean.shape, generator=generator)
             decoded = vae.decode(posterior.mean + posterior.std * noise).sample
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         kl = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-        loss: Tensor = reconstruction_loss(decoded.float(), picture) + COLOUR_WEIGHT * colour_loss(mean, picture)
-        loss += KL_WEIGHT * kl
-        return loss
+        loss = reconstruction_loss(decoded.float(), image) + COLOUR_WEIGHT * colour_loss(mean, image)
+        total: Tensor = loss + KL_WEIGHT * kl
+        return total
 
     finished = folder / "coder.pt"
     if finished.exists():
@@ -111,9 +111,9 @@ def fit(sprites: Tensor, folder: Path, first: Path | None = None) -> Autoencoder
 
 @torch.no_grad()
 def whiten(vae: AutoencoderKL, sprites: Tensor) -> None:
-    """Make the latents of typical pictures uncorrelated, of mean 0 and deviation 1 / SCALING_FACTOR, in place."""
+    """Make the latents of typical images uncorrelated, of mean 0 and deviation 1 / SCALING_FACTOR, in place."""
     generator = step_generator(SEED, PLAN.steps)
-    batches = [random_pictures(sprites, 64, generator) for _ in range(8)]
+    batches = [random_images(sprites, 64, generator) for _ in range(8)]
     posteriors = [vae.encode(batch).latent_dist for batch in batches]
     means = torch.cat([p.mean for p in posteriors]).transpose(0, 1).flatten(1).double()
     variance = torch.cat([p.var for p in posteriors]).transpose(0, 1).flatten(1).double().mean(dim=1)
@@ -126,7 +126,7 @@ def whiten(vae: AutoencoderKL, sprites: Tensor) -> None:
     weight, bias = vae.quant_conv.weight[:, :, 0, 0].double(), vae.quant_conv.bias.double()
     new_weight, new_bias = torch.zeros_like(weight), torch.zeros_like(bias)
     new_weight[:c], new_bias[:c] = forward @ weight[:c], forward @ (bias[:c] - centre)
-    # The mixed posterior has no diagonal form that depends on the picture: keep its mean variance.
+    # The mixed posterior has no diagonal form that depends on the image: keep its mean variance.
     new_bias[c:] = ((forward**2) @ variance).log()
     vae.quant_conv.weight.copy_(new_weight[:, :, None, None])
     vae.quant_conv.bias.copy_(new_bias)

@@ -1,4 +1,4 @@
-"""Pictures of emoji: drawn once as sprites, then posed, recoloured and laid on a background by the batch.
+"""Images of emoji: drawn once as sprites, then posed, recoloured and laid on a background by the batch.
 
 A sprite is premultiplied RGBA: colour times coverage, so that scaling and rotating it never pulls in the colour
 of transparent pixels, and laying it on a background is ``sprite + (1 - coverage) * background``.
@@ -17,7 +17,7 @@ from torch import Tensor
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FONT_SIZE = 109  # the only size of the font's bitmaps
 SPRITE = 128  # pixels
-PICTURE = 64  # pixels
+SIDE = 64  # pixels
 
 # Background names and their sRGB colours, 0..255. White is what a caption without a background means.
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
@@ -33,30 +33,30 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "pink": (250, 172, 204),
 }
 BACKGROUND_NAMES = tuple(BACKGROUNDS)
-MOST_SHIFT = 0.12  # of half a picture: 4 pixels of 64
+MOST_SHIFT = 0.12  # of half an image: 4 pixels of 64
 BACKGROUND_JITTER = 6 / 255  # each channel, uniform, so that the colour is not one single value
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where sprites stand in their pictures: what captions leave open. All tensors are float32 [batch]."""
+    """Poses of sprites in their images, which captions do not describe. All tensors are float32 [batch]."""
 
-    scale: Tensor  # side of the sprite over side of the picture
+    scale: Tensor  # side of the sprite over side of the image
     angle: Tensor  # radians
     mirror: Tensor  # +1 or -1
-    shift: Tensor  # [batch, 2], in half pictures
+    shift: Tensor  # [batch, 2], in half images
     hue: Tensor  # radians around the grey axis
 
 
 def draw_sprite(text: str) -> np.ndarray | None:
-    """Draw one emoji: float32 [4, SPRITE, SPRITE], premultiplied, 0..1; None where the font has no picture."""
+    """Draw one emoji: float32 [4, SPRITE, SPRITE], premultiplied, 0..1; None if the font lacks it."""
     if not FONT.exists():
         raise SystemExit(f"{FONT} is missing: apt-get install fonts-noto-color-emoji")
     font = ImageFont.truetype(str(FONT), FONT_SIZE)
     canvas = Image.new("RGBA", (3 * SPRITE, 2 * SPRITE))
     ImageDraw.Draw(canvas).text((SPRITE // 2, SPRITE // 4), text, font=font, embedded_color=True)
     box = canvas.getbbox()
-    # A sequence that the font does not know comes out as several pictures side by side.
+    # A sequence that the font does not know comes out as several images side by side.
     if box is None or box[2] - box[0] > SPRITE + 8:
         return None
     side = max(box[2] - box[0], box[3] - box[1])
@@ -70,7 +70,7 @@ def draw_sprite(text: str) -> np.ndarray | None:
 
 
 def random_pose(batch: int, generator: torch.Generator) -> Pose:
-    """Draw poses: what makes two pictures of one caption differ.
+    """Draw random poses, by which images of one caption differ.
 
     Mirrored or not counts most, and costs least to learn. Wide tilts and sizes take several times as long.
     """
@@ -85,7 +85,7 @@ def random_pose(batch: int, generator: torch.Generator) -> Pose:
 
 
 def plain_pose(batch: int, scale: float = 0.85) -> Pose:
-    """Upright, centred, in the font's own colours."""
+    """Poses that are upright and centred, in the font's colours."""
     zero = torch.zeros(batch)
     return Pose(torch.full((batch,), scale), zero, zero + 1, torch.zeros(batch, 2), zero)
 
@@ -99,27 +99,27 @@ def hue_matrix(angle: Tensor) -> Tensor:
 
 
 def background_colours(index: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Colours of backgrounds: int64 [batch] into BACKGROUND_NAMES to [batch, 3] in 0..1, jittered if asked."""
+    """Colours of backgrounds: indices int64 [batch] to [batch, 3] in 0..1, jittered with a generator."""
     colours = torch.tensor(list(BACKGROUNDS.values()), dtype=torch.float32)[index] / 255
     if generator is not None:
         colours = colours + (2 * torch.rand(colours.shape, generator=generator) - 1) * BACKGROUND_JITTER
     return colours.clamp(0, 1)
 
 
-def compose(sprites: Tensor, pose: Pose, colours: Tensor, size: int = PICTURE) -> Tensor:
+def compose(sprites: Tensor, pose: Pose, colours: Tensor, size: int = SIDE) -> Tensor:
     """Lay sprites on plain backgrounds.
 
     Args:
         sprites: float32 [batch, 4, SPRITE, SPRITE], premultiplied, 0..1.
         pose: the pose of each.
         colours: background colours [batch, 3], 0..1.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
 
     Returns:
-        Pictures [batch, 3, size, size] in -1..1.
+        Images [batch, 3, size, size] in -1..1.
     """
     cos, sin = pose.angle.cos() / pose.scale, pose.angle.sin() / pose.scale
-    # affine_grid wants the map from the picture's coordinates to the sprite's: the inverse of the pose.
+    # affine_grid wants the map from the image's coordinates to the sprite's: the inverse of the pose.
     rows = [pose.mirror * cos, pose.mirror * sin, -sin, cos]
     linear = torch.stack(rows, dim=1).view(-1, 2, 2)
     offset = -(linear @ pose.shift[:, :, None])
