@@ -127,7 +127,7 @@ def test_the_plot_is_a_picture(folder: Path) -> None:
 def test_the_table_is_for_people(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench(package, OPTIONS, steps=1, width=136, height=104)
     printed = capsys.readouterr().out
-    for name in ("text_encoder", "unet", "vae_decoder", "sampler", "whole picture", "peak memory", "136x104 pixels"):
+    for name in ("text_encoder", "unet", "vae_decoder", "sampler", "whole image", "peak memory", "136x104 pixels"):
         assert name in printed
     row = next(line for line in printed.splitlines() if "unet" in line and "s " not in line)
     assert row.split("│")[2].strip() == "-"  # MACs are not known at another size than the package's own
