@@ -1,4 +1,4 @@
-"""Writes docs/denoising.gif, how pictures come out of noise: python docs/denoising.py [PACKAGE]."""
+"""Write docs/denoising.gif, images during denoising: python docs/denoising.py [PACKAGE]."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ TARGET = Path(__file__).with_name("denoising.gif")
 
 
 def frames(pipe: TextToImage, prompt: str) -> list[np.ndarray]:
-    """The latents that every step gave, decoded: uint8 [H, W, 3] each."""
+    """Decoded latents of every step: uint8 [H, W, 3] each."""
     shown: list[np.ndarray] = []
     pipe(
         prompt,

@@ -1,4 +1,4 @@
-"""Writes what is generated from code: help, the lists of schedulers and families. python docs/generate.py"""
+"""Write the generated documentation: help, schedulers and families. python docs/generate.py"""
 
 import re
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ def schedulers() -> str:
 
 
 def families(readme: str) -> str:
-    """The README with its table of families as the code has them."""
+    """The README with a current table of families."""
     rows = [
         (
             ", ".join(family.models),

@@ -1,4 +1,4 @@
-"""Draws docs/page.png, the page of `triptych serve --ui` with the demo model, as a Chromium on the path shows it.
+"""Draw docs/page.png, the page of `triptych serve --ui` with the demo model, as a Chromium on the path shows it.
 
 make demo && .venv/bin/triptych serve models/emoji-package --ui --port 8000 &
 .venv/bin/python docs/page.py http://127.0.0.1:8000
@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 1280, 815
 
 
 def draw(url: str) -> Image.Image:
-    """The page once six pictures are made, as few colours as it needs."""
+    """Screenshot of the page with six images, in few colours."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})

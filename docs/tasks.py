@@ -1,4 +1,4 @@
-"""Draws docs/tasks.png with the demo model: image-to-image, inpainting, weighted words and a walk. python docs/tasks.py
+"""Draw docs/tasks.png with the demo model: image-to-image, inpainting, weighted words and a walk. python docs/tasks.py
 
 Needs models/emoji-package, which `make demo` writes.
 """

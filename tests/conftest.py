@@ -22,7 +22,7 @@ def shared_base(factory: pytest.TempPathFactory) -> Path:
 
 
 def once(factory: pytest.TempPathFactory, place: str, make: Callable[[Path], Path]) -> Path:
-    """What `make` writes, at a place that the processes of a run share, by the first of them that needs it."""
+    """Let the first process that needs it `make` a folder, at a place that all processes of a run share."""
     folder = shared_base(factory) / place
     folder.parent.mkdir(exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
@@ -48,7 +48,7 @@ def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def portable_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in standard operators alone. Not to be written to."""
+    """The checkpoint, exported in standard operators alone. Not to be written to."""
     from triptych.export import export
 
     return once(tmp_path_factory, "portable/tiny", lambda folder: export(checkpoint, folder, dialect="portable"))
@@ -64,7 +64,7 @@ def xl_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def xl_package(xl_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as a package, as `package` is of the other. Not to be written to."""
+    """The SDXL checkpoint, exported as `package` is. Not to be written to."""
     from triptych.export import export
 
     return once(tmp_path_factory, "xl-package/sdxl", lambda folder: export(xl_checkpoint, folder, dialect="cpu"))

@@ -1,4 +1,4 @@
-"""Pictures of the runtime beside those of diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
+"""Comparison of images with those of diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SEED = 123456789012
 
 
 def theirs(pipe: Any, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Latents and pixels of diffusers, picture k from a generator of its own with seed SEED + k."""
+    """Latents and pixels of diffusers; image k has a generator of its own with seed SEED + k."""
     results = []
     for output_type in ("latent", "np"):
         generators = [torch.Generator("cpu").manual_seed(SEED + k) for k in range(count)]
@@ -23,9 +23,9 @@ def theirs(pipe: Any, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndar
 
 
 def check(out: Any, latents: np.ndarray, pixels: np.ndarray) -> None:
-    """Compare an `Output` with what `theirs` gave."""
+    """Compare an `Output` with the result of `theirs`."""
     np.testing.assert_allclose(out.latents, latents, atol=LATENTS_TOLERANCE, rtol=0)
     off = np.abs(np.stack([np.asarray(image) for image in out.images]).astype(float) - pixels)
     assert (off <= PIXEL_TOLERANCE).mean() >= PIXEL_SHARE
     assert off.max() <= PIXEL_WORST
-    assert pixels.std() > 5, "a flat picture shows nothing"
+    assert pixels.std() > 5, "a flat image shows nothing"

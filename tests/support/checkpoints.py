@@ -19,7 +19,7 @@ def make_checkpoint(
     """Write a tiny random checkpoint in which no two dimensions coincide, as a diffusers folder, and return it.
 
     Text width 44 over 77 positions and 650 tokens; U-Net of 24, 40, 56 channels and 0.8 million parameters on 16x16
-    latents; VAE factor 8, hence pictures of 128x128 by default. `model` is one of `ARCHITECTURES`, `kind` another
+    latents; VAE factor 8, hence images of 128x128 by default. `model` is one of `ARCHITECTURES`, `kind` another
     pipeline of such components; `overrides` change a component's configuration:
     `make_checkpoint(path, unet={"sample_size": 20}, scheduler={"prediction_type": "v_prediction"})`.
     """

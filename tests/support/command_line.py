@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""The command line in this process."""
 
 import sys
 
@@ -24,7 +24,7 @@ def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 
 
 def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that said why, after which the command gave up with status 2."""
+    """The error message of a command that exits with status 2."""
     status, out, err = run(*arguments, capsys=capsys)
     assert status == 2
     assert out == ""

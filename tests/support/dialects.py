@@ -1,7 +1,7 @@
-"""Packages as other exporters wrote them: graphs of a package with other edges, and other files around them.
+"""Packages in the form of other exporters: graphs with other inputs and outputs, and other files around them.
 
-Built from what is known of each (names, types and ranks of inputs and outputs, names of axes, files): a graph's own
-inputs and outputs become casts of what the dialect says.
+Built from the known names, types and ranks of inputs and outputs, names of axes and files of each exporter. Casts
+connect them to the inputs and outputs of Triptych's graphs.
 """
 
 import shutil
@@ -22,10 +22,10 @@ FLOAT, HALF, INT64, INT32 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.
 
 @dataclass(frozen=True)
 class Edges:
-    """Those of a graph, by the names that they have here; what is not said stays as it is.
+    """Inputs and outputs of a graph by Triptych's names; all others stay as they are.
 
-    `weights` is the file beside the graph that holds them; `draws` says that the encoder gives latents that the graph
-    itself draws, in place of their distribution.
+    `weights` is the file for external data; with `draws`, the encoder's output is a sample of the latents, drawn by the
+    graph, not their distribution.
     """
 
     inputs: Mapping[str, Value] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Dialect:
-    """What an exporter wrote: `_class_name` in model_index.json, graphs, and whether they come with a config.json."""
+    """Form of an exporter: `_class_name` in model_index.json, graphs, and whether they have a config.json."""
 
     class_name: str
     graphs: Mapping[str, Edges]

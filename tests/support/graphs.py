@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs for tests of what loads and runs them."""
+"""Tiny ONNX graphs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def write_graph(
     inputs: Sequence[Value],
     outputs: Sequence[Output],
 ) -> Path:
-    """A graph of those nodes; inputs and outputs are (name, TensorProto type, shape)."""
+    """Write a graph of these nodes; inputs and outputs are (name, TensorProto type, shape)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     given = [helper.make_tensor_value_info(*value) for value in inputs]
     made = [helper.make_tensor_value_info(*value) for value in outputs]
@@ -32,7 +32,7 @@ def write_graph(
 def write_adder(
     path: Path, batch: int | str = "batch", timestep: Sequence[int | str] = (), kind: int = TensorProto.FLOAT
 ) -> Path:
-    """y = x + timestep, x [batch, 3]: what a U-Net looks like to a session."""
+    """Write y = x + timestep, x [batch, 3], which has the inputs of a U-Net."""
     return write_graph(
         path,
         [helper.make_node("Add", ["x", "timestep"], ["y"])],

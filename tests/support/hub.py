@@ -1,4 +1,4 @@
-"""A hub of models on this machine, for what is asked of one."""
+"""A model hub on this machine."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ COMMIT = "c0ffee" + "0" * 34
 
 @contextmanager
 def serving(folder: Path, hub_id: str, cache: Path) -> Iterator[list[str]]:
-    """A hub in place of all others with one repository, the files of `folder`; gives the list of those downloaded."""
+    """Serve the files of `folder` as the only repository of the hub; yields the list of downloaded files."""
     asked: list[str] = []
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
 

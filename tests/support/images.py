@@ -1,4 +1,4 @@
-"""Images to begin from, and masks."""
+"""Initial images and masks."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Packages and checkpoints with other files around the same graphs."""
+"""Copies of packages with other files around the same graphs."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def linked(source: Path, copy: Path, *, scheduler: dict[str, Any] | None = None, **index: Any) -> Path:
-    """The same folder with another scheduler configuration or other entries in its index, without a manifest."""
+    """Link a package into a folder with another scheduler configuration or other index entries, without a manifest."""
     changed = {"model_index.json": json.loads((source / "model_index.json").read_text()) | index}
     if scheduler is not None:
         changed["scheduler/scheduler_config.json"] = scheduler
