@@ -1,6 +1,7 @@
 """One tiny checkpoint and its exported package serve the whole run: exporting takes seconds, not milliseconds."""
 
 import fcntl
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,14 @@ import pytest
 
 # before any library of the ecosystem is imported: no test reaches the network
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Skip what needs PyTorch where there is none."""
+    if importlib.util.find_spec("torch") is None:
+        from tests.support import without_pytorch
+
+        config.pluginmanager.register(without_pytorch)
 
 
 STATIC = (2, 144, 112)
@@ -39,7 +48,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def package(exported_package: Path) -> Path:
+    """The exported package; tests of the runtime have another one, see tests/runtime/conftest.py."""
+    return exported_package
+
+
+@pytest.fixture(scope="session")
+def exported_package(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkpoint, exported in fp32 with dynamic shapes, for this machine's CPU. Not to be written to."""
     from triptych.export import export
 

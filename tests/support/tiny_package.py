@@ -47,6 +47,7 @@ class Kind:
         channels: input channels of the U-Net.
         time_ids: numbers of SDXL's micro-conditioning, 0 for none.
         requires_aesthetics_score: as in model_index.json.
+        delay: operators of the U-Net that take time and change nothing.
     """
 
     pipeline: str
@@ -54,10 +55,12 @@ class Kind:
     channels: int = CHANNELS
     time_ids: int = 0
     requires_aesthetics_score: bool = False
+    delay: int = 0
 
 
 KINDS = {
     "stable-diffusion": Kind("StableDiffusionPipeline"),
+    "slow": Kind("StableDiffusionPipeline", delay=800),
     "inpainting": Kind("StableDiffusionInpaintPipeline", channels=2 * CHANNELS + 1),
     "instruct-pix2pix": Kind("StableDiffusionInstructPix2PixPipeline", channels=2 * CHANNELS),
     "sdxl": Kind("StableDiffusionXLPipeline", encoders=("text_encoder", "text_encoder_2"), time_ids=6),
@@ -182,6 +185,11 @@ def _unet(kind: Kind) -> Writer:
         powers = graph.floats(*(2.0 ** -(9 + place) for place in range(kind.time_ids)), shape=[1, kind.time_ids])
         total = graph.node("ReduceSum", graph.node("Mul", sizes, powers), graph.integers(1), keepdims=1)
         terms.append(graph.node("Reshape", total, graph.integers(0, 1, 1, 1)))
+    idle = around
+    for _ in range(kind.delay):
+        idle = graph.node("MaxPool", idle, kernel_shape=[9, 9], strides=[1, 1], pads=[4, 4, 4, 4])
+    if kind.delay:
+        terms.append(graph.times(idle, 0.0))
     velocity = terms[0]
     for term in terms[1:]:
         velocity = graph.node("Add", velocity, term)

@@ -131,8 +131,8 @@ def test_unknown_commands_and_missing_arguments(capsys: pytest.CaptureFixture[st
     assert "Missing argument" in refused("inspect", capsys=capsys)
 
 
-def test_inspect_shows_what_the_package_holds(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = run("inspect", package, "--verify", capsys=capsys)
+def test_inspect_shows_what_the_package_holds(exported_package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run("inspect", exported_package, "--verify", capsys=capsys)
     assert status == 0
     for word in (
         "unet",
@@ -144,7 +144,7 @@ def test_inspect_shows_what_the_package_holds(package: Path, capsys: pytest.Capt
         "verified:",
     ):
         assert word in out
-    status, out, _ = run("inspect", package, "--json", capsys=capsys)
+    status, out, _ = run("inspect", exported_package, "--json", capsys=capsys)
     assert json.loads(out)["components"]["unet"]["parity"]["db"] >= 80
 
 

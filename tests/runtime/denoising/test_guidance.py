@@ -192,8 +192,8 @@ def test_a_projection_needs_an_output_that_says_something_about_x0() -> None:
 
 
 @pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
+def pipe(exported_package: Path) -> TextToImage:
+    return TextToImage.load(exported_package, device="cpu")
 
 
 @pytest.fixture

@@ -153,11 +153,11 @@ def test_int8_packages_whose_products_would_saturate_here_are_refused(
     changes: dict[str, Any],
     saturating: bool,
     loads: bool,
-    portable_package: Path,
+    package: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changed = with_manifest(portable_package, tmp_path / "package", **changes)
+    changed = with_manifest(package, tmp_path / "package", **changes)
     monkeypatch.setattr(policy, "saturates", lambda: saturating)
     if loads:
         TextToImage.load(changed, device="cpu", memory="low")
@@ -168,12 +168,12 @@ def test_int8_packages_whose_products_would_saturate_here_are_refused(
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_an_early_int8_package_is_refused_by_processors_without_vnni(
-    processor: str, portable_package: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    processor: str, package: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     environment = environment_of(processor, tmp_path_factory)
     program = "from triptych.runtime.cli import main; main()"
     for name, integers, status in (("early", None, 2), ("now", SAFE, 0)):
-        changed = with_manifest(portable_package, tmp_path / name, precision="int8", integers=integers)
+        changed = with_manifest(package, tmp_path / name, precision="int8", integers=integers)
         command = (sys.executable, "-c", program, "generate", changed, "x", "--steps", "2", "--out", tmp_path / "out")
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == status

@@ -277,8 +277,8 @@ def test_a_body_that_does_not_come_is_given_up(package: Path) -> None:
         error_of(asyncio.run(asyncio.wait_for(post(running.app), 5)), 408)
 
 
-def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(package: Path) -> None:
-    with service(package, timeout=0.3) as running:
+def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(slow_package: Path) -> None:
+    with service(slow_package, timeout=0.3) as running:
         answer = running.client.post(GENERATIONS, json=LONG)
         assert error_of(answer, 503)["code"] == "timeout"
         assert answer.headers["x-should-retry"] == "false", "or OpenAI's client would"
@@ -286,8 +286,8 @@ def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(package: Pa
         assert event["error"]["code"] == "timeout"
         running.models.stop()
         running.models.join()
-        assert running.figure("triptych_pictures_total", model=package.name) == 0
-        assert running.figure("triptych_cancelled_total", model=package.name) == 2
+        assert running.figure("triptych_pictures_total", model=slow_package.name) == 0
+        assert running.figure("triptych_cancelled_total", model=slow_package.name) == 2
 
 
 @pytest.mark.parametrize(
@@ -361,21 +361,21 @@ def test_before_it_is_loaded_and_when_it_stops_it_is_alive_but_not_ready(package
         assert answer.headers["Retry-After"]
 
 
-def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(package: Path) -> None:
+def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(slow_package: Path) -> None:
     async def ask(running: Service) -> list[httpx2.Response]:
         transport = httpx2.ASGITransport(app=running.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             bodies = (LONG, LONG, LONG | {"stream": True})
             asked = [asyncio.create_task(client.post(GENERATIONS, json=body)) for body in bodies]
-            begun = {"model": package.name, "component": "queue"}
+            begun = {"model": slow_package.name, "component": "queue"}
             while running.figure("triptych_component_seconds_count", **begun) < 1:
                 await asyncio.sleep(0.01)
-            while running.figure("triptych_queue_depth", model=package.name) < 2:
+            while running.figure("triptych_queue_depth", model=slow_package.name) < 2:
                 await asyncio.sleep(0.01)
             running.models.abandon()
             return await asyncio.gather(*asked)
 
-    with service(package) as running:
+    with service(slow_package) as running:
         begun, waiting, stream = asyncio.run(ask(running))
     for answer in (begun, waiting):
         assert error_of(answer, 503)["code"] == "stopping"

@@ -28,6 +28,12 @@ PICTURES = 6  # made before a kill, at most
 PATIENCE = 120.0  # seconds for the next picture
 
 
+@pytest.fixture(scope="session")
+def package(slow_package: Path) -> Path:
+    """Batches are killed while their images are made."""
+    return slow_package
+
+
 def made(out: Path) -> int:
     return len(list(out.glob("*.png")))
 

@@ -18,6 +18,12 @@ pytestmark = pytest.mark.usefixtures("alone_with_ray")
 PATIENCE = 180.0  # seconds for Ray to start, or to start an actor again
 
 
+@pytest.fixture(scope="session")
+def package(exported_package: Path) -> Path:
+    """Actors are killed while their images are made."""
+    return exported_package
+
+
 def batch(*arguments: object) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of `triptych batch`; in a process of its own, as Ray is one to a process."""
     done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE)

@@ -47,6 +47,12 @@ QUEUE = 6
 STEPS = 900  # at most
 
 
+@pytest.fixture(scope="session")
+def package(exported_package: Path) -> Path:
+    """Requests are cancelled while their images are made."""
+    return exported_package
+
+
 def arguments(package: Path, **others: Any) -> dict[str, Any]:
     """Of `build`, as a configuration has them."""
     limits = asdict(LIMITS) | {"steps": STEPS}

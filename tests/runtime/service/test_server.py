@@ -28,6 +28,12 @@ EXTRA: dict[str, Any] = {"seed": 7, "num_inference_steps": 2}
 """Of BODY, what OpenAI's API lacks."""
 
 
+@pytest.fixture(scope="session")
+def package(slow_package: Path) -> Path:
+    """Requests are cancelled while their images are made."""
+    return slow_package
+
+
 @pytest.fixture(scope="module")
 def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with process(tmp_path_factory.mktemp("server") / "log", package) as running:

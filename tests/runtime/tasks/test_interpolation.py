@@ -23,8 +23,8 @@ STEPS = 2
 
 
 @pytest.fixture(scope="module")
-def pipe(package: Path) -> TextToImage:
-    return TextToImage.load(package, device="cpu")
+def pipe(exported_package: Path) -> TextToImage:
+    return TextToImage.load(exported_package, device="cpu")
 
 
 @settings(max_examples=50)
