@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,30 @@ def test_importing_the_runtime_imports_neither_torch_nor_what_is_not_needed_yet(
     assert not any(name.startswith(("triptych.export", "triptych.benchmarks")) for name in loaded)
 
 
+def test_importing_the_runtime_adds_the_standard_library_alone_to_numpy_and_onnxruntime() -> None:
+    script = (
+        "import sys, numpy, onnxruntime\n"
+        "before = {*sys.modules}\n"
+        "import triptych.runtime\n"
+        "print(*{*sys.modules} - before)"
+    )
+    roots = {name.partition(".")[0] for name in python(script).split()}
+    assert roots - sys.stdlib_module_names == {"triptych", "numpy"}
+
+
 def test_the_public_names_are_these() -> None:
     import triptych.runtime
 
     assert set(triptych.runtime.__all__) == {"Output", "Step", "TextToImage", "TriptychError"}
     assert all(hasattr(triptych.runtime, name) for name in triptych.runtime.__all__)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    import triptych.runtime
+
+    assert triptych.runtime.__version__ == version("triptych")
+    with pytest.raises(AttributeError, match=r"module 'triptych\.runtime' has no attribute 'nothing'"):
+        _ = triptych.runtime.nothing
 
 
 def test_the_wheel_holds_every_package() -> None:
