@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 COMPAT := $(VENV)-transformers4
+RUNTIME := $(VENV)-runtime
 
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
 	"fox" "penguin on a purple background" "flower" "car"
 
 EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
 
-.PHONY: demo train-demo score-demo test test-all test-compat lint types docs clean
+.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat lint types docs clean
 
 # Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -47,6 +48,16 @@ test: $(VENV)/.ready
 test-all: $(VENV)/.ready
 	$(BIN)/python -m pytest
 
+# The runtime's tests in an environment without PyTorch, with the floor of coverage that pyproject.toml states. What needs
+# more than triptych[test-runtime] is skipped.
+test-runtime: $(RUNTIME)/.ready
+	OMP_NUM_THREADS=1 $(RUNTIME)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --cov --cov-report=term \
+		tests/runtime tests/replay tests/test_architecture.py
+
+# The lines that test-runtime leaves out.
+coverage: test-runtime
+	$(RUNTIME)/bin/coverage report --show-missing
+
 # Export and tokenizer tests with the oldest transformers and diffusers that are supported.
 test-compat: $(COMPAT)/.ready
 	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/parity/text/test_clip.py \
@@ -68,6 +79,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(RUNTIME)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/pip install --disable-pip-version-check -q -c constraints.txt -e '.[test-runtime]'
+	touch $@
+
 $(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
 	$(PYTHON) -m venv $(COMPAT)
 	$(COMPAT)/bin/pip install --disable-pip-version-check -q -c constraints-transformers4.txt -e '.[test]'
@@ -80,4 +96,4 @@ docs: $(VENV)/.ready
 	$(BIN)/python benchmarks/recorded/report.py
 
 clean:
-	rm -rf $(VENV) $(COMPAT) build out
+	rm -rf $(VENV) $(COMPAT) $(RUNTIME) build out .coverage

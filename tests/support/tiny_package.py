@@ -60,7 +60,7 @@ class Kind:
 
 KINDS = {
     "stable-diffusion": Kind("StableDiffusionPipeline"),
-    "slow": Kind("StableDiffusionPipeline", delay=800),
+    "slow": Kind("StableDiffusionPipeline", delay=1000),
     "inpainting": Kind("StableDiffusionInpaintPipeline", channels=2 * CHANNELS + 1),
     "instruct-pix2pix": Kind("StableDiffusionInstructPix2PixPipeline", channels=2 * CHANNELS),
     "sdxl": Kind("StableDiffusionXLPipeline", encoders=("text_encoder", "text_encoder_2"), time_ids=6),
