@@ -18,7 +18,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     """Answers of the current code, as a recording has them."""
     folder: Path = tmp_path_factory.mktemp("replay")
     prepare(folder)
-    return json.loads(json.dumps(record(folder)))
+    answers: dict[str, dict[str, Any]] = json.loads(json.dumps(record(folder)))
+    return answers
 
 
 def test_every_case_is_recorded() -> None:

@@ -147,7 +147,8 @@ def _text_encoder(seed: int, *, xl: bool) -> Writer:
     tokens = graph.node("Gather", graph.constant(_table(len(_vocabulary()), seed)), ids, axis=0)
     states = graph.node("Add", tokens, graph.times(graph.constant(_table(POSITIONS, seed + 100)), 0.25))
     pooled = graph.node("ReduceMax", states, axes=[1], keepdims=0)
-    sequence, row = ["batch_size", POSITIONS, WIDTH], ["batch_size", WIDTH]
+    sequence: Shape = ["batch_size", POSITIONS, WIDTH]
+    row: Shape = ["batch_size", WIDTH]
     if xl:
         graph.give(states, "hidden_states.1", _FLOAT, sequence)
         graph.give(graph.times(states, 2.0), "hidden_states.2", _FLOAT, sequence)
