@@ -216,7 +216,7 @@ def test_no_folder_is_crowded() -> None:
 def test_the_places_that_the_documentation_names_exist() -> None:
     text = (REPOSITORY / "ARCHITECTURE.md").read_text()
     named = {path for path in re.findall(r"`([\w./-]+/[\w.-]*)`", text) if "." in path or path.endswith("/")}
-    roots = ("", "runtime", "export")
+    roots = ("", "runtime", "export", "benchmarks")
     missing = [path for path in named if not any((REPOSITORY / root / path).exists() for root in roots)]
     assert len(named) > 30
     assert missing == []

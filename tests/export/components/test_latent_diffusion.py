@@ -83,14 +83,16 @@ def test_portable_emits_standard_operators_alone(source: Path, whole: Path, tmp_
 def test_latents_to_verify_with_lie_near_codes_and_not_on_them(source: Path) -> None:
     """A rounded distance cannot take another code then; and a graph that takes none cannot pass."""
     component = components_of(open_checkpoint(source))["vae_decoder"]()
-    cases = reference_cases(component)
-    book = component.module.codes.numpy()
+    cases, module = reference_cases(component), component.module
+    assert isinstance(module.codes, torch.Tensor)
+    assert isinstance(module.decoder, torch.nn.Module)
+    book = module.codes.numpy()
     for case in cases:
         latents = case.inputs["latent_sample"].transpose(0, 2, 3, 1)
         distances = np.sort(np.linalg.norm(latents[..., None, :] - book, axis=-1), axis=-1)
         assert (distances[..., 0] > 0).all()
         assert (distances[..., 1] > 2.9 * distances[..., 0]).all()
-        unquantized = component.module.decoder(torch.from_numpy(case.inputs["latent_sample"]))[0].numpy()
+        unquantized = module.decoder(torch.from_numpy(case.inputs["latent_sample"]))[0].numpy()
         assert np.abs(unquantized - case.outputs["sample"]).max() > 0.01
 
 

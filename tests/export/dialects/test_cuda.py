@@ -190,7 +190,7 @@ def test_expansions_equal_the_numpy_definitions(
     kernel, stride = data.draw(st.sampled_from([1, 3])), data.draw(st.integers(1, 2))
     edge = kernel // 2
     convolution = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [edge] * 4, "dilations": [1, 1]}
-    shapes, attributes = {
+    kinds: dict[str, tuple[list[list[int]], dict[str, Any]]] = {
         "NhwcConv": ([image, [3, kernel, kernel, channels], [3]], convolution | {"group": 1}),
         "GroupNorm": ([image, [channels], [channels]], norm),
         "SkipGroupNorm": ([image, [channels], [channels], shift, [channels]], norm),
@@ -211,7 +211,7 @@ def test_expansions_equal_the_numpy_definitions(
     inputs = {name: generator.standard_normal(shape, np.float32) for name, _, shape in values}
     (expected,) = ReferenceEvaluator(str(path), new_ops=OPERATORS).run(None, inputs)
     (given_,) = expansion.open_on_cpu(path).run(None, inputs)
-    np.testing.assert_allclose(given_, expected, atol=2e-5)
+    np.testing.assert_allclose(given_, np.asarray(expected), atol=2e-5)
 
 
 @pytest.fixture(scope="module")

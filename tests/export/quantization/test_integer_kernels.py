@@ -134,8 +134,9 @@ def expected(layer: nn.Module, x: torch.Tensor) -> np.ndarray:
         weight = layer.weight.numpy().astype(np.int64)
         assert np.abs(weight).min() == np.abs(weight).max() == MULTIPLIED_LIMIT
         sums = convolution(integers - zero, weight, layer) + layer.bias.numpy().astype(np.int64)[:, None, None]
-        y = sums * unit * layer.weight_scale.numpy().astype(np.float64)[:, None, None]
-        return layer.output_rounding(torch.from_numpy(y)).numpy()
+        scaled = sums * unit * layer.weight_scale.numpy().astype(np.float64)[:, None, None]
+        rounded: np.ndarray = layer.output_rounding(torch.from_numpy(scaled)).numpy()
+        return rounded
     assert isinstance(layer, QuantizedLinear)
     weight = layer.weight.numpy().astype(np.int64)
     assert np.abs(weight).min() == np.abs(weight).max() == MULTIPLIED_LIMIT
