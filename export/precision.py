@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from triptych.runtime.errors import ArgumentError, nearest
+from triptych.runtime.errors import lookup
 
 FP32_FLOOR_DB = 80.0
 """Least parity of a graph in float32; below it the graph is wrong, not rounded."""
@@ -71,6 +71,4 @@ def precision_named(name: str) -> Precision:
     Raises:
         ArgumentError: no precision has that name.
     """
-    if name not in PRECISIONS:
-        raise ArgumentError(f"unknown precision {name}; {nearest(name, PRECISIONS)}")
-    return PRECISIONS[name]
+    return lookup(PRECISIONS, name, "precision")

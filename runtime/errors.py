@@ -1,19 +1,27 @@
-"""Everything that Triptych refuses to do, as one line for the person who asked.
+"""Errors and warnings of Triptych, each one line for the person who made the request.
 
 TriptychError                exit status 2: wrong use or bad input
- ├─ PackageError             the folder is no package, or it is not whole
- ├─ ProviderError            an execution provider that was asked for cannot run
+ ├─ PackageError             the folder is no package, or a file of it is missing or altered
+ ├─ ProviderError            the requested execution provider cannot run
  ├─ SamplerError             an unknown scheduler, or an option that it does not take
- ├─ ArgumentError            a prompt, size, step count or picture that cannot be used
- ├─ NumericalError           a component gave NaN or infinity
+ ├─ ArgumentError            a prompt, size, number of steps or image that cannot be used
+ ├─ NumericalError           a component returned NaN or infinity
  ├─ SourceError              a checkpoint that cannot be exported
- ├─ VerificationError        exit status 1: an exported graph does not do what PyTorch does
- └─ Cancelled                exit status 1: the callback stopped the picture between two steps
+ ├─ VerificationError        exit status 1: an exported graph does not compute what PyTorch computes
+ └─ Cancelled                exit status 1: the callback stopped the image between two steps
 
-A message names the thing, what was given, and what is allowed or what would help.
+TriptychWarning              a UserWarning: the result differs from the request
+ ├─ PromptWarning            a part of the prompt was left out; the message quotes it
+ ├─ PerformanceWarning       slower than requested: the CPU in place of the GPU, or no CUDA graph
+ └─ ReproductionWarning      an image was recorded with another package
+
+An error's message names the argument, its value, and what is allowed or what would help.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class TriptychError(Exception):
@@ -27,7 +35,7 @@ class PackageError(TriptychError):
 
 
 class ProviderError(TriptychError):
-    """An execution provider that was asked for by name cannot run the graphs."""
+    """The requested execution provider cannot run the graphs."""
 
 
 class SamplerError(TriptychError):
@@ -39,7 +47,7 @@ class ArgumentError(TriptychError):
 
 
 class NumericalError(TriptychError):
-    """A component gave NaN or infinity."""
+    """A component returned NaN or infinity."""
 
 
 class SourceError(TriptychError):
@@ -53,13 +61,46 @@ class VerificationError(TriptychError):
 
 
 class Cancelled(TriptychError):
-    """The callback stopped the picture between two steps."""
+    """The callback stopped the image between two steps."""
 
     exit_status = 1
 
 
+class TriptychWarning(UserWarning):
+    """Base of all warnings of Triptych."""
+
+
+class PromptWarning(TriptychWarning):
+    """A part of the prompt was left out. The message quotes it: a service must not write it to its log."""
+
+
+class PerformanceWarning(TriptychWarning):
+    """Computation is slower than requested."""
+
+
+class ReproductionWarning(TriptychWarning):
+    """An image was recorded with another package, and cannot be reproduced with this one."""
+
+
+def lookup(table: Mapping[str, T], name: str, kind: str, error: type[TriptychError] = ArgumentError) -> T:
+    """The value of `name` in a table.
+
+    Args:
+        table: name -> value.
+        name: the requested one.
+        kind: noun for the message, such as "noise source".
+        error: class of the error.
+
+    Raises:
+        TriptychError: of class `error`; the table has no such name.
+    """
+    if name not in table:
+        raise error(f"unknown {kind} {name!r}; {nearest(name, table)}")
+    return table[name]
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """The end of an error message: the allowed names nearest to `name`, upper case or lower, or all if none is near."""
+    """The end of an error message: the allowed names that are spelled like `name`, or all of them if none is."""
     import difflib
 
     names = {candidate.lower(): candidate for candidate in allowed}

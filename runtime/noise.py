@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .errors import ArgumentError, nearest
+from .errors import ArgumentError, lookup
 
 _BLOCK = 256  # threads in a block of PyTorch's random kernels
 _H200_THREADS = 132 * 2048  # multiprocessors, threads each keeps resident
@@ -152,9 +152,7 @@ def noise_source(kind: str, seed: int) -> NoiseSource:
     Raises:
         ArgumentError: an unknown kind, or a seed of more than 64 bits.
     """
-    if kind not in _SOURCES:
-        raise ArgumentError(f"there is no noise source {kind!r}; {nearest(kind, _SOURCES)}")
-    return _SOURCES[kind](seed)
+    return lookup(_SOURCES, kind, "noise source")(seed)
 
 
 def philox4x32_10(counter: tuple[np.ndarray, ...], key: tuple[int, int]) -> tuple[np.ndarray, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from triptych.runtime.errors import ArgumentError, nearest
+from triptych.runtime.errors import lookup
 from triptych.runtime.package.package import open_package
 
 from .environments import HERE
@@ -78,10 +78,7 @@ def peers_named(names: Sequence[str]) -> list[Peer]:
     Raises:
         ArgumentError: there is no peer of a name.
     """
-    for name in names:
-        if name not in PEERS:
-            raise ArgumentError(f"there is no peer {name}; {nearest(name, PEERS)}")
-    return [PEERS[name] for name in names]
+    return [lookup(PEERS, name, "peer") for name in names]
 
 
 def own(name: str, package: str, device: str = "cpu", precision: str | None = None) -> Peer:

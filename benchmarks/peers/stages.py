@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from triptych.runtime.errors import ArgumentError, nearest
+from triptych.runtime.errors import lookup
 from triptych.runtime.package.package import open_package
 
 from .figures import Case
@@ -44,7 +44,4 @@ def cases_of(stages: Sequence[str], size: Size, steps: int, threads: int) -> lis
         "threads": [replace(unet, threads=count) for count in THREADS if count <= threads],
         "steps": [replace(image, steps=max(1, steps // share)) for share in SHARES_OF_STEPS],
     }
-    for stage in stages:
-        if stage not in cases:
-            raise ArgumentError(f"there is no stage {stage}; {nearest(stage, cases)}")
-    return list(dict.fromkeys(case for stage in stages for case in cases[stage]))
+    return list(dict.fromkeys(case for stage in stages for case in lookup(cases, stage, "stage")))

@@ -1,6 +1,6 @@
 """Operator sets that graphs are written in: standard operators, or those that a target has fused kernels for."""
 
-from triptych.runtime.errors import ArgumentError, nearest
+from triptych.runtime.errors import lookup
 from triptych.runtime.ort.device import CUDA, why_not
 
 from .cpu import CPU_DIALECT
@@ -18,9 +18,7 @@ def dialect_named(name: str) -> Dialect:
     Raises:
         ArgumentError: no operator set has that name.
     """
-    if name not in DIALECTS:
-        raise ArgumentError(f"unknown operator set {name}; {nearest(name, DIALECTS)}")
-    return DIALECTS[name]
+    return lookup(DIALECTS, name, "operator set")
 
 
 def default_dialect(precision: str) -> Dialect:

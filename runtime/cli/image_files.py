@@ -12,7 +12,7 @@ from typing import Any
 from PIL.Image import Image
 from tqdm import tqdm
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ReproductionWarning
 from ..image.pixels import contact_sheet, read_settings
 from ..pipeline import Output, TextToImage
 from ..sampling import Step
@@ -58,7 +58,9 @@ def generate(
         prompts, arguments = [settings.prompt], settings.arguments()
         if settings.model_hash != pipe.package.fingerprint:
             warnings.warn(
-                f"{from_image} was made by another package, {settings.model}: expect another picture", stacklevel=2
+                f"{from_image} was made by another package, {settings.model}: expect another picture",
+                ReproductionWarning,
+                stacklevel=2,
             )
     outputs: list[Output] = []
     for prompt in prompts:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import ProviderError, nearest
+from ..errors import PerformanceWarning, ProviderError, nearest
 from . import cuda
 from .graph_writer import GraphWriter
 from .memory import Memory
@@ -186,7 +186,7 @@ def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) 
         reason = why_not(CUDA, provider_options)
         if reason is None:
             return _with_options(_from_name("cuda", settings), provider_options)
-        warnings.warn(f"CUDA is not used: {reason}; running on the CPU", stacklevel=3)
+        warnings.warn(f"CUDA is not used: {reason}; running on the CPU", PerformanceWarning, stacklevel=3)
         provider_options = None  # they were meant for the device that cannot run
     return _checked(_from_name("cpu", settings), provider_options)
 

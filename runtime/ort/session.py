@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import onnxruntime as ort
 
-from ..errors import ArgumentError, NumericalError, PackageError, ProviderError
+from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError
 from .device import Device
 
 _DTYPES = {
@@ -140,7 +140,8 @@ def _open(path: Path, device: Device, name: str, options: ort.SessionOptions, *,
         if not capture:
             raise
         session = create(False)
-        warnings.warn(f"{name} runs without a CUDA graph: {str(error).splitlines()[0]}", stacklevel=3)
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"{name} runs without a CUDA graph: {reason}", PerformanceWarning, stacklevel=3)
         return session
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SamplerError, nearest
+from ..errors import SamplerError, lookup
 from .scheduler import Scheduler
 from .solvers import (
     consistency,
@@ -95,24 +95,22 @@ _BY_NAME: dict[str, tuple[Scheduler, Mapping[str, Any]]] = {
 } | {short: (scheduler, options) for scheduler in SCHEDULERS for short, options in scheduler.short_names.items()}
 
 
-def find(name: Any) -> tuple[Scheduler, Mapping[str, Any]]:
+def find(name: str) -> tuple[Scheduler, Mapping[str, Any]]:
     """The scheduler of a class name or short name, and the options that the short name stands for.
 
     Raises:
         SamplerError: no such scheduler, and which names are near; or one of diffusers that is not here, and why.
     """
-    if not isinstance(name, str) or name not in _BY_NAME:
-        if isinstance(name, str) and name in UNSUPPORTED:
-            raise SamplerError(f"{name} is not supported: {UNSUPPORTED[name]}")
-        raise SamplerError(f"unknown scheduler {name!r}; {nearest(str(name), _BY_NAME)}")
-    return _BY_NAME[name]
+    if name in UNSUPPORTED:
+        raise SamplerError(f"{name} is not supported: {UNSUPPORTED[name]}")
+    return lookup(_BY_NAME, name, "scheduler", SamplerError)
 
 
 def of_config(config: Any) -> Scheduler:
     """The scheduler that a configuration names in `_class_name`."""
     if not isinstance(config, Mapping) or "_class_name" not in config:
         raise SamplerError("a scheduler configuration is a dict with a _class_name, as in scheduler_config.json")
-    return find(config["_class_name"])[0]
+    return find(str(config["_class_name"]))[0]
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""What is kept out of the log."""
+"""Privacy of the log."""
 
 import warnings
 
+from ..errors import PromptWarning
 
-def quiet_of_prompts() -> None:
-    """From now on, nothing says what was left out of a prompt, which quotes it."""
-    warnings.filterwarnings("ignore", "the prompt is longer")
+
+def hide_prompts() -> None:
+    """Silence, for the rest of this process, the warnings that quote a prompt. For processes that only serve."""
+    warnings.simplefilter("ignore", PromptWarning)

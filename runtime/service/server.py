@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from ..errors import ArgumentError
 from .http.api import create_app
 from .http.models import Models
-from .log import quiet_of_prompts
+from .log import hide_prompts
 from .metrics import Metrics
 from .options import Options
 
@@ -44,7 +44,7 @@ def serve(
     options.check_access()
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     if not options.log_prompts:
-        quiet_of_prompts()
+        hide_prompts()
     metrics, limits = Metrics(), options.limits
     models = Models(options.packages, metrics, batch=options.batch, wait=options.wait, queue=options.queue)
     access: dict[str, Any] = {"key": options.api_key, "local": options.local}

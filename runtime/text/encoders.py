@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import PromptWarning
 from ..families.conditioning import POOLED, TEXT
 from ..families.family import Family
 from ..ort.session import check_finite
@@ -94,7 +95,7 @@ class TextEncoders:
         each = [batched(tokenizer, column, self._most) for tokenizer, column in columns]
         for cut in dict.fromkeys(cut for chunks in each for cut in chunks.cut if cut):
             most = len(each[0].ids[0]) * length
-            warnings.warn(f"the prompt is longer than {most} tokens; left out: {cut!r}", stacklevel=4)
+            warnings.warn(f"the prompt is longer than {most} tokens; left out: {cut!r}", PromptWarning, stacklevel=4)
         count = max(tokens // length, *(chunks.ids.shape[1] for chunks in each))
         return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
 

@@ -25,7 +25,7 @@ from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.images import mask, picture
 from tests.support.packages import linked
 from triptych.runtime import TextToImage
-from triptych.runtime.errors import ArgumentError
+from triptych.runtime.errors import ArgumentError, PromptWarning
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
 
@@ -187,7 +187,7 @@ def test_what_does_not_fit_is_left_out_and_quoted(
     tokens = reference.tokenizer([fits], padding="max_length", max_length=77, truncation=True, return_tensors="pt")
     with torch.inference_mode():
         expected = reference.bert(tokens.input_ids)[0].numpy()
-    with pytest.warns(UserWarning, match="longer than 77 tokens; left out: 'a den'"):
+    with pytest.warns(PromptWarning, match="longer than 77 tokens; left out: 'a den'"):
         given = pipes["ldm"].encode([fits + (ending or "a den")])
     np.testing.assert_allclose(given[TEXT], expected, atol=1e-5)
 

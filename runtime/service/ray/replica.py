@@ -18,7 +18,7 @@ from ...image.pixels import SETTINGS_KEY
 from ...pipeline import TextToImage
 from ...tasks.jobs import Job, key_of
 from ..http.models import suitable
-from ..log import quiet_of_prompts
+from ..log import hide_prompts
 from ..queue.previews import Previews
 from ..queue.tickets import Ticket, make
 from .figures import RayFigures
@@ -77,7 +77,7 @@ class Replica:
         self, package: Path, load: Mapping[str, Any], *, batch: int | None, wait: float, log_prompts: bool
     ) -> None:
         if not log_prompts:
-            quiet_of_prompts()
+            hide_prompts()
         self._name = package.resolve().name
         self._pipe = TextToImage.load(package, **_with_threads(load))
         self._figures = RayFigures()

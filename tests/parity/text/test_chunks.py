@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.checkpoints import export_parts, with_trained_norm
 from tests.support.command_line import run
 from triptych.runtime import TextToImage
-from triptych.runtime.errors import ArgumentError
+from triptych.runtime.errors import ArgumentError, PromptWarning
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.text.chunks import batched, chunked, weighted
@@ -211,7 +211,7 @@ def test_the_bound_loop_takes_long_prompts(pipe: TextToImage, folder: Path) -> N
 
 def test_a_package_of_fixed_shapes_says_what_it_leaves_out(static_package: Path, tokenizer: ClipTokenizer) -> None:
     pipe = TextToImage.load(static_package, device="cpu")
-    with pytest.warns(UserWarning, match=r"longer than 77 tokens; left out: 'the end'"):
+    with pytest.warns(PromptWarning, match=r"longer than 77 tokens; left out: 'the end'"):
         assert pipe.encode(["a " * 75 + "(the end:1.3)"])[TEXT].shape == (1, LENGTH, 44)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

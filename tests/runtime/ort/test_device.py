@@ -4,7 +4,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.support.graphs import write_adder
-from triptych.runtime.errors import ProviderError
+from triptych.runtime.errors import PerformanceWarning, ProviderError
 from triptych.runtime.ort import device as device_module
 from triptych.runtime.ort.device import CPU, CUDA, open_device, why_not
 from triptych.runtime.ort.session import Graph
@@ -40,7 +40,7 @@ def test_auto_says_why_cuda_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         device_module, "why_not", lambda p, o=None: "libcudnn.so.9 is missing" if p == CUDA else real(p, o)
     )
-    with pytest.warns(UserWarning, match=r"CUDA is not used: libcudnn\.so\.9 is missing; running on the CPU"):
+    with pytest.warns(PerformanceWarning, match=r"CUDA is not used: libcudnn\.so\.9 is missing; running on the CPU"):
         assert open_device("auto").name == "cpu"
     with pytest.raises(ProviderError, match=r"libcudnn\.so\.9 is missing"):
         open_device("cuda")

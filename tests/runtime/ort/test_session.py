@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.graphs import Value, write_adder, write_graph
-from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
+from triptych.runtime.errors import ArgumentError, PackageError, PerformanceWarning, ProviderError
 from triptych.runtime.ort.device import Device, open_device
 from triptych.runtime.ort.session import Graph
 
@@ -99,7 +99,7 @@ class Picky(Device):
 def test_a_graph_that_cannot_be_captured_runs_all_the_same_and_says_so(tmp_path: Path) -> None:
     device = Picky("cpu", (("CPUExecutionProvider", {}),))
     path = write_adder(tmp_path / "m.onnx", batch=5)
-    with pytest.warns(UserWarning, match="unet runs without a CUDA graph: not all nodes"):
+    with pytest.warns(PerformanceWarning, match="unet runs without a CUDA graph: not all nodes"):
         graph = Graph(path, device, "unet", capture=True)
     np.testing.assert_array_equal(graph({"x": X, "timestep": np.asarray(1)})["y"], X + 1)
     Graph(path, device, "unet")
