@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("runtime", "export", "benchmarks")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "environment"),
     ("ort", "sampling", "noise", "arguments"),
     ("families",),
     ("package", "denoising"),

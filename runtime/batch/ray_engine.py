@@ -9,20 +9,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Ray reads these when it is imported. Nothing is told to anybody, and its own log is in its files.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-
 import numpy as np
-import ray
-import ray.data
-from ray.exceptions import RayError
 
+from ..environment import environment
 from ..errors import ArgumentError, TriptychError
 from ..pipeline import TextToImage
 from .making import Made, make, reason_of
 from .rows import Row
 from .run import Engine
+
+# Ray reads these when it is imported, and when it starts: no usage statistics, and no log but in its files. Values that
+# the caller has set stay.
+_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+_VARIABLES = {name: os.environ.get(name, value) for name, value in _RAY.items()}
+
+with environment(_VARIABLES):
+    import ray
+    import ray.data
+    from ray.exceptions import RayError
 
 _BLOCKS = 10_000  # Ray Data's own limit of comfort; a block is what is made again when an actor dies
 _REACH_SECONDS = 10.0
@@ -69,7 +73,10 @@ def on_ray(
     """
 
     def engine(units: Sequence[list[Row]]) -> Iterator[Made]:
-        _connect(address)
+        _check_reachable(address)
+        with environment(_VARIABLES):
+            _connect(address)
+        restore = _quiet_data()
         try:
             resources, actors = _pool(str(load.get("device", "auto")), cpus_per_actor)
             report(f"{package} on Ray: {actors} actor{'s' if actors > 1 else ''} of {_said(resources)} each")
@@ -94,22 +101,33 @@ def on_ray(
         except RayError as error:
             raise TriptychError(f"Ray: {_cause(error)}") from error
         finally:
+            restore()
             ray.shutdown()
 
     return engine
 
 
 def _connect(address: str | None) -> None:
-    _check_reachable(address)
     # what is started here listens to this machine alone
     own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
     try:
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
         raise TriptychError(f"--address {address}: no Ray cluster is reached there: {error}") from None
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # one bar is enough
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _quiet_data() -> Callable[[], None]:
+    """Turn off Ray Data's progress bars and log, as the batch reports its own; returns how to restore them."""
+    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    bars, level = context.enable_progress_bars, log.level
+    context.enable_progress_bars = False
+    log.setLevel(logging.ERROR)
+
+    def restore() -> None:
+        context.enable_progress_bars = bars
+        log.setLevel(level)
+
+    return restore
 
 
 def _check_reachable(address: str | None) -> None:

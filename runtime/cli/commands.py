@@ -13,6 +13,7 @@ import click
 
 from ..arguments import size_of
 from ..errors import TriptychError
+from ..ort.device import silence_log
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
 from .output import fail, say
@@ -180,6 +181,7 @@ for command in (generate, batch, serve, ray_config):
 def main() -> None:
     """Run the command line; errors meant for the user become one line and their exit status."""
     warnings.showwarning = _show_warning
+    silence_log()
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.ClickException as error:  # wrong use, in click's own words

@@ -8,7 +8,7 @@ import contextlib
 import ctypes
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 
 Provider = str | tuple[str, Mapping[str, Any]]
 _STOP = "session.force_spinning_stop"
+_FATAL = 4  # severity of ONNX Runtime's log
 
 
 @dataclass(frozen=True)
@@ -149,15 +150,24 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
         advice = f"; install triptych[{extra}] in place of the other ONNX Runtime wheels" if extra else ""
         return f"ONNX Runtime {ort.__version__} as installed has no {provider} (it has {have}){advice}"
     preloaded = _preload_cuda() if provider in (CUDA, PROVIDERS["tensorrt"]) else ""
+    quiet = ort.SessionOptions()
+    quiet.log_severity_level = _FATAL  # the reason is part of the error instead
     try:
-        with _quiet():
-            session = ort.InferenceSession(_probe(), providers=[(provider, dict(options or {}))])
-            session.run(None, {"x": np.ones(1, np.float32)})
+        session = ort.InferenceSession(_probe(), quiet, providers=[(provider, dict(options or {}))])
+        session.run(None, {"x": np.ones(1, np.float32)})
     except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
         return _first_line(error)
     if session.get_providers()[0] == provider:
         return None
     return _library_error(provider) or preloaded or f"{provider} refused the session and gave no reason"
+
+
+def silence_log() -> None:
+    """Stop ONNX Runtime's messages about libraries that it cannot load, which no session's own level covers.
+
+    Changes the process: for commands, whose errors and warnings give the reason in one line.
+    """
+    ort.set_default_logger_severity(_FATAL)
 
 
 def available_providers() -> list[str]:
@@ -271,13 +281,3 @@ def _as_type_of(current: Any, value: Any) -> Any:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No log lines of ONNX Runtime while a provider is tried: the reason is given in the error instead."""
-    ort.set_default_logger_severity(4)
-    try:
-        yield
-    finally:
-        ort.set_default_logger_severity(2)

@@ -20,7 +20,7 @@ CLASSES = {
 def test_lookup_gives_the_value_or_names_that_are_near() -> None:
     table = {"alpha": 1, "beta": 2}
     assert lookup(table, "beta", "letter") == 2
-    with pytest.raises(ArgumentError, match="unknown letter 'alhpa'; did you mean alpha?"):
+    with pytest.raises(ArgumentError, match=r"unknown letter 'alhpa'; did you mean alpha\?"):
         lookup(table, "alhpa", "letter")
     with pytest.raises(SamplerError, match="unknown letter 'x'; allowed: alpha, beta"):
         lookup(table, "x", "letter", SamplerError)

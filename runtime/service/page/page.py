@@ -1,18 +1,19 @@
-"""The page to play on: how it is put beside the API, behind the same guard."""
+"""The page to play on, beside the API and behind the same guard.
 
-import os
+While a page is open, the process has the environment variables and the pixel limit of Pillow that Gradio reads.
+"""
+
+import contextlib
 import tempfile
 from pathlib import Path
 
+import gradio
 from fastapi import FastAPI
 from PIL import Image
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Gradio is told to stay at home before it is imported
-os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
-import gradio
-
+from ...environment import environment
 from ..http.access import Guard
 from ..http.models import Models
 from ..limits import Limits
@@ -30,17 +31,20 @@ class Page:
         models, limits, metrics, key, local: as of `create_app`. Browsers ask for a key as a password.
 
     Attributes:
-        files: where the page's pictures lie while it is open, and an hour longer.
+        files: folder of the page's images while it is open.
     """
 
     def __init__(
         self, api: FastAPI, models: Models, limits: Limits, metrics: Metrics, *, key: str | None, local: bool
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="triptych-")
-        self.files = Path(self._temporary.name).resolve()
-        os.environ["GRADIO_TEMP_DIR"] = str(self.files)  # read when a component is made
-        # Gradio unpacks pictures before anybody is asked: Pillow refuses what has more than twice as many pixels
-        self._most_pixels, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.upload_pixels // 2
+        self._open = contextlib.ExitStack()
+        self.files = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="triptych-"))).resolve()
+        # Gradio has no argument for these, and reads them as long as it serves
+        variables = {"GRADIO_TEMP_DIR": str(self.files), "GRADIO_ANALYTICS_ENABLED": "False"}
+        self._open.enter_context(environment(variables))
+        # Gradio decodes uploads before any check of ours; Pillow refuses images of more than twice its limit
+        self._open.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        Image.MAX_IMAGE_PIXELS = limits.upload_pixels // 2
         page = FastAPI(openapi_url=None)
         gradio.mount_gradio_app(
             page,
@@ -53,6 +57,7 @@ class Page:
             pwa=False,
             mcp_server=False,
             enable_monitoring=False,
+            run_history=False,
             theme=THEME,
             css=CSS,
         )
@@ -60,13 +65,12 @@ class Page:
         self._page: ASGIApp = PasswordAsKey(Guard(page, limits=limits, figures=metrics, key=key, local=local))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it; what happens at start and end is the page's alone."""
+        """ASGI's call; events of start and end go to the page alone."""
         await (self._api if self._is_api(scope) else self._page)(scope, receive, send)
 
     def close(self) -> None:
-        """Delete the pictures, and let Pillow be as it was."""
-        Image.MAX_IMAGE_PIXELS = self._most_pixels
-        self._temporary.cleanup()
+        """Delete the images, and restore Pillow's limit and the environment."""
+        self._open.close()
 
     def _is_api(self, scope: Scope) -> bool:
         if scope["type"] != "http":
