@@ -176,12 +176,12 @@ def _whole_image(
 
 
 def _subject(package: Package, family: Family) -> Subject:
-    manifest = package.manifest or {}
+    manifest = package.manifest
     return Subject(
         name=package.path.resolve().name,
         family=family.name,
-        precision=manifest.get("precision"),
-        dialect=manifest.get("dialect"),
-        source=manifest.get("source"),
-        fingerprint=package.fingerprint if manifest else None,
+        precision=manifest.precision,
+        dialect=manifest.dialect,
+        source=manifest.recorded.get("source"),
+        fingerprint=None if manifest.absent else package.fingerprint,
     )

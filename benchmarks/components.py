@@ -12,6 +12,7 @@ from triptych.runtime.denoising.guidance import Guidance
 from triptych.runtime.families.family import TEXT_TO_IMAGE, Family
 from triptych.runtime.ort.device import Device
 from triptych.runtime.package.graphs import DECODER, load_graph
+from triptych.runtime.package.manifest import ComponentRecord
 from triptych.runtime.package.package import Package
 
 from .measure import Latency, time_calls
@@ -74,7 +75,7 @@ def measure_component(
     latency = time(lambda: graph(inputs))
     resident = max(0, resident_bytes() - before)
     shapes = {key: list(array.shape) for key, array in inputs.items()}
-    macs = macs_at((package.manifest or {}).get("components", {}).get(name, {}), shapes)
+    macs = macs_at(package.manifest.component(name), shapes)
     return ComponentFigures(
         shapes=shapes,
         dtype=next(iter(graph.outputs.values())).dtype.name,
@@ -98,13 +99,13 @@ def with_share(figures: ComponentFigures, product: MatrixProduct) -> ComponentFi
     return replace(figures, share_of_matrix_product=figures.flops_per_second / product.flops_per_second)
 
 
-def macs_at(facts: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> int | None:
-    """MACs of a call with inputs of these shapes, from a component's entry in the manifest; None if not known.
+def macs_at(record: ComponentRecord, shapes: Mapping[str, Sequence[int]]) -> int | None:
+    """MACs of a call with inputs of these shapes, from a component's record in the manifest; None if not known.
 
     The manifest counts them at one set of shapes, batch 1. They grow in proportion to the batch, but not to the
     size of the image (attention grows with its square), so that they are not known at any other size.
     """
-    macs, default = facts.get("macs"), facts.get("default_shape")
+    macs, default = record.macs, record.default_shape
     if macs is None or default is None or default.keys() != shapes.keys():
         return None
     batches = set()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.package.package import MANIFEST
+from triptych.runtime.package.manifest import MANIFEST
 
 from .checkpoint import (
     Checkpoint,

@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime as ort
 
 from triptych.runtime.ort.blocking import channels_block
-from triptych.runtime.package.package import FORMAT
+from triptych.runtime.package.manifest import FORMAT
 
 from .checkpoint import Checkpoint
 from .files import FileRecord, describe_files

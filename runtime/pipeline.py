@@ -240,7 +240,7 @@ class TextToImage(Phases):
                 noise=noise,
                 model=self.package.path.resolve().name,
                 model_hash=self.package.fingerprint,
-                precision=str((self.package.manifest or {}).get("precision", "unknown")),
+                precision=self.package.manifest.precision or "unknown",
                 version=own_version(),
             )
             for text, image_seed in zip(texts, seeds, strict=True)

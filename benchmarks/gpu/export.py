@@ -30,7 +30,8 @@ from triptych.export.graph import save, to_onnx
 from triptych.export.precision import FP16_FLOOR_DB
 from triptych.export.quiet import quiet
 from triptych.export.verification.parity import reference_cases, verify
-from triptych.runtime.package.package import MANIFEST, read_json
+from triptych.runtime.package.json_file import read_json
+from triptych.runtime.package.manifest import MANIFEST
 
 from . import kit
 

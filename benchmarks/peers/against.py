@@ -66,9 +66,9 @@ def compare(
 
 
 def _check_graphs(package: Package, peer: Peer) -> None:
-    manifest = package.manifest or {}
-    kind = manifest.get("precision", "fp32"), manifest.get("dialect", "portable")
-    if peer.adapter in ON_GRAPHS and (kind != ("fp32", "portable") or manifest.get("static")):
+    manifest = package.manifest
+    kind = manifest.precision or "fp32", manifest.dialect or "portable"
+    if peer.adapter in ON_GRAPHS and (kind != ("fp32", "portable") or manifest.static):
         raise ArgumentError(
             f"peer {peer.name} runs plain graphs in fp32 with open shapes, which {package.path} does not have; "
             "`python -m triptych.benchmarks.peers run` takes two packages of one checkpoint"
@@ -76,7 +76,7 @@ def _check_graphs(package: Package, peer: Peer) -> None:
 
 
 def _checkpoint(package: Package, given: Path | None) -> Path:
-    source = (package.manifest or {}).get("source", {}).get("name") if given is None else given
+    source = package.manifest.source if given is None else given
     if source is None or not (Path(source) / "model_index.json").is_file():
         raise ArgumentError(
             f"peers need the checkpoint that {package.path} was exported from, and {source} is no such folder; "

@@ -84,7 +84,7 @@ def peers_named(names: Sequence[str]) -> list[Peer]:
 def own(name: str, package: str, device: str = "cpu", precision: str | None = None) -> Peer:
     """Triptych with a package, in this environment; on the device openvino in the environment that has it."""
     environment = "onnxruntime-openvino" if device == "openvino" else HERE
-    stored = (open_package(package).manifest or {}).get("precision", "fp32")
+    stored = open_package(package).manifest.precision or "fp32"
     exact = stored == "fp32" and precision in (None, "fp32")
     options = {"package": package, "device": device, "precision": precision}
     return Peer(name, environment, "own", exact, f"Triptych, {package}", options)

@@ -24,7 +24,7 @@ def new_results(package: str | Path) -> Results:
             "versions": versions(),
         },
         model={
-            "name": (opened.manifest or {}).get("source", {}).get("name"),
+            "name": opened.manifest.source,
             "fingerprint": opened.fingerprint,
         },
     )

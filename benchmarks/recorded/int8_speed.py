@@ -36,9 +36,9 @@ def processor() -> str:
 
 def inputs_of(package: Package) -> dict[str, np.ndarray]:
     """Random inputs of the denoiser, one row at the checkpoint's default size."""
-    assert package.manifest is not None
     random = np.random.default_rng(0)
-    shapes = package.manifest["components"]["unet"]["default_shape"]
+    shapes = package.manifest.component("unet").default_shape
+    assert shapes is not None
     return {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 

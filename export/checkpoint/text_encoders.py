@@ -11,7 +11,7 @@ from torch import nn
 
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
 from triptych.runtime.families.family import TextEncoder
-from triptych.runtime.package.package import read_json
+from triptych.runtime.package.json_file import read_json
 from triptych.runtime.text.encoders import TOKENIZERS
 from triptych.runtime.text.tokenizer import PromptTokenizer
 

@@ -11,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import VerificationError
 from triptych.runtime.noise import noise_source
-from triptych.runtime.package.package import MANIFEST, read_json
+from triptych.runtime.package.json_file import read_json
+from triptych.runtime.package.manifest import MANIFEST
 
 from ..files import write_json
 from ..quantization.calibration import Calibration, ReferenceImage

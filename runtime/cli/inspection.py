@@ -18,7 +18,7 @@ def describe(package: Package) -> dict[str, Any]:
 
     Without a manifest, inputs and outputs are read by loading the graphs; what nobody recorded is left out.
     """
-    manifest = package.manifest or {}
+    manifest = package.manifest.recorded
     recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
     facts = {key: manifest[key] for key in recorded if key in manifest}
     return {
@@ -118,7 +118,7 @@ def _score(sets: Mapping[str, Any] | None) -> str | None:
 
 
 def _component(package: Package, name: str) -> dict[str, Any]:
-    recorded = (package.manifest or {}).get("components", {}).get(name)
+    recorded = package.manifest.recorded.get("components", {}).get(name)
     if recorded is None:
         graph = Graph(package.graph(name), open_device("cpu"), name)
         recorded = {"inputs": _tensors(graph.inputs.values()), "outputs": _tensors(graph.outputs.values())}

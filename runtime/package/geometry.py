@@ -1,10 +1,8 @@
 """What sizes a package has, and whether its graphs fit each other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from ..errors import PackageError
 from ..families.conditioning import POOLED, SIZES, TEXT
@@ -36,13 +34,11 @@ class Signature:
 
 
 def signature_of(package: Package, component: str) -> Signature | None:
-    """What the package's manifest says of a component's inputs and outputs; None where it has no manifest."""
-    facts = (package.manifest or {}).get("components", {}).get(component)
-    return facts and Signature(component, _tensors(facts["inputs"]), _tensors(facts["outputs"]))
-
-
-def _tensors(listed: Iterable[Mapping[str, Any]]) -> dict[str, Tensor]:
-    return {item["name"]: Tensor(item["name"], np.dtype(item["dtype"]), tuple(item["shape"])) for item in listed}
+    """Inputs and outputs of a component from the manifest; None where they are not recorded."""
+    record = package.manifest.component(component)
+    if record.inputs is None or record.outputs is None:
+        return None
+    return Signature(component, record.inputs, record.outputs)
 
 
 def latent_channels(vae: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from ..ort.device import PROVIDERS, Device
 from ..ort.saturation import PAIR_LIMIT, saturates
 from ..ort.session import Graph
 from .geometry import Signature, signature_of
+from .manifest import Integers
 from .package import Package, family_of
 
 DECODER, PREVIEW_DECODER = "vae_decoder", "preview_decoder"
@@ -21,8 +22,8 @@ POLICIES = ("fast", "low")
 DIALECTS = ("cpu", "cuda")
 """Those whose operators run on the device of that name alone."""
 
-_EARLY_INTEGERS = {"activations": (0, 255), "weights": (-127, 127)}
-"""Those of int8 packages from before manifests stated them."""
+_EARLY_INTEGERS = Integers(activations=(0, 255), weights=(-127, 127))
+"""Ranges of int8 packages whose manifest does not state them."""
 
 _EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 
@@ -96,7 +97,7 @@ def _mapping(package: Package, device: Device, name: str) -> Device:
     if not device.on_cpu:
         return device
     layout = {} if package.is_optimised(name) else _LAYOUT  # what was optimised before is left as it is
-    if (package.manifest or {}).get("precision") == "fp16":
+    if package.manifest.precision == "fp16":
         layout = _HALVES
     return replace(device, session_options={**_PACKING, **layout, **device.session_options})
 
@@ -109,14 +110,13 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         PackageError: see `Graph`.
     """
     check_device(package, device)
-    static = (package.manifest or {}).get("static") is not None
     return Graph(
         package.graph(name),
         device,
         name,
         keep_memory=keep_memory,
         optimised=package.is_optimised(name),
-        capture=static and name == family_of(package).generator,
+        capture=package.manifest.static is not None and name == family_of(package).generator,
         aliases=UNNAMED,
     )
 
@@ -132,8 +132,7 @@ def check_device(package: Package, device: Device) -> None:
 
 
 def _check_dialect(package: Package, device: Device) -> None:
-    manifest = package.manifest or {}
-    dialect, block = manifest.get("dialect", "portable"), manifest.get("channels_block")
+    dialect, block = package.manifest.dialect, package.manifest.channels_block
     if dialect in DIALECTS and device.provider != PROVIDERS[dialect]:
         raise ProviderError(
             f"{package.path} was exported with the operators of {dialect}, and device {device.name!r} runs on "
@@ -147,11 +146,10 @@ def _check_dialect(package: Package, device: Device) -> None:
 
 
 def _check_integers(package: Package, device: Device) -> None:
-    manifest = package.manifest or {}
-    if manifest.get("precision") != "int8" or device.memory.kind != "cpu":
+    if package.manifest.precision != "int8" or device.memory.kind != "cpu":
         return
-    integers = manifest.get("integers") or _EARLY_INTEGERS
-    activation, weight = (max(map(abs, integers[kind])) for kind in ("activations", "weights"))
+    integers = package.manifest.integers or _EARLY_INTEGERS
+    activation, weight = (max(map(abs, bounds)) for bounds in (integers.activations, integers.weights))
     if 2 * activation * weight > PAIR_LIMIT and saturates():
         raise ProviderError(
             f"{package.path} has int8 weights up to {weight}, whose products this processor (no VNNI) adds in 16 bits, "

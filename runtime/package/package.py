@@ -1,6 +1,5 @@
-"""Open a folder of ONNX graphs: what is in it, and is it whole."""
+"""Packages: folders of ONNX graphs, opened and checked for missing or truncated files."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,20 +8,26 @@ from typing import Any
 
 from ..errors import PackageError, nearest
 from ..families.family import CLASS_NAMES, Family, family_by
+from .json_file import read_json
+from .manifest import MANIFEST, FileRecord, Manifest, read_manifest
 
-MANIFEST = "triptych.json"
-FORMAT = 1
 GRAPH = "model.onnx"
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Package:
-    """A folder in the ecosystem's layout; `manifest` is None for one that Triptych did not write."""
+    """A folder of graphs, laid out as optimum's exporter does it.
+
+    Attributes:
+        path: the folder.
+        model_index: content of model_index.json.
+        manifest: see there; an absent one where another exporter wrote the package.
+    """
 
     path: Path
     model_index: Mapping[str, Any]
-    manifest: Mapping[str, Any] | None
+    manifest: Manifest
 
     @cached_property
     def components(self) -> tuple[str, ...]:
@@ -43,7 +48,7 @@ class Package:
 
     def is_optimised(self, component: str) -> bool:
         """Whether the component's graph was optimised when it was exported, and is to run as it is."""
-        return bool((self.manifest or {}).get("components", {}).get(component, {}).get("optimised", False))
+        return self.manifest.component(component).optimised
 
     def config(self, component: str) -> dict[str, Any]:
         """The component's config.json, or {} where others' packages have none."""
@@ -53,12 +58,11 @@ class Package:
         """The package's own scheduler, as diffusers writes it."""
         return read_json(self.path / "scheduler" / "scheduler_config.json")
 
-    def files(self) -> dict[str, Mapping[str, Any]]:
-        """Relative path -> {bytes, sha256} of every file that the manifest speaks of."""
-        manifest = self.manifest or {}
-        listed = dict(manifest.get("files", {}))
-        for component in manifest.get("components", {}).values():
-            listed.update(component["files"])
+    def files(self) -> dict[str, FileRecord]:
+        """Path relative to the package -> record of every file that the manifest lists."""
+        listed = dict(self.manifest.files)
+        for component in self.manifest.components.values():
+            listed.update(component.files)
         return listed
 
     @property
@@ -66,7 +70,7 @@ class Package:
         """Twelve hexadecimal digits that change with any file; "" without a manifest."""
         import hashlib
 
-        digests = "".join(f"{name} {facts['sha256']}\n" for name, facts in sorted(self.files().items()))
+        digests = "".join(f"{name} {file.sha256}\n" for name, file in sorted(self.files().items()))
         return hashlib.sha256(digests.encode()).hexdigest()[:12] if digests else ""
 
     def bytes_of(self, component: str) -> int:
@@ -81,17 +85,17 @@ class Package:
         """
         import hashlib
 
-        if self.manifest is None:
+        if self.manifest.absent:
             raise PackageError(f"{self.path} has no {MANIFEST} to verify against: it was not exported by Triptych")
         for name, expected in self.files().items():
             digest = hashlib.sha256()
             with (self.path / name).open("rb") as file:
                 while chunk := file.read(_CHUNK_BYTES):
                     digest.update(chunk)
-            if digest.hexdigest() != expected["sha256"]:
+            if digest.hexdigest() != expected.sha256:
                 raise PackageError(
                     f"{self.path / name} was altered: its sha256 is {digest.hexdigest()[:12]}..., "
-                    f"the manifest says {expected['sha256'][:12]}...; export the package again"
+                    f"the manifest says {expected.sha256[:12]}...; export the package again"
                 )
             yield name
 
@@ -108,14 +112,12 @@ def open_package(path: str | Path) -> Package:
     if not (path / "model_index.json").is_file():
         raise PackageError(f"{path} is no package: it has no model_index.json")
     model_index = read_json(path / "model_index.json")
-    manifest = read_json(path / MANIFEST) if (path / MANIFEST).exists() else None
-    package = Package(path, model_index, manifest)
+    package = Package(path, model_index, read_manifest(path))
     if not package.components:
         raise PackageError(
             f"{path} holds no ONNX graphs (no */{GRAPH}); if it is a checkpoint, run `triptych export {path} PACKAGE`"
         )
-    if manifest is not None:
-        _check_manifest(package, manifest)
+    _check_files(package)
     return package
 
 
@@ -132,36 +134,13 @@ def family_of(package: Package) -> Family:
     return family
 
 
-def _check_manifest(package: Package, manifest: Mapping[str, Any]) -> None:
-    if manifest.get("format") != FORMAT:
-        raise PackageError(
-            f"{package.path / MANIFEST} has format {manifest.get('format')!r}; this version reads format {FORMAT}"
-        )
+def _check_files(package: Package) -> None:
     for name, expected in package.files().items():
         file = package.path / name
         if not file.is_file():
             raise PackageError(f"{file} is missing; export the package again")
-        if file.stat().st_size != expected["bytes"]:
+        if file.stat().st_size != expected.bytes:
             raise PackageError(
-                f"{file} has {file.stat().st_size} bytes where the manifest says {expected['bytes']}: "
+                f"{file} has {file.stat().st_size} bytes where the manifest says {expected.bytes}: "
                 "it is truncated or altered; export the package again"
             )
-
-
-def read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
-    """The JSON object in a file; {} where an optional one is not there.
-
-    Raises:
-        PackageError: the file is missing, cannot be read, or holds something else.
-    """
-    if optional and not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PackageError(f"{path} is missing") from None
-    except (ValueError, OSError) as error:
-        raise PackageError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise PackageError(f"{path} should hold a JSON object, not a {type(value).__name__}")
-    return value

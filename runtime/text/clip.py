@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PackageError
-from ..package.package import read_json
+from ..package.json_file import read_json
 from .added_tokens import content
 from .tokenizer import LENGTH, PromptTokenizer
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..errors import ArgumentError, PackageError
-from ..package.package import read_json
+from ..package.json_file import read_json
 from .added_tokens import add_new, as_token, content, following
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from triptych.benchmarks.memory import peak_bytes, reset_peak, resident_bytes
 from triptych.benchmarks.table import seconds
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.ort.device import open_device
+from triptych.runtime.package.manifest import ComponentRecord
 
 TOLERANCE = 4 << 20  # bytes; the system counts pages in steps
 
@@ -66,7 +67,7 @@ def test_flops_of_the_matrix_product(monkeypatch: pytest.MonkeyPatch) -> None:
         assert product.flops_per_second > 0
 
 
-FACTS = {"macs": 700, "default_shape": {"sample": [1, 4, 16, 24], "timestep": [], "states": [1, 77, 44]}}
+RECORD = ComponentRecord(macs=700, default_shape={"sample": (1, 4, 16, 24), "timestep": (), "states": (1, 77, 44)})
 
 
 @pytest.mark.parametrize(
@@ -82,13 +83,13 @@ FACTS = {"macs": 700, "default_shape": {"sample": [1, 4, 16, 24], "timestep": []
 def test_macs_grow_with_the_batch_and_are_unknown_at_other_sizes(
     sample: list[int], states: list[int], macs: int | None
 ) -> None:
-    assert macs_at(FACTS, {"sample": sample, "timestep": [], "states": states}) == macs
+    assert macs_at(RECORD, {"sample": sample, "timestep": [], "states": states}) == macs
 
 
 def test_macs_that_nobody_counted_are_unknown() -> None:
-    assert macs_at({}, {"sample": [1, 4, 16, 24]}) is None
-    assert macs_at({"macs": 5}, {"sample": [1, 4, 16, 24]}) is None
-    assert macs_at(FACTS, {"sample": [1, 4, 16, 24]}) is None
+    assert macs_at(ComponentRecord(), {"sample": [1, 4, 16, 24]}) is None
+    assert macs_at(ComponentRecord(macs=5), {"sample": [1, 4, 16, 24]}) is None
+    assert macs_at(RECORD, {"sample": [1, 4, 16, 24]}) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak")

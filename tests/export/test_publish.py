@@ -55,9 +55,9 @@ def test_a_package_is_whole(package: Path, checkpoint: Path) -> None:
     written = {str(file.relative_to(package)) for file in package.rglob("*") if file.is_file()}
     assert written == {*listed, "triptych.json"}
     assert sorted(opened.verify()) == sorted(listed)
-    assert opened.manifest is not None
-    assert opened.manifest["family"] == "stable-diffusion"
-    assert opened.manifest["source"] == {"name": checkpoint.name, "revision": None}
+    assert not opened.manifest.absent
+    assert opened.manifest.recorded["family"] == "stable-diffusion"
+    assert opened.manifest.recorded["source"] == {"name": checkpoint.name, "revision": None}
     assert str(checkpoint.parent) not in (package / "triptych.json").read_text()
     assert opened.config("vae_decoder")["scaling_factor"] == opened.config("vae_encoder")["scaling_factor"]
     assert opened.scheduler_config()["_class_name"] == "PNDMScheduler"

@@ -40,7 +40,7 @@ def whole(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_whole_export(whole: Path) -> None:
     opened = open_package(whole)
     list(opened.verify())
-    manifest = opened.manifest or {}
+    manifest = opened.manifest.recorded
     assert manifest["family"] == LATENT_DIFFUSION.name
     assert list(manifest["components"]) == ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
     assert manifest["static"] == {"batch": 2, "height": 128, "width": 128}

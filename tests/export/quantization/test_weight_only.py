@@ -25,9 +25,8 @@ def stored(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def components(package: Path) -> dict[str, Any]:
     manifest = open_package(package).manifest
-    assert manifest is not None
-    assert manifest["precision"] == "w4"
-    return dict(manifest["components"])
+    assert manifest.precision == "w4"
+    return dict(manifest.recorded["components"])
 
 
 def test_every_weight_that_was_said_is_written(stored: Path) -> None:

@@ -19,6 +19,7 @@ from triptych.runtime.ort.device import open_device
 from triptych.runtime.ort.session import Graph
 from triptych.runtime.package import graphs as policy
 from triptych.runtime.package.graphs import Components
+from triptych.runtime.package.manifest import ComponentRecord, Manifest
 from triptych.runtime.package.package import open_package
 
 NAMES = ("text_encoder", "unet", "vae_decoder")
@@ -97,7 +98,8 @@ def test_pictures_are_equal_as_people_see_them_by_default(package: Path) -> None
 
 @pytest.mark.parametrize("optimised", [False, True])
 def test_weights_stay_in_their_file_unless_asked_otherwise(package: Path, optimised: bool) -> None:
-    opened = replace(open_package(package), manifest={"components": {"unet": {"optimised": optimised}}})
+    manifest = Manifest(components={"unet": ComponentRecord(optimised=optimised)})
+    opened = replace(open_package(package), manifest=manifest)
     wanted = UNPACKED if optimised else UNPACKED | {"graph_optimization_level": 2}
     assert policy._mapping(opened, open_device("cpu"), "unet").session_options == wanted
     asked = {"session.disable_prepacking": "0"}

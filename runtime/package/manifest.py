@@ -1,0 +1,173 @@
+"""The manifest of a package, `triptych.json`, format 1: typed and checked when the package is opened.
+
+Keys that are not listed here are accepted: they are for people (`triptych inspect`), or of a later version.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import PackageError
+from ..ort.session import Tensor
+from .json_file import JsonObject, read_json
+
+MANIFEST = "triptych.json"
+FORMAT = 1
+_AXES = ("batch", "height", "width")
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size and digest of a file.
+
+    Attributes:
+        bytes: its size.
+        sha256: 64 hexadecimal digits.
+    """
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class StaticShape:
+    """The only shape that the graphs of a package accept: rows of the denoiser, height and width in pixels."""
+
+    batch: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Ranges (lowest, highest) of the 8-bit integers that int8 graphs multiply."""
+
+    activations: tuple[int, int]
+    weights: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ComponentRecord:
+    """One graph.
+
+    Attributes:
+        files: path relative to the package -> record, of the graph and its external weights.
+        inputs, outputs: name -> tensor; None where they are not recorded.
+        optimised: ONNX Runtime has optimised the graph at export, and runs it as it is.
+        macs: multiply-accumulates of one call with inputs of `default_shape`.
+        default_shape: input -> its shape for one image of the checkpoint's own size.
+    """
+
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    inputs: Mapping[str, Tensor] | None = None
+    outputs: Mapping[str, Tensor] | None = None
+    optimised: bool = False
+    macs: int | None = None
+    default_shape: Mapping[str, tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Facts about a package. Without arguments, the manifest of a package by another exporter, which has none.
+
+    Attributes:
+        recorded: the JSON object itself, to show; {} where there is no manifest.
+        source: name of the checkpoint: a folder, a file or an id of the hub.
+        precision: fp32, fp16, int8, w8 or w4.
+        dialect: the operator set, as `triptych export --dialect` names it.
+        channels_block: channels in a block of the CPU's convolutions; None where they are not blocked.
+        integers: None where nothing is quantized, and in int8 packages of the first versions.
+        static: None where shapes are dynamic.
+        components: name -> record.
+        files: path relative to the package -> record, of all files that belong to no component.
+    """
+
+    recorded: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    precision: str | None = None
+    dialect: str | None = None
+    channels_block: int | None = None
+    integers: Integers | None = None
+    static: StaticShape | None = None
+    components: Mapping[str, ComponentRecord] = field(default_factory=dict)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> bool:
+        """Whether the package has no manifest."""
+        return not self.recorded
+
+    def component(self, name: str) -> ComponentRecord:
+        """The record of a component, an empty one where nothing is recorded of it."""
+        return self.components.get(name, ComponentRecord())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the package in a folder.
+
+    Raises:
+        PackageError: it is of another format, or a value is missing or of another type; names the file and the key.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return Manifest()
+    recorded = read_json(path)
+    if recorded.get("format") != FORMAT:
+        raise PackageError(f"{path} has format {recorded.get('format')!r}; this version reads format {FORMAT}")
+    facts = JsonObject(recorded, f"{path}: ")
+    integers, static, source = (facts.optional_object(key) for key in ("integers", "static", "source"))
+    return Manifest(
+        recorded=recorded,
+        source=None if source is None else source.optional("name", str),
+        precision=facts.optional("precision", str),
+        dialect=facts.optional("dialect", str),
+        channels_block=facts.optional("channels_block", int),
+        integers=None if integers is None else _integers(integers),
+        static=None if static is None else StaticShape(*(static.required(key, int) for key in _AXES)),
+        components={name: _component(each) for name, each in facts.objects("components").items()},
+        files=_files(facts),
+    )
+
+
+def _integers(facts: JsonObject) -> Integers:
+    lowest, highest = facts.whole_numbers("activations", count=2)
+    least, most = facts.whole_numbers("weights", count=2)
+    return Integers((lowest, highest), (least, most))
+
+
+def _component(facts: JsonObject) -> ComponentRecord:
+    shapes = facts.optional_object("default_shape")
+    return ComponentRecord(
+        files=_files(facts),
+        inputs=_tensors(facts, "inputs"),
+        outputs=_tensors(facts, "outputs"),
+        optimised=facts.optional("optimised", bool) or False,
+        macs=facts.optional("macs", int),
+        default_shape=None if shapes is None else {name: shapes.whole_numbers(name) for name in shapes},
+    )
+
+
+def _files(facts: JsonObject) -> dict[str, FileRecord]:
+    return {
+        name: FileRecord(each.required("bytes", int), each.required("sha256", str))
+        for name, each in facts.objects("files").items()
+    }
+
+
+def _tensors(facts: JsonObject, key: str) -> dict[str, Tensor] | None:
+    listed = facts.optional_list(key)
+    return None if listed is None else {tensor.name: tensor for tensor in map(_tensor, listed)}
+
+
+def _tensor(facts: JsonObject) -> Tensor:
+    shape = facts.required("shape", list)
+    if not all(isinstance(axis, int | str) for axis in shape):
+        raise facts.error("shape", "a list of sizes and names of axes")
+    try:
+        dtype = np.dtype(facts.required("dtype", str))
+    except TypeError:
+        raise facts.error("dtype", "a dtype of numpy") from None
+    return Tensor(facts.required("name", str), dtype, tuple(shape))
