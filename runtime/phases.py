@@ -18,7 +18,7 @@ from .image.decoding import decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .ort.device import Device, Provider, open_device
 from .ort.session import Graph
-from .package.geometry import latent_channels, latent_size, sample_channels, scaling_factor, vae_factor
+from .package.geometry import latent_geometry, scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.package import Package, family_of, open_package
 from .sampling import Sampler, Step, denoise
@@ -43,12 +43,12 @@ class Phases:
         network = self._graphs.signature(self.family.generator)
         self._network_inputs = network.inputs
         vae, generator = package.config(DECODER), package.config(self.family.generator)
-        self.scaling_factor, self.vae_scale_factor = scaling_factor(vae, self.family.scaling_factor), vae_factor(vae)
+        latents = latent_geometry(network, generator, vae, scaling_factor=self.family.scaling_factor)
+        self.scaling_factor, self.vae_scale_factor = latents.scaling_factor, latents.factor
         self._bound = device.memory.kind != "cpu"
         self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
-        self.latent_channels = latent_channels(vae)
-        self.latent_size = latent_size(network, generator)
-        self.sample_channels = sample_channels(network, generator, self.latent_channels)
+        self.latent_channels, self.latent_size = latents.channels, latents.size
+        self.sample_channels = latents.denoiser_channels
         # an inpainting model's generator takes mask and picture behind the latents
         wider = self.sample_channels > self.latent_channels
         self.masked = wider and self.family.image_guidance_scale is None
@@ -178,7 +178,7 @@ class Phases:
             PackageError: the package has none; `triptych export --preview-decoder` adds it.
         """
         config = self.package.config(PREVIEW_DECODER)
-        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor(config, own=1.0)))
+        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor_of(config, default=1.0)))
 
     def completed(
         self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance, *, avoided: bool = False

@@ -1,4 +1,4 @@
-"""What sizes a package has, and whether its graphs fit each other."""
+"""Shapes of a package: inputs and outputs of its components, its latents, and whether its graphs fit each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,13 @@ from ..families.family import TextEncoder
 from ..ort.session import Tensor
 from .package import Package
 
-# What AutoencoderKL and UNet2DConditionModel default to, for others' packages that carry no config.json
+# Defaults of AutoencoderKL and UNet2DConditionModel, for packages of other exporters that carry no config.json
 _VAE_BLOCKS, _LATENT_CHANNELS, _SAMPLE_SIZE = 4, 4, 64
-
-
-def scaling_factor(vae: Mapping[str, Any], own: float) -> float:
-    """What latents are divided by before they are decoded: from the decoder's config, or `own` where that is silent."""
-    return float(vae.get("scaling_factor", own))
-
-
-def vae_factor(vae: Mapping[str, Any]) -> int:
-    """Pixels to a latent along a side, from the decoder's config."""
-    return int(2 ** (len(vae.get("block_out_channels", range(_VAE_BLOCKS))) - 1))
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Inputs and outputs of a component by name, whether its graph is loaded or not."""
+    """Inputs and outputs of a component by name, known without loading its graph."""
 
     name: str
     inputs: Mapping[str, Tensor]
@@ -41,52 +31,94 @@ def signature_of(package: Package, component: str) -> Signature | None:
     return Signature(component, record.inputs, record.outputs)
 
 
+@dataclass(frozen=True)
+class LatentGeometry:
+    """Latents of a package.
+
+    Attributes:
+        channels: of the latents.
+        size: (height, width) of the latents of an image of the package's own size.
+        factor: pixels to a latent along a side.
+        scaling_factor: latents are divided by it before they are decoded.
+        denoiser_channels: of the denoiser's input; more than `channels` where mask and masked image latents, or the
+            latents of an image to edit, are part of it.
+    """
+
+    channels: int
+    size: tuple[int, int]
+    factor: int
+    scaling_factor: float
+    denoiser_channels: int
+
+
+def latent_geometry(
+    denoiser: Signature, config: Mapping[str, Any], vae: Mapping[str, Any], *, scaling_factor: float
+) -> LatentGeometry:
+    """The geometry of latents, from the denoiser's graph where it is fixed there, else from configurations.
+
+    Args:
+        denoiser: inputs and outputs of its graph.
+        config: the denoiser's config.json.
+        vae: the decoder's config.json.
+        scaling_factor: default of the family.
+    """
+    channels = latent_channels(vae)
+    denoiser_channels, *sides = denoiser.inputs["sample"].shape[1:]
+    if not isinstance(denoiser_channels, int):  # optimum's first versions left that axis open
+        denoiser_channels = int(config.get("in_channels", channels))
+    default = config.get("sample_size", _SAMPLE_SIZE)
+    defaults = default if isinstance(default, list) else [default, default]
+    height, width = (side if isinstance(side, int) else int(own) for side, own in zip(sides, defaults, strict=True))
+    return LatentGeometry(
+        channels=channels,
+        size=(height, width),
+        factor=vae_factor(vae),
+        scaling_factor=scaling_factor_of(vae, default=scaling_factor),
+        denoiser_channels=denoiser_channels,
+    )
+
+
 def latent_channels(vae: Mapping[str, Any]) -> int:
-    """Channels of the latents, from the decoder's config: those of a code, where it has a book of them."""
+    """Channels of the latents by a decoder's config.json; of a VQ model, those of its code book."""
     return int(vae.get("vq_embed_dim") or vae.get("latent_channels", _LATENT_CHANNELS))
 
 
-def sample_channels(network: Signature, config: Mapping[str, Any], default: int) -> int:
-    """Channels that the network is fed, from the graph where they are fixed (older exporters left them open)."""
-    axis = network.inputs["sample"].shape[1]
-    return axis if isinstance(axis, int) else int(config.get("in_channels", default))
+def vae_factor(vae: Mapping[str, Any]) -> int:
+    """Pixels to a latent along a side, by a decoder's config.json."""
+    return int(2 ** (len(vae.get("block_out_channels", range(_VAE_BLOCKS))) - 1))
 
 
-def latent_size(network: Signature, config: Mapping[str, Any]) -> tuple[int, int]:
-    """Own (height, width) of the latents, from the graph where it is fixed, else from its config."""
-    axes = network.inputs["sample"].shape[2:]
-    own = config.get("sample_size", _SAMPLE_SIZE)
-    sizes = own if isinstance(own, list) else [own, own]
-    height, width = (axis if isinstance(axis, int) else int(size) for axis, size in zip(axes, sizes, strict=True))
-    return height, width
+def scaling_factor_of(vae: Mapping[str, Any], *, default: float) -> float:
+    """The divisor of latents before they are decoded, by a decoder's config.json, or a default."""
+    return float(vae.get("scaling_factor", default))
 
 
-def check_widths(encoders: Sequence[Signature], network: Signature, taken: Sequence[TextEncoder]) -> None:
-    """Refuse text encoders and a network that do not fit each other.
+def check_widths(encoders: Sequence[Signature], denoiser: Signature, described: Sequence[TextEncoder]) -> None:
+    """Refuse text encoders and a denoiser that do not fit each other.
 
     Args:
-        encoders: of the package.
-        network: what they condition.
-        taken: what is taken of each.
+        encoders: text encoders of the package.
+        denoiser: conditioned by them.
+        described: the family's description of each encoder.
 
     Raises:
         PackageError: an input or output is missing, or the widths of the conditioning differ.
     """
     widths: list[int | str] = []
-    for encoder, each in zip(encoders, taken, strict=True):
+    for encoder, each in zip(encoders, described, strict=True):
         for output in (each.hidden(encoder.outputs), *((POOLED,) if each.pooled else ())):
             if output not in encoder.outputs:
                 raise PackageError(f"{encoder.name} has no output {output}; it has: {', '.join(encoder.outputs)}")
         widths.append(encoder.outputs[each.hidden(encoder.outputs)].shape[-1])
-    pooled = (POOLED, SIZES) if any(each.pooled for each in taken) else ()
+    pooled = (POOLED, SIZES) if any(each.pooled for each in described) else ()
     for name in ("sample", "timestep", TEXT, *pooled):
-        if name not in network.inputs:
-            raise PackageError(f"{network.name} has no input {name}; it has: {', '.join(network.inputs)}")
-    given = sum(width for width in widths if isinstance(width, int))
-    wanted = network.inputs[TEXT].shape[-1]
-    if all(isinstance(width, int) for width in (*widths, wanted)) and given != wanted:
+        if name not in denoiser.inputs:
+            raise PackageError(f"{denoiser.name} has no input {name}; it has: {', '.join(denoiser.inputs)}")
+    total = sum(width for width in widths if isinstance(width, int))
+    expected = denoiser.inputs[TEXT].shape[-1]
+    if all(isinstance(width, int) for width in (*widths, expected)) and total != expected:
         names = " and ".join(encoder.name for encoder in encoders)
         raise PackageError(
-            f"{names} give{'s' if len(encoders) == 1 else ''} embeddings of width {given} but {network.name} takes "
-            f"{wanted}: they are not of the same model"
+            f"{names} give{'s' if len(encoders) == 1 else ''} embeddings of width {total} but {denoiser.name} takes "
+            f"{expected}: they are not of the same model"
         )
