@@ -1,107 +1,132 @@
-"""Options of a scheduler configuration: what each may be, and what is refused.
+"""Options of a scheduler configuration: the type, default and check of each, and how a configuration is read.
 
-Every option that diffusers' class has is either taken, or accepted only where it changes nothing. Nothing is ignored.
+A scheduler's options are a frozen dataclass, one field for each option, declared by the functions below. Every option
+that diffusers' class has is either implemented, or accepted only where it changes nothing. None is ignored.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import SamplerError, nearest
 
-_UNSET = object()
+Declared = TypeVar("Declared")
+
+_OPTION = "option"  # key of a field's metadata
 _LINE = 60  # characters of a value that an error message shows
 
 
 @dataclass(frozen=True)
 class Option:
-    """A default, a check that gives the value to use or raises ValueError, and what the check allows, in words."""
+    """One option.
+
+    Attributes:
+        default: the value where a configuration has none.
+        check: value from a configuration -> value to use; raises ValueError.
+        allowed: values that the check accepts, in words.
+    """
 
     default: Any
     check: Callable[[Any], Any]
     allowed: str
 
 
-def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] | None = None) -> Option:
+def option(default: Any, check: Callable[[Any], Any], allowed: str) -> Any:
+    """A field that is an option; see `Option`."""
+    return field(default=default, metadata={_OPTION: Option(default, check, allowed)})
+
+
+def absent(value: Any) -> Any:
+    """A field that is no option of this class: code that several schedulers share reads this value of it."""
+    return field(default=value, init=False)
+
+
+def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] | None = None) -> Any:
     """One of several names, the first by default; `aliases` are other schedulers' names for the same, or null."""
     same = dict(aliases or {})
-    return Option(
+    return option(
         values[0] if default is None else default,
         lambda given: _one_of(same.get(given, given) if given is None or isinstance(given, str) else given, values),
         ", ".join(values),
     )
 
 
-def flag(default: bool) -> Option:
+def flag(default: bool) -> Any:
     """True or false; diffusers' files also have null for false."""
-    return Option(default, lambda given: _one_of(given, (True, False, None)) is True, "true, false")
+    return option(default, lambda given: _one_of(given, (True, False, None)) is True, "true, false")
 
 
-def number(default: float, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Option:
+def number(default: float, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Any:
     """A real number from `least` to `most`; infinities only where `infinite`."""
     bound = "" if least == -math.inf else f" from {least:g}" + ("" if most == math.inf else f" to {most:g}")
-    return Option(default, lambda given: _number(given, least, most, infinite), f"numbers{bound}")
+    return option(default, lambda given: _number(given, least, most, infinite), f"numbers{bound}")
 
 
-def positive(default: float) -> Option:
+def positive(default: float) -> Any:
     """A number above 0."""
-    return Option(default, lambda given: _optional_positive(_number(given)), "positive numbers")
+    return option(default, lambda given: _optional_positive(_number(given)), "positive numbers")
 
 
-def optional_number() -> Option:
+def optional_number() -> Any:
     """A positive number, or null for the schedule's own."""
-    return Option(None, _optional_positive, "null, a positive number")
+    return option(None, _optional_positive, "null, a positive number")
 
 
-def whole(default: int, *, least: int = 0, most: int | None = None) -> Option:
+def whole(default: int, *, least: int = 0, most: int | None = None) -> Any:
     """A whole number from `least` to `most`."""
     bound = f"whole numbers from {least}" + ("" if most is None else f" to {most}")
-    return Option(default, lambda given: _whole(given, least, most), bound)
+    return option(default, lambda given: _whole(given, least, most), bound)
 
 
-def numbers() -> Option:
+def numbers() -> Any:
     """A list of numbers, or null."""
-    return Option(None, _numbers, "null, a list of numbers")
+    return option(None, _numbers, "null, a list of numbers")
 
 
-def only(value: Any, *others: Any) -> Option:
+def only(value: Any, *others: Any) -> Any:
     """An option that is not supported: accepted at the values at which it does nothing."""
     allowed = (value, *others)
-    return Option(value, lambda given: _one_of(given, allowed), ", ".join(_spell(each) for each in allowed))
+    return option(value, lambda given: _one_of(given, allowed), ", ".join(_spell(each) for each in allowed))
 
 
-def unused(default: Any = None) -> Option:
+def unused(default: Any = None) -> Any:
     """An option that changes nothing here, whatever its value."""
-    return Option(default, lambda given: given, "anything")
+    return option(default, lambda given: given, "anything")
 
 
-def read(class_name: str, options: Mapping[str, Option], foreign: frozenset[str], config: Mapping[str, Any]) -> dict:
-    """The value of every option, from a configuration.
+def declared(options: type) -> dict[str, Option]:
+    """Name -> option, of a dataclass of options."""
+    return {each.name: each.metadata[_OPTION] for each in fields(options) if _OPTION in each.metadata}
+
+
+def read(options: type[Declared], class_name: str, foreign: frozenset[str], config: Mapping[str, Any]) -> Declared:
+    """The options of a configuration, checked.
 
     Args:
-        class_name: for messages.
-        options: what the scheduler takes.
-        foreign: options of other schedulers, which diffusers too lets pass: a configuration may serve several.
+        options: dataclass of the scheduler's options.
+        class_name: diffusers' name of the scheduler, for messages.
+        foreign: options of other schedulers, accepted as in diffusers: a configuration may serve several.
         config: diffusers' scheduler_config.json. Keys that begin with an underscore are metadata.
 
     Raises:
         SamplerError: a value that is not allowed, or a key that no scheduler has.
     """
+    known = declared(options)
     for key in config:
-        if not key.startswith("_") and key not in options and key not in foreign:
-            raise SamplerError(f"{class_name} has no option {key!r}; {nearest(key, options)}")
+        if not key.startswith("_") and key not in known and key not in foreign:
+            raise SamplerError(f"{class_name} has no option {key!r}; {nearest(key, known)}")
     values = {}
-    for key, option in options.items():
-        given = config.get(key, _UNSET)
+    for key in (name for name in known if name in config):
         try:
-            values[key] = option.default if given is _UNSET else option.check(given)
+            values[key] = known[key].check(config[key])
         except ValueError:
-            spelled = _spell(given)
-            raise SamplerError(f"{class_name}: {key}={spelled} is not supported; allowed: {option.allowed}") from None
-    return values
+            raise SamplerError(
+                f"{class_name}: {key}={_spell(config[key])} is not supported; allowed: {known[key].allowed}"
+            ) from None
+    return options(**values)
 
 
 def whole_steps(given: Any) -> int:

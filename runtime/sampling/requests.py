@@ -1,6 +1,7 @@
-"""What is asked of a run, checked against what its scheduler takes."""
+"""Arguments of a run, checked against those that its scheduler takes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -10,55 +11,61 @@ from ..errors import SamplerError
 from .grids.align_your_steps import by_name
 from .options import whole_steps
 from .scheduler import Run, Scheduler
+from .shared_options import Options
 
 
-def read_run(
-    scheduler: Scheduler,
-    options: Mapping[str, Any],
-    steps: Any,
-    strength: Any,
-    asked: Mapping[str, Any],
-    *,
-    shortens: bool = False,
-) -> Run:
-    """The run, from what a person gave.
+@dataclass(frozen=True)
+class RunArguments:
+    """Arguments of a run as the caller has them, see `Run`; those of _OPTIONAL are None where they are left out."""
+
+    num_inference_steps: Any
+    strength: Any
+    shortens: bool
+    eta: Any
+    timesteps: Any
+    sigmas: Any
+    mu: Any
+
+
+_OPTIONAL = ("eta", "timesteps", "sigmas", "mu")
+
+
+def read_run(scheduler: Scheduler, options: Options, arguments: RunArguments) -> Run:
+    """The run, from a caller's arguments.
 
     Args:
-        scheduler: which says what it takes.
-        options: as used.
-        steps: num_inference_steps; where a grid is given, its length counts.
-        strength: share of the steps.
-        asked: eta, timesteps, sigmas and mu; None where they are not given.
-        shortens: see `Run`.
+        scheduler: states which of the optional arguments it takes.
+        options: of the scheduler.
+        arguments: to check; where there is a grid among them, its length counts in place of num_inference_steps.
 
     Raises:
         SamplerError: a value out of range, or one that the scheduler does not take.
     """
-    given = {key: value for key, value in asked.items() if value is not None}
-    for key in given:
-        if key not in scheduler.takes:
-            taken = ", ".join(sorted(scheduler.takes)) or "none of eta, timesteps, sigmas, mu"
-            raise SamplerError(f"{scheduler.class_name} takes no {key}; it takes {taken}")
-    if "timesteps" in given and "sigmas" in given:
+    for name in _OPTIONAL:
+        if getattr(arguments, name) is not None and name not in scheduler.takes:
+            takes = ", ".join(sorted(scheduler.takes)) or f"none of {', '.join(_OPTIONAL)}"
+            raise SamplerError(f"{scheduler.class_name} takes no {name}; it takes {takes}")
+    if arguments.timesteps is not None and arguments.sigmas is not None:
         raise SamplerError("timesteps and sigmas exclude each other: both say what the grid is")
-    if "mu" in given and not options.get("use_dynamic_shifting"):
+    if arguments.mu is not None and not options.use_dynamic_shifting:
         raise SamplerError("mu does nothing without use_dynamic_shifting")
-    timesteps = _grid("timesteps", given.get("timesteps"), scheduler)
-    sigmas = _grid("sigmas", given.get("sigmas"), scheduler)
+    timesteps = _grid("timesteps", arguments.timesteps, scheduler)
+    sigmas = _grid("sigmas", arguments.sigmas, scheduler)
+    eta = scheduler.eta if arguments.eta is None else arguments.eta
     if timesteps is not None:
         count = len(timesteps)
     elif sigmas is not None:
         count = len(sigmas) - scheduler.ends_sigmas
     else:
-        count = whole_steps(steps)
+        count = whole_steps(arguments.num_inference_steps)
     return Run(
         steps=count,
-        strength=_number("strength", strength, "above 0, to 1", lambda value: 0 < value <= 1),
-        shortens=shortens,
-        eta=_number("eta", given.get("eta", scheduler.eta), "0 to 1", lambda value: 0 <= value <= 1),
+        strength=_number("strength", arguments.strength, "above 0, to 1", lambda value: 0 < value <= 1),
+        shortens=arguments.shortens,
+        eta=_number("eta", eta, "0 to 1", lambda value: 0 <= value <= 1),
         timesteps=timesteps,
         sigmas=sigmas,
-        mu=_number("mu", given["mu"], "numbers", lambda value: True) if "mu" in given else None,
+        mu=None if arguments.mu is None else _number("mu", arguments.mu, "numbers", lambda value: True),
     )
 
 

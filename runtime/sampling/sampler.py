@@ -9,9 +9,10 @@ import numpy as np
 from ..errors import SamplerError
 from . import registry
 from .handover import going_on, left_out, stopped
-from .options import read
+from .options import declared, read
 from .parametrisation import Clip, DynamicThreshold, Limit, Prediction, convert
-from .requests import read_part, read_run
+from .requests import RunArguments, read_part, read_run
+from .shared_options import Options
 from .table import Table
 
 VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse is still a float32
@@ -23,7 +24,7 @@ class Sampler:
 
     Attributes:
         name: diffusers' class name.
-        config: every option of that class, as used.
+        options: every option of that class, as used.
         table: the coefficients.
         prediction: what the network predicts: see `parametrisation`.
         to_basis: float64 [n, 2], (p, q) with  m = p x + q output.
@@ -34,7 +35,7 @@ class Sampler:
     """
 
     name: str
-    config: Mapping[str, Any]
+    options: Options
     table: Table
     prediction: Prediction
     to_basis: np.ndarray
@@ -87,12 +88,13 @@ class Sampler:
         # What a configuration only records as another class's default is not said, as in diffusers
         by_default = config.get("_use_default_values", [])
         said = {key: value for key, value in config.items() if key not in by_default}
-        options = read(scheduler.class_name, scheduler.options, registry.FOREIGN_OPTIONS, said)
-        none_anyway = eta == 0 and "eta" not in scheduler.takes
-        asked = {"eta": None if none_anyway else eta, "timesteps": timesteps, "sigmas": sigmas, "mu": mu}
-        run = read_run(scheduler, options, num_inference_steps, strength, asked, shortens=shortens)
+        options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, said)
+        if eta == 0 and "eta" not in scheduler.takes:
+            eta = None
+        arguments = RunArguments(num_inference_steps, strength, shortens, eta, timesteps, sigmas, mu)
+        run = read_run(scheduler, options, arguments)
         start, end = read_part(denoising_start, denoising_end, run)
-        table, trained = scheduler.build(options, run), options["num_train_timesteps"]
+        table, trained = scheduler.build(options, run), options.num_train_timesteps
         if start is not None:
             begin = left_out(scheduler, table, trained, start)
             table = going_on(scheduler, scheduler.build(options, replace(run, begin=begin)))
@@ -102,9 +104,9 @@ class Sampler:
 
     @classmethod
     def from_table(
-        cls, name: str, options: Mapping[str, Any], table: Table, strength: float = 1.0, *, goes_on: bool = False
+        cls, name: str, options: Options, table: Table, strength: float = 1.0, *, goes_on: bool = False
     ) -> "Sampler":
-        """A sampler of a table; `options` say prediction_type, clip_sample and thresholding."""
+        """A sampler of a table; of the options, prediction_type, clip_sample and thresholding count."""
         scheduler = registry.find(name)[0]
         prediction = scheduler.predicts(options)
         limit = _limit(options) if scheduler.limits(options) else None
@@ -122,6 +124,11 @@ class Sampler:
         for array in (to_basis, to_denoised):
             array.flags.writeable = False
         return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength, goes_on)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Every option by its name in scheduler_config.json."""
+        return {name: getattr(self.options, name) for name in declared(type(self.options))}
 
     def __len__(self) -> int:
         """Network calls."""
@@ -159,9 +166,9 @@ class Sampler:
         return bool(self.table.noise.any())
 
 
-def _limit(options: Mapping[str, Any]) -> Limit | None:
-    if options.get("thresholding"):
-        return DynamicThreshold(options["dynamic_thresholding_ratio"], options["sample_max_value"])
-    if options.get("clip_sample"):
-        return Clip(options["clip_sample_range"])
+def _limit(options: Options) -> Limit | None:
+    if options.thresholding:
+        return DynamicThreshold(options.dynamic_thresholding_ratio, options.sample_max_value)
+    if options.clip_sample:
+        return Clip(options.clip_sample_range)
     return None

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
-from typing import Any
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ..errors import SamplerError
-from .options import Option, choice, flag, number, numbers, whole
+from .options import Option, declared
 from .parametrisation import Prediction
+from .shared_options import Options
 from .table import Table
+
+OptionsType = TypeVar("OptionsType", bound=Options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +59,13 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Scheduler:
+class Scheduler(Generic[OptionsType]):
     """One class of diffusers.
 
     Attributes:
         class_name: diffusers' `_class_name`.
         build: (options, run) -> table.
-        options: everything that diffusers' class takes, and what of it is allowed.
+        options_class: every option of diffusers' class, with its default and check.
         short_names: for people; each with the options that it stands for.
         paper: authors, year, title, arXiv number.
         takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
@@ -75,8 +78,8 @@ class Scheduler:
     """
 
     class_name: str
-    build: Callable[[Mapping[str, Any], Run], Table]
-    options: Mapping[str, Option]
+    build: Callable[[OptionsType, Run], Table]
+    options_class: type[OptionsType]
     short_names: Mapping[str, Mapping[str, Any]]
     paper: str
     takes: frozenset[str] = frozenset()
@@ -84,20 +87,10 @@ class Scheduler:
     ends_sigmas: bool = False
     calls: int = 1
     scales_input: bool = False
-    limits: Callable[[Mapping[str, Any]], bool] = lambda options: True
-    predicts: Callable[[Mapping[str, Any]], Prediction] = itemgetter("prediction_type")
+    limits: Callable[[OptionsType], bool] = lambda options: True
+    predicts: Callable[[OptionsType], Prediction] = attrgetter("prediction_type")
 
-
-SPACINGS = ("leading", "linspace", "trailing")
-TRAINING: dict[str, Option] = {
-    "num_train_timesteps": whole(1000, least=2),
-    "beta_start": number(0.0001, least=0),
-    "beta_end": number(0.02, least=0),
-    "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2"),
-    "trained_betas": numbers(),
-}
-THRESHOLDING: dict[str, Option] = {
-    "thresholding": flag(False),
-    "dynamic_thresholding_ratio": number(0.995, least=0, most=1),
-    "sample_max_value": number(1.0, least=0),
-}
+    @property
+    def options(self) -> dict[str, Option]:
+        """Name -> option, of every option of diffusers' class."""
+        return declared(self.options_class)

@@ -1,13 +1,12 @@
 """How the sigmas of flow matching are shifted: more of them at high noise, for larger pictures."""
 
-from collections.abc import Mapping
 from math import exp
-from typing import Any
 
 import numpy as np
 
 from ...errors import SamplerError
 from ..scheduler import Run
+from ..shared_options import Options
 
 _LARGEST_MU = 100  # beyond it, every sigma but 0 is 1 in float64
 
@@ -17,13 +16,13 @@ def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
     return shift * sigmas / (1 + (shift - 1) * sigmas)
 
 
-def shift_asked(options: Mapping[str, Any], run: Run, fixed: str) -> float:
-    """The shift that a run with use_dynamic_shifting makes of mu; the option `fixed` without."""
-    if not options["use_dynamic_shifting"]:
-        return options[fixed]
+def shift_of(options: Options, run: Run, fixed: float) -> float:
+    """The shift that a run with use_dynamic_shifting makes of mu; `fixed` without."""
+    if not options.use_dynamic_shifting:
+        return fixed
     if run.mu is None:
-        raise SamplerError("use_dynamic_shifting needs mu: how far this size of picture shifts the schedule")
-    exponential = options["time_shift_type"] == "exponential"
+        raise SamplerError("use_dynamic_shifting needs mu: how far this size of image shifts the schedule")
+    exponential = options.time_shift_type == "exponential"
     if not (exponential or run.mu > 0) or run.mu > _LARGEST_MU:
         bound = f"numbers to {_LARGEST_MU}" if exponential else f"above 0, to {_LARGEST_MU}"
         raise SamplerError(f"mu={run.mu:g} is out of range; allowed: {bound}")

@@ -1,30 +1,33 @@
 """The grid of k-diffusion's samplers: noise levels sigma / alpha, and the timesteps that they are at."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import SamplerError
-from ..options import choice, flag, optional_number, whole
-from ..scheduler import SPACINGS, TRAINING, Run
+from ..options import absent, choice
+from ..scheduler import Run
+from ..shared_options import SPACINGS, LevelShapeOptions, Options, SpacingOptions, TrainingOptions
 from .schedule import Schedule, training_schedule
 from .spacing import alpha_sigma, beta, exponential, karras, require_decreasing, spaced
 
 _SHAPES = {"use_karras_sigmas": karras, "use_exponential_sigmas": exponential, "use_beta_sigmas": beta}
-LEVELS = TRAINING | {
-    "timestep_spacing": choice(*SPACINGS, default="linspace"),
-    "steps_offset": whole(0),
-    "use_karras_sigmas": flag(False),
-    "use_exponential_sigmas": flag(False),
-    "use_beta_sigmas": flag(False),
-    # Only EulerDiscreteScheduler declares these, but all of them read them, where a configuration has them
-    "sigma_min": optional_number(),
-    "sigma_max": optional_number(),
-}
 
 
-def noise_levels(options: Mapping[str, Any], run: Run) -> tuple[Schedule, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class SpacedLevelOptions(SpacingOptions, TrainingOptions):
+    """Noise levels of a timestep spacing."""
+
+    timestep_spacing: str = choice(*SPACINGS, default="linspace")
+    interpolation_type: str = absent("linear")
+
+
+@dataclass(frozen=True)
+class LevelOptions(LevelShapeOptions, SpacedLevelOptions):
+    """Noise levels of a timestep spacing, or of another shape."""
+
+
+def noise_levels(options: SpacedLevelOptions, run: Run) -> tuple[Schedule, np.ndarray, np.ndarray]:
     """The training schedule, timesteps [calls] and noise levels [calls + 1], the last of which is 0; before `strength`.
 
     As in diffusers, levels and timesteps are those of float32; the levels of use_*_sigmas reach from the first to the
@@ -37,14 +40,14 @@ def noise_levels(options: Mapping[str, Any], run: Run) -> tuple[Schedule, np.nda
     count, trained = len(schedule), schedule.sigmas.astype(np.float64)
     shape = level_shape(options)
     if run.timesteps is None:
-        timesteps = spaced(options["timestep_spacing"], count, run.steps, options["steps_offset"])
+        timesteps = spaced(options.timestep_spacing, count, run.steps, options.steps_offset)
         require_decreasing(timesteps, "timesteps", run.steps, count)
     elif shape:
         raise SamplerError(f"timesteps exclude {shape}: both say what the grid is")
     else:
         timesteps = given_timesteps(run.timesteps, count)
     timesteps = as_float32(timesteps)
-    if options.get("interpolation_type", "linear") == "linear":
+    if options.interpolation_type == "linear":
         levels = np.interp(timesteps, np.arange(count), trained)
     else:
         levels = exponential(trained[-1], trained[0], run.steps + 1)
@@ -55,21 +58,21 @@ def noise_levels(options: Mapping[str, Any], run: Run) -> tuple[Schedule, np.nda
     return schedule, as_float32(timesteps), as_float32(np.append(levels, 0.0))
 
 
-def level_shape(options: Mapping[str, Any]) -> str | None:
+def level_shape(options: Options) -> str | None:
     """Which of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas is true; None where none is."""
-    given = [option for option in _SHAPES if options.get(option)]
+    given = [option for option in _SHAPES if getattr(options, option)]
     if len(given) > 1:
         raise SamplerError(f"{' and '.join(given)} exclude each other; allowed: one of them")
     return given[0] if given else None
 
 
-def reshaped(options: Mapping[str, Any], levels: np.ndarray, steps: int) -> np.ndarray:
+def reshaped(options: Options, levels: np.ndarray, steps: int) -> np.ndarray:
     """Levels [steps] of that shape from the first to the last of `levels`, or from sigma_max to sigma_min."""
     shape = level_shape(options)
     if shape is None:
         return levels
-    largest = levels[0] if options.get("sigma_max") is None else options["sigma_max"]
-    smallest = levels[-1] if options.get("sigma_min") is None else options["sigma_min"]
+    largest = levels[0] if options.sigma_max is None else options.sigma_max
+    smallest = levels[-1] if options.sigma_min is None else options.sigma_min
     if smallest <= 0:
         raise SamplerError(f"{shape} needs a smallest sigma above 0")
     return _SHAPES[shape](float(largest), float(smallest), steps)
@@ -101,10 +104,10 @@ def positions_of(levels: np.ndarray) -> np.ndarray:
     return np.stack([alphas, sigmas], axis=1)
 
 
-def initial_scale(options: Mapping[str, Any], levels: np.ndarray) -> float:
+def initial_scale(options: SpacedLevelOptions, levels: np.ndarray) -> float:
     """Of the first latents: diffusers begins with noise times the largest level, or sqrt(level^2 + 1) for leading."""
     first, largest = levels[0], float(levels.max())
-    begin = (largest**2 + 1) ** 0.5 if options["timestep_spacing"] == "leading" else largest
+    begin = (largest**2 + 1) ** 0.5 if options.timestep_spacing == "leading" else largest
     return float(begin / (first**2 + 1) ** 0.5)
 
 

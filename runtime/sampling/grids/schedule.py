@@ -4,13 +4,12 @@ Numbers are computed in float32 where diffusers does, bit for bit, because its n
 rounding of 1 - beta near 1 moves the smallest sigma by 1e-4 of its value. Everything that follows is float64.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...errors import SamplerError
+from ..shared_options import TrainingOptions
 
 _COSINE_OFFSET = 0.008  # s of Nichol and Dhariwal 2021, eq. 17
 _MAX_BETA = 0.999
@@ -51,7 +50,7 @@ class Schedule:
         return (1 - weight) * low + weight * (low + 1)
 
 
-def training_schedule(options: Mapping[str, Any], *, finite_sigmas: bool = False) -> Schedule:
+def training_schedule(options: TrainingOptions, *, finite_sigmas: bool = False) -> Schedule:
     """The schedule that a scheduler configuration describes.
 
     Args:
@@ -63,30 +62,30 @@ def training_schedule(options: Mapping[str, Any], *, finite_sigmas: bool = False
         SamplerError: the betas give no schedule that decreases within (0, 1).
     """
     betas = _betas(options)
-    rescaled = options.get("rescale_betas_zero_snr", False)
+    rescaled = options.rescale_betas_zero_snr
     if rescaled:
         betas = _zero_terminal_snr(betas)
     alphas_cumprod = _cumprod(1 - betas)
     lowest = 0.0 if rescaled else np.finfo(np.float32).tiny
     if not ((alphas_cumprod >= lowest) & (alphas_cumprod < 1)).all() or not (np.diff(alphas_cumprod) < 0).all():
-        given = ", ".join(f"{key}={options[key]}" for key in ("beta_schedule", "beta_start", "beta_end"))
+        given = ", ".join(f"{key}={getattr(options, key)}" for key in ("beta_schedule", "beta_start", "beta_end"))
         raise SamplerError(f"{given}: the product of 1 - beta must decrease and stay between 0 and 1")
     if rescaled and finite_sigmas:
         alphas_cumprod[-1] = _ALMOST_ZERO
     return Schedule(alphas_cumprod)
 
 
-def _betas(options: Mapping[str, Any]) -> np.ndarray:
+def _betas(options: TrainingOptions) -> np.ndarray:
     """beta of every timestep, float32, as torch computes them."""
-    count, start, end = options["num_train_timesteps"], options["beta_start"], options["beta_end"]
-    if options["trained_betas"] is not None:
-        betas = np.array(options["trained_betas"], np.float32)
+    count, start, end = options.num_train_timesteps, options.beta_start, options.beta_end
+    if options.trained_betas is not None:
+        betas = np.array(options.trained_betas, np.float32)
         if betas.shape != (count,):
             raise SamplerError(
                 f"trained_betas has shape {list(betas.shape)}; num_train_timesteps={count} needs [{count}]"
             )
         return betas
-    match options["beta_schedule"]:
+    match options.beta_schedule:
         case "linear":
             return _linspace(start, end, count)
         case "scaled_linear":

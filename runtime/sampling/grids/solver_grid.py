@@ -1,53 +1,65 @@
 """The grid of the solvers that work in lambda = log(alpha / sigma): the same options in five classes of diffusers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from ...errors import SamplerError
-from ..options import Option, choice, flag, number, only, optional_number, positive, whole
-from ..scheduler import SPACINGS, THRESHOLDING, TRAINING, Run
+from ..options import absent, choice, flag, number, only, positive
+from ..parametrisation import Prediction
+from ..scheduler import Run
+from ..shared_options import (
+    SPACINGS,
+    LevelShapeOptions,
+    SpacingOptions,
+    ThresholdingOptions,
+    TrainingOptions,
+)
 from ..solvers.exponential_integrator import Basis, lambdas_of
 from ..table import Table, identity
-from .flow_shift import shift_asked, shifted
+from .flow_shift import shift_of, shifted
 from .noise_levels import as_float32, level_shape, reshaped, whole_timesteps
 from .schedule import Schedule, training_schedule
 from .spacing import alpha_sigma, require_decreasing, require_trained, spaced
 
 SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
 
-SOLVER: dict[str, Option] = (
-    TRAINING
-    | THRESHOLDING
-    | {
-        "prediction_type": choice("epsilon", "sample", "v_prediction", "flow_prediction"),
-        "use_karras_sigmas": flag(False),
-        "use_exponential_sigmas": flag(False),
-        "use_beta_sigmas": flag(False),
-        "use_flow_sigmas": flag(False),
-        "flow_shift": positive(1.0),
-        # Only UniPC declares these, but all of them read them, where a configuration has them
-        "sigma_min": optional_number(),
-        "sigma_max": optional_number(),
-    }
-)
-SPACING: dict[str, Option] = {
-    "timestep_spacing": choice(*SPACINGS, default="linspace"),
-    "steps_offset": whole(0),
-}
-SHIFTING: dict[str, Option] = {
-    "use_dynamic_shifting": flag(False),
-    "time_shift_type": choice("exponential", "linear"),
-}
-CLIPPING: dict[str, Option] = {
-    "lambda_min_clipped": number(float("-inf"), infinite=True),
+
+@dataclass(frozen=True)
+class SolverOptions(LevelShapeOptions, ThresholdingOptions, TrainingOptions):
+    """Options of all these solvers, and values for those that only some of them have."""
+
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction", "flow_prediction")
+    use_flow_sigmas: bool = flag(False)
+    flow_shift: float = positive(1.0)
+    timestep_spacing: str = absent("linspace")
+    steps_offset: int = absent(0)
+    final_sigmas_type: str = absent("sigma_min")
+    use_lu_lambdas: bool = absent(False)
+    lambda_min_clipped: float = absent(-inf)
+
+
+@dataclass(frozen=True)
+class SolverSpacingOptions(SpacingOptions):
+    """Timestep spacing, linspace by default."""
+
+    timestep_spacing: str = choice(*SPACINGS, default="linspace")
+
+
+@dataclass(frozen=True)
+class CutOffOptions:
+    """The noisiest timestep in use."""
+
+    lambda_min_clipped: float = number(-inf, infinite=True)
     # DDPM's, which configurations keep, are without effect; learned ones need a network of twice the channels
-    "variance_type": only(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
-}
+    variance_type: str | None = only(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
+
+
+OptionsType = TypeVar("OptionsType", bound=SolverOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,24 +128,24 @@ class SolverGrid:
         )
 
 
-def _even_flow(options: Mapping[str, Any], run: Run) -> np.ndarray:
+def _even_flow(options: SolverOptions, run: Run) -> np.ndarray:
     """Flow sigmas [steps] from just below 1, even before they are shifted by mu, if it is given, or by flow_shift."""
     shape = _shape(options)
     if shape:
         raise SamplerError(f"{shape} and use_flow_sigmas exclude each other; allowed: one of them")
-    if run.mu is not None and options["time_shift_type"] != "exponential":
-        raise SamplerError(f"mu needs time_shift_type=exponential; it is {options['time_shift_type']}")
-    shift = options["flow_shift"] if run.mu is None else shift_asked(options, run, "flow_shift")
-    return shifted(1 - np.linspace(1, 1 / options["num_train_timesteps"], run.steps + 1), shift)[:0:-1]
+    if run.mu is not None and options.time_shift_type != "exponential":
+        raise SamplerError(f"mu needs time_shift_type=exponential; it is {options.time_shift_type}")
+    shift = options.flow_shift if run.mu is None else shift_of(options, run, options.flow_shift)
+    return shifted(1 - np.linspace(1, 1 / options.num_train_timesteps, run.steps + 1), shift)[:0:-1]
 
 
 def solver_grid(
-    options: Mapping[str, Any],
+    options: OptionsType,
     run: Run,
     *,
     ends_on_grid: bool = False,
     rounds_cosine: bool = True,
-    flow: Callable[[Mapping[str, Any], Run], np.ndarray] = _even_flow,
+    flow: Callable[[OptionsType, Run], np.ndarray] = _even_flow,
 ) -> SolverGrid:
     """The grid that the options describe, or the run gives, as diffusers has it.
 
@@ -153,7 +165,7 @@ def solver_grid(
         SamplerError: options that exclude each other; more steps than there are timesteps.
     """
     _check_prediction(options)
-    schedule, of_flow = training_schedule(options, finite_sigmas=True), options["use_flow_sigmas"]
+    schedule, of_flow = training_schedule(options, finite_sigmas=True), options.use_flow_sigmas
     own = of_flow or _shape(options)  # levels that are no timesteps'
     if run.timesteps is not None and own:
         raise SamplerError(f"timesteps exclude {'use_flow_sigmas' if of_flow else own}: both say what the grid is")
@@ -163,7 +175,7 @@ def solver_grid(
     else:
         timesteps, levels = _levels(schedule, options, run, rounds_cosine)
     final = 0.0
-    if options.get("final_sigmas_type", "sigma_min") == "sigma_min":
+    if options.final_sigmas_type == "sigma_min":
         final = float(levels[-1] if ends_on_grid and own else schedule.sigmas[0])
     if abs(levels[-1] - final) < SAME * final:  # not next to sigma_min: a step of no length is of no order either
         levels[-1] = final
@@ -172,25 +184,23 @@ def solver_grid(
     return SolverGrid(np.trunc(timesteps)[run.skipped :], positions[run.skipped :], run.skipped)
 
 
-def _check_prediction(options: Mapping[str, Any]) -> None:
-    of_flow, prediction = options["use_flow_sigmas"], options["prediction_type"]
+def _check_prediction(options: SolverOptions) -> None:
+    of_flow, prediction = options.use_flow_sigmas, options.prediction_type
     if prediction == "flow_prediction" and not of_flow:
         raise SamplerError("prediction_type=flow_prediction needs use_flow_sigmas=true")
     if prediction == "v_prediction" and of_flow:
         raise SamplerError("prediction_type=v_prediction is not that of flow matching; use_flow_sigmas must be false")
-    if options.get("use_dynamic_shifting") and not of_flow:
+    if options.use_dynamic_shifting and not of_flow:
         raise SamplerError("use_dynamic_shifting=true does nothing without use_flow_sigmas=true")
 
 
-def _shape(options: Mapping[str, Any]) -> str | None:
+def _shape(options: SolverOptions) -> str | None:
     """The option that says where noise levels come from; None where timesteps do."""
     shape = level_shape(options)
-    return "use_lu_lambdas" if options.get("use_lu_lambdas") and shape != "use_karras_sigmas" else shape
+    return "use_lu_lambdas" if options.use_lu_lambdas and shape != "use_karras_sigmas" else shape
 
 
-def _levels(
-    schedule: Schedule, options: Mapping[str, Any], run: Run, rounds_cosine: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _levels(schedule: Schedule, options: SolverOptions, run: Run, rounds_cosine: bool) -> tuple[np.ndarray, np.ndarray]:
     """Timesteps [calls], not yet whole, and noise levels sigma / alpha [calls]."""
     count, trained, shape = len(schedule), schedule.sigmas, _shape(options)
     if shape is None:
@@ -199,20 +209,20 @@ def _levels(
     lu = shape == "use_lu_lambdas"
     levels = _lu(trained, run.steps) if lu else reshaped(options, trained[::-1], run.steps)
     timesteps = schedule.timesteps_of(levels)
-    cosine = options["beta_schedule"] == "squaredcos_cap_v2"
+    cosine = options.beta_schedule == "squaredcos_cap_v2"
     rounds = (lu or shape == "use_karras_sigmas") and (rounds_cosine or not cosine)
     return timesteps.round() if rounds else timesteps, levels
 
 
-def _timesteps(schedule: Schedule, options: Mapping[str, Any], run: Run) -> np.ndarray:
+def _timesteps(schedule: Schedule, options: SolverOptions, run: Run) -> np.ndarray:
     """By spacing, from the noisiest timestep in use."""
     count = len(schedule)
     if run.timesteps is not None:
         return whole_timesteps(run.timesteps, count)
     # Lambda goes to -infinity with the cosine schedule: the noisiest timesteps can be cut off
     lambdas = np.log(np.sqrt(schedule.alphas_cumprod)) - np.log(np.sqrt(1 - schedule.alphas_cumprod))
-    last = count - int(np.searchsorted(lambdas[::-1], options.get("lambda_min_clipped", -inf)))
-    spacing, offset = options.get("timestep_spacing", "linspace"), options.get("steps_offset", 0)
+    last = count - int(np.searchsorted(lambdas[::-1], options.lambda_min_clipped))
+    spacing, offset = options.timestep_spacing, options.steps_offset
     timesteps = spaced(spacing, count, run.steps, offset, last=last, extra=1).round()
     require_decreasing(timesteps, "timesteps", run.steps, count)
     require_trained(timesteps, run.steps, count)

@@ -1,6 +1,6 @@
 """Few-step samplers of distilled networks: latent consistency models and trajectory consistency distillation."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,46 @@ from ...errors import SamplerError
 from ..grids.noise_levels import whole_timesteps
 from ..grids.schedule import training_schedule
 from ..options import choice, flag, number, unused, whole
-from ..scheduler import THRESHOLDING, TRAINING, Run, Scheduler
+from ..parametrisation import Prediction
+from ..scheduler import Run, Scheduler
+from ..shared_options import ClippingOptions, ThresholdingOptions, TrainingOptions
 from ..table import Table, single_step
 
 _SIGMA_DATA = 0.5  # Luo et al. 2023, section 4.1
 
 
-def lcm(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class ConsistencyOptions(ClippingOptions, ThresholdingOptions, TrainingOptions):
+    """Options of both schedulers."""
+
+    beta_start: float = number(0.00085, least=0)
+    beta_end: float = number(0.012, least=0)
+    beta_schedule: str = choice("linear", "scaled_linear", "squaredcos_cap_v2", default="scaled_linear")
+    original_inference_steps: int = whole(50, least=1)
+    clip_sample: bool = flag(False)
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction")
+    rescale_betas_zero_snr: bool = flag(False)
+    # diffusers' classes declare these and do not read them
+    set_alpha_to_one: Any = unused(True)
+    steps_offset: Any = unused(0)
+    timestep_spacing: Any = unused("leading")
+
+
+@dataclass(frozen=True)
+class LCMOptions(ConsistencyOptions):
+    """Options of LCMScheduler."""
+
+    timestep_scaling: float = number(10.0)
+
+
+@dataclass(frozen=True)
+class TCDOptions(ConsistencyOptions):
+    """Options of TCDScheduler."""
+
+    timestep_scaling: Any = unused(10.0)
+
+
+def lcm(options: LCMOptions, run: Run) -> Table:
     """Multistep consistency sampling (Luo et al. 2023, algorithm 3): to x0, and back to the next timestep by new noise.
 
     c_skip and c_out keep a little of the latents: at the last timesteps a row lands that much beside alpha x0.
@@ -25,7 +58,7 @@ def lcm(options: Mapping[str, Any], run: Run) -> Table:
     timesteps = _distilled(options, run, len(schedule))
     start = np.array([schedule.at(t) for t in timesteps])
     target = np.array([*start[1:], (1.0, 0.0)])  # the last call gives x0
-    scaled = timesteps * options["timestep_scaling"]
+    scaled = timesteps * options.timestep_scaling
     kept = _SIGMA_DATA**2 / (scaled**2 + _SIGMA_DATA**2)
     taken = scaled / np.sqrt(scaled**2 + _SIGMA_DATA**2)
     alpha, sigma = target[:, 0], target[:, 1]
@@ -34,7 +67,7 @@ def lcm(options: Mapping[str, Any], run: Run) -> Table:
     return single_step(timesteps, start, carried, end=end, noise=sigma.copy())
 
 
-def tcd(options: Mapping[str, Any], run: Run) -> Table:
+def tcd(options: TCDOptions, run: Run) -> Table:
     """Strategic stochastic sampling (Zheng et al. 2024, algorithm 4), with eta for their gamma.
 
     Down to timestep floor((1 - eta) t_next) without noise, and up to t_next with it: eta 0 adds none, 1 begins again
@@ -51,14 +84,14 @@ def tcd(options: Mapping[str, Any], run: Run) -> Table:
     return single_step(timesteps, start, up[:, None] * landing, end=target, noise=noise)
 
 
-def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:
+def _distilled(options: ConsistencyOptions, run: Run, count: int) -> np.ndarray:
     """Timesteps of the run, float64: given ones, or some of those that the network was distilled on, evenly.
 
     Those are original_inference_steps multiples of the same stride, less one. strength leaves out the first steps, as
     in diffusers' image-to-image pipelines of Stable Diffusion; or, with `shortens`, as many are taken of the cleaner
     multiples alone, as in its LatentConsistencyModelImg2ImgPipeline.
     """
-    distilled = options["original_inference_steps"]
+    distilled = options.original_inference_steps
     if distilled > count:
         raise SamplerError(f"original_inference_steps={distilled} is too many; allowed: up to {count}")
     if run.timesteps is not None:
@@ -75,30 +108,11 @@ def _distilled(options: Mapping[str, Any], run: Run, count: int) -> np.ndarray:
     return timesteps if left < distilled else timesteps[run.skipped :]
 
 
-_OPTIONS = (
-    TRAINING
-    | THRESHOLDING
-    | {
-        "beta_start": number(0.00085, least=0),
-        "beta_end": number(0.012, least=0),
-        "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2", default="scaled_linear"),
-        "original_inference_steps": whole(50, least=1),
-        "clip_sample": flag(False),
-        "clip_sample_range": number(1.0, least=0),
-        "prediction_type": choice("epsilon", "sample", "v_prediction"),
-        "rescale_betas_zero_snr": flag(False),
-        # What diffusers' classes take and do not read
-        "set_alpha_to_one": unused(True),
-        "steps_offset": unused(0),
-        "timestep_spacing": unused("leading"),
-    }
-)
-
 SCHEDULERS = (
     Scheduler(
         "LCMScheduler",
         lcm,
-        _OPTIONS | {"timestep_scaling": number(10.0)},
+        LCMOptions,
         {"lcm": {}},
         paper="Luo, Tan, Huang, Li and Zhao 2023, Latent Consistency Models, arXiv 2310.04378",
         takes=frozenset({"timesteps"}),
@@ -106,7 +120,7 @@ SCHEDULERS = (
     Scheduler(
         "TCDScheduler",
         tcd,
-        _OPTIONS | {"timestep_scaling": unused(10.0)},
+        TCDOptions,
         {"tcd": {}},
         paper="Zheng et al. 2024, Trajectory Consistency Distillation, arXiv 2402.19159",
         takes=frozenset({"eta", "timesteps"}),

@@ -1,19 +1,29 @@
 """DDIM: the deterministic sampler of a diffusion network, and all between it and DDPM."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import SamplerError
 from ..grids.schedule import training_schedule
 from ..grids.spacing import require_trained, spaced
-from ..options import choice, flag, number, whole
-from ..scheduler import SPACINGS, THRESHOLDING, TRAINING, Run, Scheduler
+from ..options import choice, flag
+from ..parametrisation import Prediction
+from ..scheduler import Run, Scheduler
+from ..shared_options import ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions
 from ..table import Table, single_step
 
 
-def ddim(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class DDIMOptions(ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions):
+    """Options of DDIMScheduler."""
+
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction")
+    set_alpha_to_one: bool = flag(True)
+    rescale_betas_zero_snr: bool = flag(False)
+
+
+def ddim(options: DDIMOptions, run: Run) -> Table:
     """DDIM (Song, Meng and Ermon 2021, eq. 12 and 16), with eta from 0 (deterministic) to 1 (as DDPM).
 
     As in diffusers, a step lands num_train_timesteps // steps below its own timestep, whatever the spacing: with
@@ -23,10 +33,10 @@ def ddim(options: Mapping[str, Any], run: Run) -> Table:
     count = len(schedule)
     if steps > count:
         raise SamplerError(f"num_inference_steps={steps} is too many; the schedule has {count} training timesteps")
-    timesteps = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
+    timesteps = spaced(options.timestep_spacing, count, steps, options.steps_offset).round()
     require_trained(timesteps, steps, count)
     timesteps = timesteps[run.skipped :]
-    final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
+    final = 1.0 if options.set_alpha_to_one else float(schedule.alphas_cumprod[0])
     start = np.array([schedule.at(t % count) for t in timesteps])  # -1, which trailing may give, is the last by index
     end = np.array([schedule.at(t - count // steps, final=final) for t in timesteps])
 
@@ -41,17 +51,7 @@ SCHEDULERS = (
     Scheduler(
         "DDIMScheduler",
         ddim,
-        TRAINING
-        | THRESHOLDING
-        | {
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "steps_offset": whole(0),
-            "timestep_spacing": choice(*SPACINGS),
-            "set_alpha_to_one": flag(True),
-            "rescale_betas_zero_snr": flag(False),
-            "clip_sample": flag(True),
-            "clip_sample_range": number(1.0, least=0),
-        },
+        DDIMOptions,
         {"ddim": {}},
         paper="Song, Meng and Ermon 2021, Denoising Diffusion Implicit Models, arXiv 2010.02502",
         takes=frozenset({"eta"}),

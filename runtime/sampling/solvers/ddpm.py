@@ -1,7 +1,6 @@
 """DDPM: the posterior of the training process, sampled (Ho, Jain and Abbeel 2020)."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,14 +8,28 @@ from ...errors import SamplerError
 from ..grids.noise_levels import whole_timesteps
 from ..grids.schedule import training_schedule
 from ..grids.spacing import require_trained, spaced
-from ..options import choice, flag, number, whole
-from ..scheduler import SPACINGS, THRESHOLDING, TRAINING, Run, Scheduler
+from ..options import choice, flag
+from ..parametrisation import Prediction
+from ..scheduler import Run, Scheduler
+from ..shared_options import ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions
 from ..table import Table, single_step
 
 _LEAST_VARIANCE = 1e-20  # as in diffusers, where the last step would add none
 
 
-def ddpm(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class DDPMOptions(ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions):
+    """Options of DDPMScheduler."""
+
+    beta_schedule: str = choice("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace")
+    variance_type: str = choice(
+        "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", aliases={None: "fixed_small"}
+    )
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction")
+    rescale_betas_zero_snr: bool = flag(False)
+
+
+def ddpm(options: DDPMOptions, run: Run) -> Table:
     """DDPM (algorithm 2) on some of the training timesteps, each step to the next of them (eq. 6 and 7).
 
     Variance of the new noise: that of the posterior, beta-tilde (fixed_small), or the larger beta (fixed_large); the
@@ -32,7 +45,7 @@ def ddpm(options: Mapping[str, Any], run: Run) -> Table:
             raise SamplerError(
                 f"num_inference_steps={run.steps} is too many; the schedule has {count} training timesteps"
             )
-        timesteps = spaced(options["timestep_spacing"], count, run.steps, options["steps_offset"]).round()
+        timesteps = spaced(options.timestep_spacing, count, run.steps, options.steps_offset).round()
         require_trained(timesteps, run.steps, count)
     timesteps = timesteps[run.skipped :]
     start = np.array([schedule.at(t % count) for t in timesteps])  # -1, which trailing may give, is the last by index
@@ -41,7 +54,7 @@ def ddpm(options: Mapping[str, Any], run: Run) -> Table:
     ratio = start[:, 0] / end[:, 0]
     beta = 1 - ratio**2
     share = (end[:, 1] / start[:, 1]) ** 2
-    variance = beta if options["variance_type"].startswith("fixed_large") else share * beta
+    variance = beta if options.variance_type.startswith("fixed_large") else share * beta
     noise = np.where(timesteps > 0, np.sqrt(np.maximum(variance, _LEAST_VARIANCE)), 0.0)
     kept = np.stack([end[:, 0], ratio * share * start[:, 1]], axis=1)
     return single_step(timesteps, start, kept, end=end, noise=noise)
@@ -51,20 +64,7 @@ SCHEDULERS = (
     Scheduler(
         "DDPMScheduler",
         ddpm,
-        TRAINING
-        | THRESHOLDING
-        | {
-            "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"),
-            "variance_type": choice(
-                "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", aliases={None: "fixed_small"}
-            ),
-            "clip_sample": flag(True),
-            "clip_sample_range": number(1.0, least=0),
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "timestep_spacing": choice(*SPACINGS),
-            "steps_offset": whole(0),
-            "rescale_betas_zero_snr": flag(False),
-        },
+        DDPMOptions,
         {"ddpm": {}},
         paper="Ho, Jain and Abbeel 2020, Denoising Diffusion Probabilistic Models, arXiv 2006.11239",
         takes=frozenset({"timesteps"}),

@@ -1,20 +1,27 @@
 """DPM-Solver and DPM-Solver++, singlestep, orders 1 to 3, and DPM-Solver++'s SDE form (Lu et al. 2022a, 2022b)."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import SamplerError
-from ..grids.solver_grid import CLIPPING, SHIFTING, SOLVER, solver_grid
-from ..options import choice, flag, whole
+from ..grids.solver_grid import solver_grid
+from ..options import choice, flag
 from ..scheduler import Run, Scheduler
 from ..table import Table, identity
-from .dpm_multistep import SOLVER_TYPE, check_basis
+from .dpm_multistep import DPMSolverOptions, check_basis
 from .exponential_integrator import curvature, halved, line, linear_part, through, weight
 
 
-def dpm_singlestep(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class DPMSinglestepOptions(DPMSolverOptions):
+    """Options of DPMSolverSinglestepScheduler."""
+
+    algorithm_type: str = choice("dpmsolver++", "dpmsolver", "sde-dpmsolver++", aliases={"deis": "dpmsolver++"})
+    lower_order_final: bool = flag(False)
+
+
+def dpm_singlestep(options: DPMSinglestepOptions, run: Run) -> Table:
     """DPM-Solver singlestep: steps of 1, 2 or 3 calls; num_inference_steps counts the calls.
 
     A step of k calls begins as one of a single call, begins again from the same latents with two predictions, and
@@ -22,11 +29,11 @@ def dpm_singlestep(options: Mapping[str, Any], run: Run) -> Table:
     of a step are those of the grid, where Lu et al. choose them; lower_order_final is true, whatever it says, where
     num_inference_steps is no multiple of solver_order or the run ends at sigma 0.
     """
-    algorithm, basis = options["algorithm_type"], check_basis(options)
-    if basis == "epsilon" and options["thresholding"]:
+    algorithm, basis = options.algorithm_type, check_basis(options)
+    if basis == "epsilon" and options.thresholding:
         raise SamplerError(f"algorithm_type={algorithm} takes no thresholding=true; allowed there: false")
     grid = solver_grid(options, run)
-    calls, highest = len(grid), options["solver_order"]
+    calls, highest = len(grid), options.solver_order
     tau = 1.0 if algorithm == "sde-dpmsolver++" else 0.0
     advance, correct, noise = np.zeros((calls, 1 + highest)), identity(calls, highest), np.zeros(calls)
     starts = np.zeros((calls, 2))
@@ -42,20 +49,20 @@ def dpm_singlestep(options: Mapping[str, Any], run: Run) -> Table:
     return grid.table(basis, highest, advance, start=starts, correct=correct, noise=noise)
 
 
-def _orders(calls: int, options: Mapping[str, Any]) -> list[int]:
+def _orders(calls: int, options: DPMSinglestepOptions) -> list[int]:
     """How many predictions the row of each call uses: 1, 2, 3, 1, 2, 3, ... and 1 at the end."""
-    highest = options["solver_order"]
+    highest = options.solver_order
     orders = [1 + i % highest for i in range(calls)]
-    if options["final_sigmas_type"] == "zero" or (options["lower_order_final"] and calls % highest == 0):
+    if options.final_sigmas_type == "zero" or (options.lower_order_final and calls % highest == 0):
         orders[-1] = 1
     return orders
 
 
-def _weights(g: float, nodes: list[float], options: Mapping[str, Any]) -> np.ndarray:
+def _weights(g: float, nodes: list[float], options: DPMSinglestepOptions) -> np.ndarray:
     """Weights of the predictions at `nodes`, newest first; the last is at the start of the step."""
-    if len(nodes) == 1 or options["solver_type"] == "heun":
+    if len(nodes) == 1 or options.solver_type == "heun":
         weights = through(g, nodes)
-        if options["algorithm_type"] == "sde-dpmsolver++" and len(nodes) == 3:
+        if options.algorithm_type == "sde-dpmsolver++" and len(nodes) == 3:
             weights -= 2 * curvature(nodes)  # diffusers has -1/2 where the expansion of the integral has +1/2
         return weights
     if len(nodes) == 2:
@@ -68,16 +75,7 @@ SCHEDULERS = (
     Scheduler(
         "DPMSolverSinglestepScheduler",
         dpm_singlestep,
-        SOLVER
-        | SHIFTING
-        | CLIPPING
-        | {
-            "solver_order": whole(2, least=1, most=3),
-            "algorithm_type": choice("dpmsolver++", "dpmsolver", "sde-dpmsolver++", aliases={"deis": "dpmsolver++"}),
-            "solver_type": SOLVER_TYPE,
-            "lower_order_final": flag(False),
-            "final_sigmas_type": choice("zero", "sigma_min"),
-        },
+        DPMSinglestepOptions,
         {"dpmpp_2s": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
         paper="Lu et al. 2022, DPM-Solver (arXiv 2206.00927) and DPM-Solver++ (arXiv 2211.01095)",
         takes=frozenset({"timesteps", "mu"}),

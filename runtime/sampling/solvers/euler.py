@@ -1,19 +1,45 @@
 """Euler's method in sigma / alpha, and with noise added at every step, where it is called ancestral."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import SamplerError
-from ..grids.noise_levels import LEVELS, as_float32, initial_scale, noise_levels, positions_of
+from ..grids.noise_levels import (
+    LevelOptions,
+    SpacedLevelOptions,
+    as_float32,
+    initial_scale,
+    noise_levels,
+    positions_of,
+)
 from ..grids.schedule import training_schedule
-from ..options import choice, flag, whole
-from ..scheduler import SPACINGS, TRAINING, Run, Scheduler
+from ..options import choice, flag
+from ..parametrisation import Prediction
+from ..scheduler import Run, Scheduler
 from ..table import Table, single_step
 
 
-def euler(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class EulerOptions(LevelOptions):
+    """Options of EulerDiscreteScheduler."""
+
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction", aliases={"original_sample": "sample"})
+    timestep_type: str = choice("discrete", "continuous")
+    interpolation_type: str = choice("linear", "log_linear")
+    rescale_betas_zero_snr: bool = flag(False)
+    final_sigmas_type: str = choice("zero", "sigma_min")
+
+
+@dataclass(frozen=True)
+class EulerAncestralOptions(SpacedLevelOptions):
+    """Options of EulerAncestralDiscreteScheduler."""
+
+    prediction_type: Prediction = choice("epsilon", "v_prediction")
+    rescale_betas_zero_snr: bool = flag(False)
+
+
+def euler(options: EulerOptions, run: Run) -> Table:
     """Euler's method for the probability-flow ODE in sigma / alpha (Karras et al. 2022, algorithm 1 without churn).
 
     As in diffusers, log_linear levels go from one end of the schedule to the other whatever the spacing, and are one
@@ -22,12 +48,12 @@ def euler(options: Mapping[str, Any], run: Run) -> Table:
     """
     if run.sigmas is None:
         schedule, timesteps, levels = noise_levels(options, run)
-        if options["final_sigmas_type"] == "sigma_min":
+        if options.final_sigmas_type == "sigma_min":
             levels[-1] = schedule.sigmas[0]
     else:
         levels = as_float32(run.sigmas)
         timesteps = as_float32(training_schedule(options, finite_sigmas=True).timesteps_of(levels[:-1]))
-    if options["timestep_type"] == "continuous" and options["prediction_type"] == "v_prediction":
+    if options.timestep_type == "continuous" and options.prediction_type == "v_prediction":
         if run.timesteps is not None:
             raise SamplerError("timesteps exclude timestep_type=continuous with prediction_type=v_prediction")
         timesteps = as_float32(0.25 * np.log(levels[:-1]))
@@ -37,7 +63,7 @@ def euler(options: Mapping[str, Any], run: Run) -> Table:
     )
 
 
-def euler_ancestral(options: Mapping[str, Any], run: Run) -> Table:
+def euler_ancestral(options: EulerAncestralOptions, run: Run) -> Table:
     """Euler's method down to a level below the next one, and up to that by new noise (k-diffusion's Euler a)."""
     _, timesteps, levels = noise_levels(options, run)
     down, up = ancestral(levels)
@@ -71,14 +97,7 @@ SCHEDULERS = (
     Scheduler(
         "EulerDiscreteScheduler",
         euler,
-        LEVELS
-        | {
-            "prediction_type": choice("epsilon", "sample", "v_prediction", aliases={"original_sample": "sample"}),
-            "timestep_type": choice("discrete", "continuous"),
-            "interpolation_type": choice("linear", "log_linear"),
-            "rescale_betas_zero_snr": flag(False),
-            "final_sigmas_type": choice("zero", "sigma_min"),
-        },
+        EulerOptions,
         {"euler": {}},
         paper="Karras, Aittala, Aila and Laine 2022, algorithm 1 without churn, arXiv 2206.00364",
         takes=frozenset({"timesteps", "sigmas"}),
@@ -88,13 +107,7 @@ SCHEDULERS = (
     Scheduler(
         "EulerAncestralDiscreteScheduler",
         euler_ancestral,
-        TRAINING
-        | {
-            "prediction_type": choice("epsilon", "v_prediction"),
-            "timestep_spacing": choice(*SPACINGS, default="linspace"),
-            "steps_offset": whole(0),
-            "rescale_betas_zero_snr": flag(False),
-        },
+        EulerAncestralOptions,
         {"euler_a": {}},
         paper="Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364; k-diffusion's sample_euler_ancestral",
         scales_input=True,

@@ -1,21 +1,43 @@
 """Flow matching: latents (1 - sigma) x0 + sigma eps, and networks that predict the velocity eps - x0 between them."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...errors import SamplerError
-from ..grids.flow_shift import shift_asked, shifted, stretched
+from ..grids.flow_shift import shift_of, shifted, stretched
 from ..grids.noise_levels import as_float32, reshaped
-from ..options import Option, choice, flag, optional_number, positive, unused, whole
+from ..options import flag, optional_number, positive, unused
 from ..parametrisation import Prediction
 from ..scheduler import Run, Scheduler
+from ..shared_options import LevelShapeOptions, Options, ShiftingOptions
 from ..table import Table, single_step
 from .two_stage import two_stage
 
 
-def flow_euler(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class FlowOptions(Options):
+    """Options of FlowMatchHeunDiscreteScheduler."""
+
+    shift: float = positive(1.0)
+
+
+@dataclass(frozen=True)
+class FlowEulerOptions(ShiftingOptions, LevelShapeOptions, FlowOptions):
+    """Options of FlowMatchEulerDiscreteScheduler."""
+
+    # pipelines compute mu from these
+    base_shift: Any = unused(0.5)
+    max_shift: Any = unused(1.15)
+    base_image_seq_len: Any = unused(256)
+    max_image_seq_len: Any = unused(4096)
+    shift_terminal: float | None = optional_number()
+    invert_sigmas: bool = flag(False)
+    stochastic_sampling: bool = flag(False)
+
+
+def flow_euler(options: FlowEulerOptions, run: Run) -> Table:
     """Euler's method in sigma (Esser et al. 2024, section 2), or with stochastic_sampling, to x0 and back by new noise.
 
     As in diffusers, `shift` applies twice to the smallest sigma; timesteps that a run gives are fed to the network as
@@ -25,8 +47,8 @@ def flow_euler(options: Mapping[str, Any], run: Run) -> Table:
     timesteps, sigmas = _grid(options, run)
     skipped = _skipped(run)
     timesteps, sigmas = timesteps[skipped:], sigmas[skipped:]
-    if options["invert_sigmas"]:
-        if options["stochastic_sampling"]:
+    if options.invert_sigmas:
+        if options.stochastic_sampling:
             raise SamplerError("invert_sigmas and stochastic_sampling exclude each other")
         if run.strength < 1:
             raise SamplerError("invert_sigmas cannot begin in the middle; strength must be 1")
@@ -34,19 +56,19 @@ def flow_euler(options: Mapping[str, Any], run: Run) -> Table:
     else:
         positions = np.stack([1 - sigmas, sigmas], axis=1)
     start, end = positions[:-1], positions[1:]
-    if options["stochastic_sampling"]:
+    if options.stochastic_sampling:
         kept = end * [1.0, 0.0]
         return single_step(timesteps, start, kept, end=end, noise=end[:, 1].copy())
     return single_step(timesteps, start, end, basis=_predicts(options))
 
 
-def flow_heun(options: Mapping[str, Any], run: Run) -> Table:
+def flow_heun(options: FlowOptions, run: Run) -> Table:
     """Heun's method in sigma: Euler's step, and again with the mean of both ends. The last step, to 0, is Euler's.
 
     As in diffusers, `shift` applies twice to the smallest sigma.
     """
-    count = options["num_train_timesteps"]
-    sigmas = as_float32(np.append(shifted(_even(options, run.steps), options["shift"]), 0.0))[_skipped(run) :]
+    count = options.num_train_timesteps
+    sigmas = as_float32(np.append(shifted(_even(options, run.steps), options.shift), 0.0))[_skipped(run) :]
     positions = np.stack([1 - sigmas, sigmas], axis=1)
     timesteps = as_float32(sigmas[:-1] * count)
     return two_stage(
@@ -60,9 +82,9 @@ def flow_heun(options: Mapping[str, Any], run: Run) -> Table:
     )
 
 
-def _grid(options: Mapping[str, Any], run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _grid(options: FlowEulerOptions, run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Timesteps [steps] and sigmas [steps + 1], the last of them where the run ends, as float32 has them."""
-    count = options["num_train_timesteps"]
+    count = options.num_train_timesteps
     if run.sigmas is not None:
         sigmas = as_float32(run.sigmas)
     elif run.timesteps is not None:
@@ -71,21 +93,21 @@ def _grid(options: Mapping[str, Any], run: Run) -> tuple[np.ndarray, np.ndarray]
         sigmas = _even(options, run.steps)
     if sigmas[0] > 1:
         raise SamplerError(f"sigma begins at {sigmas[0]:g}; pure noise is 1 (timestep {count})")
-    sigmas = stretched(shifted(sigmas, shift_asked(options, run, "shift")), options["shift_terminal"])
+    sigmas = stretched(shifted(sigmas, shift_of(options, run, options.shift)), options.shift_terminal)
     sigmas = as_float32(reshaped(options, sigmas, run.steps))
     timesteps = sigmas * count if run.timesteps is None else run.timesteps
     final = 0.0
-    if options["invert_sigmas"]:
+    if options.invert_sigmas:
         sigmas, final = as_float32(1 - sigmas), 1.0
         timesteps = sigmas * count
     return as_float32(timesteps), np.append(sigmas, final)
 
 
-def _even(options: Mapping[str, Any], steps: int) -> np.ndarray:
+def _even(options: FlowOptions, steps: int) -> np.ndarray:
     """Even sigmas from 1 down to that of timestep 1, which is a shifted one unless shifts are dynamic."""
-    smallest = 1 / options["num_train_timesteps"]
-    if not options.get("use_dynamic_shifting"):
-        smallest = float(shifted(np.array(smallest), options["shift"]))
+    smallest = 1 / options.num_train_timesteps
+    if not options.use_dynamic_shifting:
+        smallest = float(shifted(np.array(smallest), options.shift))
     return np.linspace(1.0, smallest, steps)
 
 
@@ -96,35 +118,15 @@ def _skipped(run: Run) -> int:
     return int(max(run.steps - min(run.steps * run.strength, run.steps), 0))
 
 
-def _predicts(options: Mapping[str, Any]) -> Prediction:
-    return "reversed_flow" if options.get("invert_sigmas") else "flow_prediction"
+def _predicts(options: FlowEulerOptions) -> Prediction:
+    return "reversed_flow" if options.invert_sigmas else "flow_prediction"
 
-
-_COMMON: dict[str, Option] = {"num_train_timesteps": whole(1000, least=1), "shift": positive(1.0)}
 
 SCHEDULERS = (
     Scheduler(
         "FlowMatchEulerDiscreteScheduler",
         flow_euler,
-        _COMMON
-        | {
-            "use_dynamic_shifting": flag(False),
-            "time_shift_type": choice("exponential", "linear"),
-            # what pipelines make mu of
-            "base_shift": unused(0.5),
-            "max_shift": unused(1.15),
-            "base_image_seq_len": unused(256),
-            "max_image_seq_len": unused(4096),
-            "shift_terminal": optional_number(),
-            "invert_sigmas": flag(False),
-            "use_karras_sigmas": flag(False),
-            "use_exponential_sigmas": flag(False),
-            "use_beta_sigmas": flag(False),
-            "stochastic_sampling": flag(False),
-            # diffusers' class does not declare these, but reads them, where a configuration has them
-            "sigma_min": optional_number(),
-            "sigma_max": optional_number(),
-        },
+        FlowEulerOptions,
         {"flow_euler": {}},
         paper="Esser et al. 2024, Scaling Rectified Flow Transformers, arXiv 2403.03206",
         takes=frozenset({"timesteps", "sigmas", "mu"}),
@@ -133,10 +135,10 @@ SCHEDULERS = (
     Scheduler(
         "FlowMatchHeunDiscreteScheduler",
         flow_heun,
-        _COMMON,
+        FlowOptions,
         {"flow_heun": {}},
         calls=2,
         paper="Esser et al. 2024, arXiv 2403.03206; Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364",
-        predicts=_predicts,
+        predicts=lambda options: "flow_prediction",
     ),
 )

@@ -1,19 +1,26 @@
 """Linear multistep: the polynomial through the last predictions of eps, integrated in sigma / alpha."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..grids.noise_levels import LEVELS, initial_scale, noise_levels, positions_of
+from ..grids.noise_levels import LevelOptions, initial_scale, noise_levels, positions_of
 from ..options import choice
+from ..parametrisation import Prediction
 from ..scheduler import Run, Scheduler
 from ..table import Table, identity
 
 _ORDER = 4
 
 
-def lms(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class LMSOptions(LevelOptions):
+    """Options of LMSDiscreteScheduler."""
+
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction")
+
+
+def lms(options: LMSOptions, run: Run) -> Table:
     """Adams-Bashforth of order 4 on uneven steps in sigma / alpha (k-diffusion's LMS).
 
     The first rows are of lower order, where there is little but noise: this does not show in the result.
@@ -21,8 +28,8 @@ def lms(options: Mapping[str, Any], run: Run) -> Table:
     As in diffusers, a run that begins in the middle (strength) takes the weights of four predictions at once, and
     leaves out those for predictions that were never made: its first three steps do not land where they should.
     """
-    if options["use_karras_sigmas"]:  # which have no sigma_min and sigma_max in diffusers' class
-        options = {**options, "sigma_min": None, "sigma_max": None}
+    if options.use_karras_sigmas:  # which have no sigma_min and sigma_max in diffusers' class
+        options = replace(options, sigma_min=None, sigma_max=None)
     _, timesteps, levels = noise_levels(options, run)
     skipped = run.skipped
     positions = positions_of(levels)
@@ -64,7 +71,7 @@ SCHEDULERS = (
     Scheduler(
         "LMSDiscreteScheduler",
         lms,
-        LEVELS | {"prediction_type": choice("epsilon", "sample", "v_prediction")},
+        LMSOptions,
         {"lms": {}},
         paper="Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364; k-diffusion's sample_lms",
         scales_input=True,

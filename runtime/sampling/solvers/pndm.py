@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from ...errors import SamplerError
 from ..grids.schedule import training_schedule
 from ..grids.spacing import require_decreasing, require_trained, spaced
-from ..options import choice, flag, whole
+from ..options import choice, flag
 from ..parametrisation import Prediction
-from ..scheduler import SPACINGS, TRAINING, Run, Scheduler
+from ..scheduler import Run, Scheduler
+from ..shared_options import SpacingOptions, TrainingOptions
 from ..table import Table, transport
 
 # Adams-Bashforth weights (eq. 9 and 13) of the newest prediction, the one before, ...
@@ -27,6 +27,15 @@ _RUNGE_KUTTA_STEPS = 3
 
 
 @dataclass(frozen=True)
+class PNDMOptions(SpacingOptions, TrainingOptions):
+    """Options of PNDMScheduler."""
+
+    prediction_type: Prediction = choice("epsilon", "v_prediction")
+    set_alpha_to_one: bool = flag(False)
+    skip_prk_steps: bool = flag(False)
+
+
+@dataclass(frozen=True)
 class _Row:
     fed: int  # timestep of the network call
     start: int  # timestep from which the latents are carried ...
@@ -35,7 +44,7 @@ class _Row:
     again: bool = False  # begin from where the previous row began, not from what it gave
 
 
-def pndm(options: Mapping[str, Any], run: Run) -> Table:
+def pndm(options: PNDMOptions, run: Run) -> Table:
     """PLMS with skip_prk_steps, else Runge-Kutta for the first three steps (F-PNDM, algorithm 2).
 
     Order 2, as the paper says: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
@@ -46,13 +55,13 @@ def pndm(options: Mapping[str, Any], run: Run) -> Table:
     """
     schedule, steps = training_schedule(options), run.steps
     count = len(schedule)
-    grid = spaced(options["timestep_spacing"], count, steps, options["steps_offset"]).round()
+    grid = spaced(options.timestep_spacing, count, steps, options.steps_offset).round()
     require_decreasing(grid, "timesteps", steps, count)
     require_trained(grid, steps, count)
-    rows = _rows([int(t) for t in grid], count // steps, options["skip_prk_steps"], run.skipped)
+    rows = _rows([int(t) for t in grid], count // steps, options.skip_prk_steps, run.skipped)
 
-    final = 1.0 if options["set_alpha_to_one"] else float(schedule.alphas_cumprod[0])
-    basis: Prediction = options["prediction_type"]
+    final = 1.0 if options.set_alpha_to_one else float(schedule.alphas_cumprod[0])
+    basis = options.prediction_type
     # A start or a fed timestep of -1 (see `spaced`) is the last by index, as in diffusers; an end of -1 the clean end.
     fed = np.array([schedule.at(row.fed % count) for row in rows])
     start = np.array([schedule.at(row.start % count) for row in rows])
@@ -116,14 +125,7 @@ SCHEDULERS = (
     Scheduler(
         "PNDMScheduler",
         pndm,
-        TRAINING
-        | {
-            "prediction_type": choice("epsilon", "v_prediction"),
-            "steps_offset": whole(0),
-            "timestep_spacing": choice(*SPACINGS),
-            "set_alpha_to_one": flag(False),
-            "skip_prk_steps": flag(False),
-        },
+        PNDMOptions,
         {"pndm": {}},
         paper="Liu, Ren, Lin and Zhao 2022, Pseudo Numerical Methods for Diffusion Models, arXiv 2202.09778",
     ),

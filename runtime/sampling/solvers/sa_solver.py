@@ -1,13 +1,12 @@
 """SA-Solver: stochastic Adams methods that predict and correct (Xue et al. 2023)."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import SamplerError
 from ..grids.noise_levels import level_shape
-from ..grids.solver_grid import CLIPPING, SOLVER, SPACING, solver_grid
+from ..grids.solver_grid import CutOffOptions, SolverOptions, SolverSpacingOptions, solver_grid
 from ..options import choice, flag, only, whole
 from ..scheduler import Run, Scheduler
 from ..table import Table, identity
@@ -16,7 +15,18 @@ from .exponential_integrator import Basis, line, linear_part, through
 _NOISY = (200, 800)  # timesteps from and to which diffusers' own tau is 1; it is 0 elsewhere
 
 
-def sa_solver(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class SASolverOptions(CutOffOptions, SolverSpacingOptions, SolverOptions):
+    """Options of SASolverScheduler."""
+
+    predictor_order: int = whole(2, least=1, most=4)
+    corrector_order: int = whole(2, least=1, most=4)
+    tau_func: None = only(None)
+    algorithm_type: str = choice("data_prediction", "noise_prediction")
+    lower_order_final: bool = flag(True)
+
+
+def sa_solver(options: SASolverOptions, run: Run) -> Table:
     """SA-Solver with a predictor and a corrector of orders 1 to 4 each, in x0 or in eps (algorithm 1).
 
     The corrector starts again from where the predictor did, with the same noise and the same linear part: it adds the
@@ -26,17 +36,17 @@ def sa_solver(options: Mapping[str, Any], run: Run) -> Table:
     As in diffusers, noise is drawn at every step, also where tau is 0 and it counts nothing; and a line through two
     predictions of x0 is not integrated exactly, but by g / 2, as UniPC's bh1 does.
     """
-    basis: Basis = "sample" if options["algorithm_type"] == "data_prediction" else "epsilon"
+    basis: Basis = "sample" if options.algorithm_type == "data_prediction" else "epsilon"
     if basis == "epsilon":
         for option, refused in (("prediction_type", "flow_prediction"), ("thresholding", True)):
-            if options[option] == refused:
+            if getattr(options, option) == refused:
                 raise SamplerError(f"algorithm_type=noise_prediction takes no {option}={refused}")
-    levels = "use_flow_sigmas" if options["use_flow_sigmas"] else level_shape(options)
+    levels = "use_flow_sigmas" if options.use_flow_sigmas else level_shape(options)
     if run.strength < 1 and levels:
         raise SamplerError(f"strength below 1 and {levels} exclude each other: diffusers adds noise of another level")
     grid = solver_grid(options, run, ends_on_grid=True)
     calls = len(grid)
-    remembered = max(options["predictor_order"] + 1, options["corrector_order"])
+    remembered = max(options.predictor_order + 1, options.corrector_order)
     advance, correct, noise = np.zeros((calls, 1 + remembered)), identity(calls, remembered), np.zeros(calls)
     for i in range(calls):
         tau = 1.0 if _NOISY[0] <= grid.timesteps[i] <= _NOISY[1] else 0.0
@@ -59,10 +69,10 @@ def _polynomial(g: float, nodes: list[float], basis: Basis) -> np.ndarray:
     return line(g, nodes[1], -g / 2) if nodes[0] == 0 else line(g, nodes[0], -g / 2)[::-1]
 
 
-def _orders_of(i: int, calls: int, options: Mapping[str, Any]) -> tuple[int, int]:
+def _orders_of(i: int, calls: int, options: SASolverOptions) -> tuple[int, int]:
     """Of the predictor of step i and of its corrector: few at the start, and few at the end."""
-    before, after = min(options["predictor_order"], i + 1), min(options["corrector_order"], i + 2)
-    if options["lower_order_final"]:
+    before, after = min(options.predictor_order, i + 1), min(options.corrector_order, i + 2)
+    if options.lower_order_final:
         before, after = min(before, calls - i), min(after, calls - i + 1)
     return before, after
 
@@ -71,16 +81,7 @@ SCHEDULERS = (
     Scheduler(
         "SASolverScheduler",
         sa_solver,
-        SOLVER
-        | SPACING
-        | CLIPPING
-        | {
-            "predictor_order": whole(2, least=1, most=4),
-            "corrector_order": whole(2, least=1, most=4),
-            "tau_func": only(None),
-            "algorithm_type": choice("data_prediction", "noise_prediction"),
-            "lower_order_final": flag(True),
-        },
+        SASolverOptions,
         {"sa_solver": {}},
         paper="Xue et al. 2023, SA-Solver: Stochastic Adams Solver, arXiv 2309.05019",
     ),

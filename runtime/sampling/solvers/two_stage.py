@@ -1,19 +1,38 @@
 """Methods that call the network twice a step: Heun's, and the midpoint rules of DPM-Solver-2."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..grids.noise_levels import LEVELS, as_float32, initial_scale, noise_levels, positions_of
+from ..grids.noise_levels import LevelOptions, as_float32, initial_scale, noise_levels, positions_of
 from ..options import choice, flag, number
 from ..parametrisation import Prediction
 from ..scheduler import Run, Scheduler
+from ..shared_options import ClippingOptions
 from ..table import Table, transport
 from .euler import ancestral
 
 
-def heun(options: Mapping[str, Any], run: Run) -> Table:
+@dataclass(frozen=True)
+class KDPM2Options(LevelOptions):
+    """Options of KDPM2DiscreteScheduler and KDPM2AncestralDiscreteScheduler."""
+
+    beta_start: float = number(0.00085, least=0)
+    beta_end: float = number(0.012, least=0)
+    prediction_type: Prediction = choice("epsilon", "v_prediction")
+
+
+@dataclass(frozen=True)
+class HeunOptions(ClippingOptions, KDPM2Options):
+    """Options of HeunDiscreteScheduler."""
+
+    beta_schedule: str = choice("linear", "scaled_linear", "squaredcos_cap_v2", "exp")
+    prediction_type: Prediction = choice("epsilon", "sample", "v_prediction")
+    clip_sample: bool = flag(False)
+
+
+def heun(options: HeunOptions, run: Run) -> Table:
     """Heun's method in sigma / alpha: Euler's step, and again with the mean of both ends (Karras et al., algorithm 1).
 
     The last step, to sigma 0, is Euler's.
@@ -32,7 +51,7 @@ def heun(options: Mapping[str, Any], run: Run) -> Table:
     )
 
 
-def kdpm2(options: Mapping[str, Any], run: Run) -> Table:
+def kdpm2(options: KDPM2Options, run: Run) -> Table:
     """The midpoint rule in sigma / alpha, with the midpoint in log sigma (k-diffusion's DPM2).
 
     The last step, to sigma 0, is Euler's. As in diffusers, Karras timesteps are rounded, but not those of midpoints.
@@ -40,17 +59,15 @@ def kdpm2(options: Mapping[str, Any], run: Run) -> Table:
     return _midpoint(options, run, lambda levels: (levels[1:], np.zeros(len(levels) - 1)))
 
 
-def kdpm2_ancestral(options: Mapping[str, Any], run: Run) -> Table:
+def kdpm2_ancestral(options: KDPM2Options, run: Run) -> Table:
     """As `kdpm2`, but each step goes below its next level, and up to that by new noise (k-diffusion's DPM2 a)."""
     return _midpoint(options, run, ancestral)
 
 
-def _midpoint(
-    options: Mapping[str, Any], run: Run, targets: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> Table:
+def _midpoint(options: KDPM2Options, run: Run, targets: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Table:
     """By what levels [steps + 1] make of every step: the level that it goes down to, and the new noise."""
     schedule, timesteps, levels = noise_levels(options, run)
-    if options["use_karras_sigmas"]:
+    if options.use_karras_sigmas:
         timesteps = timesteps.round()
     down, up = targets(levels)
     middle = as_float32(np.sqrt(levels[:-2] * down[:-1]))
@@ -134,23 +151,12 @@ def _interleave(first: np.ndarray, second: np.ndarray, last: np.ndarray | None =
 
 
 _KARRAS = "Karras, Aittala, Aila and Laine 2022, Elucidating the Design Space, arXiv 2206.00364"
-_HEUN_BETAS = {
-    "beta_start": number(0.00085, least=0),
-    "beta_end": number(0.012, least=0),
-}
 
 SCHEDULERS = (
     Scheduler(
         "HeunDiscreteScheduler",
         heun,
-        LEVELS
-        | _HEUN_BETAS
-        | {
-            "beta_schedule": choice("linear", "scaled_linear", "squaredcos_cap_v2", "exp"),
-            "prediction_type": choice("epsilon", "sample", "v_prediction"),
-            "clip_sample": flag(False),
-            "clip_sample_range": number(1.0, least=0),
-        },
+        HeunOptions,
         {"heun": {}},
         paper=_KARRAS,
         calls=2,
@@ -160,7 +166,7 @@ SCHEDULERS = (
     Scheduler(
         "KDPM2DiscreteScheduler",
         kdpm2,
-        LEVELS | _HEUN_BETAS | {"prediction_type": choice("epsilon", "v_prediction")},
+        KDPM2Options,
         {"dpm2": {}},
         paper=_KARRAS,
         calls=2,
@@ -169,7 +175,7 @@ SCHEDULERS = (
     Scheduler(
         "KDPM2AncestralDiscreteScheduler",
         kdpm2_ancestral,
-        LEVELS | _HEUN_BETAS | {"prediction_type": choice("epsilon", "v_prediction")},
+        KDPM2Options,
         {"dpm2_a": {}},
         paper=_KARRAS,
         calls=2,

@@ -333,7 +333,7 @@ def compare_in_float64(config: dict[str, Any], steps: int) -> None:
             np.testing.assert_allclose(levels, reference.sigmas.numpy(), rtol=LEVELS)
             reference.sigmas = torch.from_numpy(levels)
         else:
-            reference.alphas_cumprod = torch.from_numpy(training_schedule(sampler.config).alphas_cumprod.astype(float))
+            reference.alphas_cumprod = torch.from_numpy(training_schedule(sampler.options).alphas_cumprod.astype(float))
 
     def step_in_float64(*given: Any, **named: Any) -> Any:
         with mock.patch.object(module, "torch", _InFloat64()):

@@ -218,7 +218,7 @@ def test_a_wrong_number_anywhere_is_caught(name: str, field: str) -> None:
         table = dataclasses.replace(sampler.table, **change)
         if exact and variance_error(table) > EXACT:
             continue
-        moved = Sampler.from_table(sampler.name, sampler.config, table)
+        moved = Sampler.from_table(sampler.name, sampler.options, table)
         if name in DETERMINISTIC and error_on_gaussian(moved, len(moved) - 1, deviation=0.0) > EXACT:
             continue
         assert max(map(relative_error, everything(moved), expected)) > PARITY, position
