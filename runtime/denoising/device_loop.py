@@ -202,7 +202,7 @@ class _Run:
     def read(self, value: ort.OrtValue) -> np.ndarray:
         """A copy on the host, which cannot be written into: it would change nothing on the device."""
         self._binding.synchronize_outputs()
-        array = value.numpy()
+        array: np.ndarray = value.numpy()
         array.flags.writeable = False
         return array
 

@@ -170,7 +170,7 @@ def rows_of(positive: Conditioning, negative: Conditioning, guidance: Guidance) 
 
 def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:
     """Ho and Salimans 2022, eq. 6, in Imagen's convention: scale 1 is the positive output, 0 the negative one."""
-    result = positive - negative
+    result: np.ndarray = positive - negative
     result *= np.float32(scale)
     result += negative
     return result
@@ -180,7 +180,8 @@ def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarr
     """`share` of the guided output at the standard deviation of the positive one (Lin et al. 2023, eq. 15 and 16)."""
     axes = tuple(range(1, result.ndim))
     ratio = positive.std(axes, keepdims=True) / result.std(axes, keepdims=True)
-    return result * (np.float32(share) * ratio + np.float32(1 - share))
+    result = result * (np.float32(share) * ratio + np.float32(1 - share))
+    return result
 
 
 def projected(
@@ -200,7 +201,8 @@ def projected(
         of_latents, of_output = pairs[call]
         average = of_output * update + np.float32(projection.momentum) * average
         x0 = of_latents * latents + of_output * positive
-        return project_update(average, x0, projection.eta, projection.norm_threshold) / of_output
+        update = project_update(average, x0, projection.eta, projection.norm_threshold) / of_output
+        return update
 
     return project
 
@@ -213,7 +215,8 @@ def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshol
         rows *= norm_threshold / np.maximum(norm, norm_threshold)
     direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     parallel = (rows * direction).sum(axis=1, keepdims=True) * direction
-    return (rows + (eta - 1) * parallel).reshape(update.shape).astype(np.float32)
+    update = (rows + (eta - 1) * parallel).reshape(update.shape)
+    return update.astype(np.float32)
 
 
 def to_x0(sampler: Sampler) -> np.ndarray:

@@ -42,6 +42,7 @@ def mask_blending(known: KnownRegion, sampler: Sampler) -> AfterStep:
 
     def blend(latents: np.ndarray, index: int) -> np.ndarray:
         alpha, sigma = levels[index]
-        return latents * known.mask + (alpha * image + sigma * noise)
+        blended: np.ndarray = latents * known.mask + (alpha * image + sigma * noise)
+        return blended
 
     return blend

@@ -34,7 +34,8 @@ def encode_pixels(
     mean, log_variance = np.split(given, 2, axis=1)
     deviation = np.exp(np.clip(log_variance, *_LOG_VARIANCES) / 2)
     noise = np.concatenate([draw((1, *mean.shape[1:])) for draw in draws])
-    return mean + deviation * noise
+    latents: np.ndarray = mean + deviation * noise
+    return latents
 
 
 def shrunk(mask: np.ndarray, factor: int) -> np.ndarray:

@@ -95,12 +95,15 @@ def first_latents(
     if noise.dtype != np.float64:
         noise = noise.astype(np.float32)
     kind, table = noise.dtype.type, sampler.table
+    latents: np.ndarray
     if image_latents is None:
-        return noise * kind(table.initial_scale)
+        latents = noise * kind(table.initial_scale)
+        return latents
     if image_latents.shape != noise.shape:
         raise ArgumentError(f"image_latents have shape {list(image_latents.shape)}; the noise {list(noise.shape)}")
     alpha, sigma = kind(table.alphas[0]), kind(table.sigmas[0])
-    return alpha * np.asarray(image_latents, kind) + sigma * noise
+    latents = alpha * np.asarray(image_latents, kind) + sigma * noise
+    return latents
 
 
 def _steps(
@@ -155,7 +158,7 @@ def _terms(row: np.ndarray, kind: type[np.floating]) -> _Terms:
 def _combine(terms: _Terms, arrays: Sequence[np.ndarray], scratch: np.ndarray) -> np.ndarray:
     """The sum of coefficient times array, in a new array."""
     (first, coefficient), *rest = terms
-    total = np.multiply(arrays[first], coefficient)
+    total: np.ndarray = np.multiply(arrays[first], coefficient)
     for j, coefficient in rest:
         total += np.multiply(arrays[j], coefficient, out=scratch)
     return total

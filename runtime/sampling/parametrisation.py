@@ -1,6 +1,6 @@
-"""What the network predicts, as two scalars a step: any prediction becomes any other.
+"""Prediction types of denoisers, and their conversion into each other, as two scalars a step.
 
-With x = alpha x0 + sigma eps as the network is fed it:
+With x = alpha x0 + sigma eps as the denoiser is fed it:
 
     epsilon          eps
     sample           x0
@@ -60,13 +60,14 @@ class Clip:
     bound: float
 
     def __call__(self, x0: np.ndarray) -> np.ndarray:
-        """X0 as it is then, float [B, ...]."""
-        return np.clip(x0, -self.bound, self.bound)
+        """X0, clipped, float [B, ...]."""
+        clipped: np.ndarray = np.clip(x0, -self.bound, self.bound)
+        return clipped
 
 
 @dataclass(frozen=True)
 class DynamicThreshold:
-    """Dynamic thresholding of x0 (Saharia et al. 2022, section 2.3), each picture by itself.
+    """Dynamic thresholding of x0 (Saharia et al. 2022, section 2.3), each image by itself.
 
     Attributes:
         ratio: the quantile of |x0| that becomes the threshold.
@@ -77,11 +78,12 @@ class DynamicThreshold:
     largest: float
 
     def __call__(self, x0: np.ndarray) -> np.ndarray:
-        """X0 as it is then, float [B, ...]."""
+        """X0, thresholded, float [B, ...]."""
         flat = x0.reshape(len(x0), -1)
         threshold = np.quantile(np.abs(flat), self.ratio, axis=1, keepdims=True)
         threshold = np.minimum(np.maximum(threshold, 1.0), self.largest).astype(np.float32)
-        return (np.clip(flat, -threshold, threshold) / threshold).reshape(x0.shape)
+        thresholded: np.ndarray = np.clip(flat, -threshold, threshold) / threshold
+        return thresholded.reshape(x0.shape)
 
 
 Limit = Clip | DynamicThreshold

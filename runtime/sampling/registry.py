@@ -110,7 +110,10 @@ def of_config(config: Any) -> Scheduler:
     """The scheduler that a configuration names in `_class_name`."""
     if not isinstance(config, Mapping) or "_class_name" not in config:
         raise SamplerError("a scheduler configuration is a dict with a _class_name, as in scheduler_config.json")
-    return find(str(config["_class_name"]))[0]
+    name = config["_class_name"]
+    if not isinstance(name, str):
+        raise SamplerError(f"unknown scheduler {name!r}; allowed: the name of a class of diffusers")
+    return find(name)[0]
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,8 @@ class Sampler:
     def noise_levels(self) -> np.ndarray:
         """sigma / alpha of each call, float64: the sigma of Karras et al. 2022, in which intervals are stated."""
         with np.errstate(divide="ignore"):
-            return self.table.sigmas / self.table.alphas
+            levels: np.ndarray = self.table.sigmas / self.table.alphas
+        return levels
 
     @property
     def order(self) -> int:

@@ -35,4 +35,5 @@ def stretched(sigmas: np.ndarray, terminal: float | None) -> np.ndarray:
         return sigmas
     if sigmas[-1] >= 1:
         raise SamplerError("shift_terminal says where the last sigma is; a run of one step, at 1, has no other")
-    return 1 - (1 - sigmas) * (1 - terminal) / (1 - sigmas[-1])
+    stretched_sigmas: np.ndarray = 1 - (1 - sigmas) * (1 - terminal) / (1 - sigmas[-1])
+    return stretched_sigmas

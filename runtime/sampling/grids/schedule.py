@@ -36,7 +36,8 @@ class Schedule:
 
         Increasing, but for the last with rescale_betas_zero_snr, which is 4096 whatever the one before.
         """
-        return np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+        sigmas: np.ndarray = np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+        return sigmas
 
     def timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
         """Timesteps, float64, whose sigma / alpha is given, by linear interpolation in log sigma (k-diffusion)."""
@@ -47,7 +48,8 @@ class Schedule:
         low = np.minimum(below, len(log_sigmas) - 2)
         width = log_sigmas[low] - log_sigmas[low + 1]
         weight = np.clip((log_sigmas[low] - given) / width, 0, 1)
-        return (1 - weight) * low + weight * (low + 1)
+        timesteps: np.ndarray = (1 - weight) * low + weight * (low + 1)
+        return timesteps
 
 
 def training_schedule(options: TrainingOptions, *, finite_sigmas: bool = False) -> Schedule:
@@ -102,7 +104,8 @@ def _betas(options: TrainingOptions) -> np.ndarray:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+    result: np.ndarray = 1 / (1 + np.exp(-values))
+    return result
 
 
 def _laplace(times: np.ndarray) -> np.ndarray:
@@ -114,7 +117,8 @@ def _laplace(times: np.ndarray) -> np.ndarray:
 
 def _of_cumulative(squares: np.ndarray) -> np.ndarray:
     """beta from alpha_t^2 at timesteps 0, 1, ... count, float64."""
-    return np.minimum(1 - squares[1:] / squares[:-1], _MAX_BETA).astype(np.float32)
+    betas: np.ndarray = np.minimum(1 - squares[1:] / squares[:-1], _MAX_BETA)
+    return betas.astype(np.float32)
 
 
 def _zero_terminal_snr(betas: np.ndarray) -> np.ndarray:

@@ -98,7 +98,8 @@ class SolverGrid:
         """Where calls i, i-1, ..., `count` of them, were made, in units of `step(i, origin)` from its start."""
         start = self.lambdas[i if origin is None else origin]
         made = self.lambdas[i - count + 1 : i + 1][::-1]
-        return ((made - start) / (self.lambdas[i + 1] - start)).tolist()
+        nodes: list[float] = ((made - start) / (self.lambdas[i + 1] - start)).tolist()
+        return nodes
 
     def table(
         self,

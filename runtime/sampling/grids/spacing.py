@@ -58,7 +58,8 @@ def karras(largest: float, smallest: float, steps: int) -> np.ndarray:
     """Noise levels sigma / alpha that are even in sigma^(1/7) (Karras et al. 2022, eq. 5)."""
     ramp = np.linspace(0, 1, steps)
     high, low = largest ** (1 / _RHO), smallest ** (1 / _RHO)
-    return (high + ramp * (low - high)) ** _RHO
+    levels: np.ndarray = (high + ramp * (low - high)) ** _RHO
+    return levels
 
 
 def exponential(largest: float, smallest: float, steps: int) -> np.ndarray:
@@ -89,7 +90,8 @@ def symmetric_beta_quantile(probabilities: np.ndarray, shape: float) -> np.ndarr
         slope = (1 - x) ** (shape - 1) / series  # of log(x^shape series) in log x
         with np.errstate(invalid="ignore"):
             log_x = log_x - np.where(np.isinf(wanted), 0.0, (shape * log_x + np.log(series) - wanted) / slope)
-    return np.where(probabilities <= 0.5, np.exp(log_x), 1 - np.exp(log_x))
+    quantiles: np.ndarray = np.where(probabilities <= 0.5, np.exp(log_x), 1 - np.exp(log_x))
+    return quantiles
 
 
 def alpha_sigma(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,7 @@ def _distilled(options: ConsistencyOptions, run: Run, count: int) -> np.ndarray:
             f"(original_inference_steps){of_them}"
         )
     every = (np.arange(1, left + 1) * (count // distilled) - 1.0)[::-1]
-    timesteps = every[np.linspace(0, left, run.steps, endpoint=False).astype(int)]
+    timesteps: np.ndarray = every[np.linspace(0, left, run.steps, endpoint=False).astype(int)]
     return timesteps if left < distilled else timesteps[run.skipped :]
 
 

@@ -91,7 +91,8 @@ def curvature(nodes: Sequence[float]) -> np.ndarray:
 def lambdas_of(positions: np.ndarray) -> np.ndarray:
     """log(alpha / sigma) of (alpha, sigma) [n, 2]; infinity where sigma is 0."""
     with np.errstate(divide="ignore"):
-        return np.log(positions[:, 0]) - np.log(positions[:, 1])
+        lambdas: np.ndarray = np.log(positions[:, 0]) - np.log(positions[:, 1])
+    return lambdas
 
 
 def _root(square: float) -> float:

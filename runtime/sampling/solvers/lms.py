@@ -64,7 +64,8 @@ def _weights(nodes: np.ndarray, end: float) -> np.ndarray:
     length = end - nodes[0]
     places = (nodes - nodes[0]) / length
     moments = 1 / np.arange(1, len(nodes) + 1)
-    return length * np.linalg.solve(np.vander(places, increasing=True).T, moments)
+    weights: np.ndarray = length * np.linalg.solve(np.vander(places, increasing=True).T, moments)
+    return weights
 
 
 SCHEDULERS = (

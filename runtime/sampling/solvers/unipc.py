@@ -110,7 +110,8 @@ def _flow(options: UniPCOptions, run: Run) -> np.ndarray:
     shape = level_shape(options)
     if shape == "use_karras_sigmas" and run.sigmas is None:
         levels = reshaped(options, training_schedule(options, finite_sigmas=True).sigmas[::-1], run.steps)
-        return levels / (levels + 1)
+        of_levels: np.ndarray = levels / (levels + 1)
+        return of_levels
     if shape:
         other = "use_flow_sigmas" if run.sigmas is None else "sigmas"
         raise SamplerError(f"{shape} and {other} exclude each other; allowed: one of them")

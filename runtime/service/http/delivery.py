@@ -176,7 +176,7 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _image(outcome: Any) -> Image:
+def _image(outcome: Image | BaseException) -> Image:
     if isinstance(outcome, BaseException):
         raise refusal_of(outcome)
     return outcome

@@ -17,7 +17,8 @@ _HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 def blocks_of(models: Models, limits: Limits) -> gr.Blocks:
     """The page for the packages of `models`."""
     names, actions = [model.id for model in models.listed()], Actions(models, limits)
-    with gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True, delete_cache=(_HOUR, _HOUR)) as blocks:
+    blocks = gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True, delete_cache=(_HOUR, _HOUR))
+    with blocks:
         gr.Markdown("# Triptych\nText to image in three ONNX graphs, on this service alone.", elem_id="title")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=340):

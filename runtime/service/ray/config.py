@@ -60,4 +60,5 @@ def config_of(options: Options, *, host: str, port: int, replicas: tuple[int, in
             }
         ],
     }
-    return yaml.safe_dump(config, sort_keys=False)
+    text: str = yaml.safe_dump(config, sort_keys=False)
+    return text
