@@ -39,8 +39,12 @@ class Page:
     ) -> None:
         self._open = contextlib.ExitStack()
         self.files = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="triptych-"))).resolve()
-        # Gradio has no argument for these, and reads them as long as it serves
-        variables = {"GRADIO_TEMP_DIR": str(self.files), "GRADIO_ANALYTICS_ENABLED": "False"}
+        # Gradio has no argument for the first two, reads them as long as it serves, and sets the third itself
+        variables = {
+            "GRADIO_TEMP_DIR": str(self.files),
+            "GRADIO_ANALYTICS_ENABLED": "False",
+            "HF_HUB_DISABLE_TELEMETRY": "True",
+        }
         self._open.enter_context(environment(variables))
         # Gradio decodes uploads before any check of ours; Pillow refuses images of more than twice its limit
         self._open.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
