@@ -13,7 +13,7 @@ from ..parametrisation import Prediction
 from ..scheduler import Run, Scheduler
 from ..shared_options import LevelShapeOptions, Options, ShiftingOptions
 from ..table import Table, single_step
-from .two_stage import two_stage
+from .two_stage import trapezoid, two_stage
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,8 @@ def flow_heun(options: FlowOptions, run: Run) -> Table:
     """
     count = options.num_train_timesteps
     sigmas = as_float32(np.append(shifted(_even(options, run.steps), options.shift), 0.0))[_skipped(run) :]
-    positions = np.stack([1 - sigmas, sigmas], axis=1)
-    timesteps = as_float32(sigmas[:-1] * count)
-    return two_stage(
-        "flow_prediction",
-        timesteps,
-        timesteps[1:],
-        positions[:-1],
-        positions[1:-1],
-        positions[1:],
-        weights=(1 / 2, 1 / 2),
-    )
+    calls = trapezoid(as_float32(sigmas[:-1] * count), np.stack([1 - sigmas, sigmas], axis=1))
+    return two_stage("flow_prediction", calls, weights=(1 / 2, 1 / 2))
 
 
 def _grid(options: FlowEulerOptions, run: Run) -> tuple[np.ndarray, np.ndarray]:

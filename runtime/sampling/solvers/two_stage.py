@@ -38,17 +38,8 @@ def heun(options: HeunOptions, run: Run) -> Table:
     The last step, to sigma 0, is Euler's.
     """
     _, timesteps, levels = noise_levels(options, run)
-    positions = positions_of(levels)[run.skipped :]
-    return two_stage(
-        "epsilon",
-        timesteps[run.skipped :],
-        timesteps[run.skipped + 1 :],
-        positions[:-1],
-        positions[1:-1],
-        positions[1:],
-        weights=(1 / 2, 1 / 2),
-        initial_scale=initial_scale(options, levels),
-    )
+    calls = trapezoid(timesteps[run.skipped :], positions_of(levels)[run.skipped :])
+    return two_stage("epsilon", calls, weights=(1 / 2, 1 / 2), initial_scale=initial_scale(options, levels))
 
 
 def kdpm2(options: KDPM2Options, run: Run) -> Table:
@@ -73,13 +64,16 @@ def _midpoint(options: KDPM2Options, run: Run, targets: Callable[[np.ndarray], t
     middle = as_float32(np.sqrt(levels[:-2] * down[:-1]))
     positions = positions_of(levels)[run.skipped :]
     end = positions[1:]
+    calls = Calls(
+        timesteps=timesteps[run.skipped :],
+        between=as_float32(schedule.timesteps_of(middle))[run.skipped :],
+        start=positions[:-1],
+        probe=positions_of(np.append(middle, 0.0))[run.skipped : -1],
+        end=end,
+    )
     return two_stage(
         "epsilon",
-        timesteps[run.skipped :],
-        as_float32(schedule.timesteps_of(middle))[run.skipped :],
-        positions[:-1],
-        positions_of(np.append(middle, 0.0))[run.skipped : -1],
-        end,
+        calls,
         weights=(0.0, 1.0),
         kept=np.stack([end[:, 0], end[:, 0] * down[run.skipped :]], axis=1),
         noise=end[:, 0] * up[run.skipped :],
@@ -87,13 +81,33 @@ def _midpoint(options: KDPM2Options, run: Run, targets: Callable[[np.ndarray], t
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """Two denoiser calls a step, for n steps, the last of one call.
+
+    Attributes:
+        timesteps: of the first calls [n].
+        between: of the second calls [n - 1].
+        start: (alpha, sigma) of the first calls [n, 2].
+        probe: of the second calls, where the first lead [n - 1, 2].
+        end: of where the steps end [n, 2].
+    """
+
+    timesteps: np.ndarray
+    between: np.ndarray
+    start: np.ndarray
+    probe: np.ndarray
+    end: np.ndarray
+
+
+def trapezoid(timesteps: np.ndarray, positions: np.ndarray) -> Calls:
+    """Calls at both ends of every step: timesteps [n], positions (alpha, sigma) [n + 1, 2]."""
+    return Calls(timesteps, timesteps[1:], positions[:-1], positions[1:-1], positions[1:])
+
+
 def two_stage(
     basis: Prediction,
-    timesteps: np.ndarray,
-    between: np.ndarray,
-    start: np.ndarray,
-    probe: np.ndarray,
-    end: np.ndarray,
+    calls: Calls,
     *,
     weights: Sequence[float],
     kept: np.ndarray | None = None,
@@ -104,17 +118,13 @@ def two_stage(
 
     Args:
         basis: in which predictions are combined.
-        timesteps: of the first calls [n].
-        between: of the second calls [n - 1].
-        start: (alpha, sigma) of the first calls [n, 2].
-        probe: of the second calls, where the first lead [n - 1, 2].
-        end: of where the steps end [n, 2].
+        calls: of the denoiser.
         weights: of the first call's prediction and of the second's.
         kept: what of `end` is carried over [n, 2], where the rest is new noise.
         noise: that rest [n]; none is drawn before a second call.
         initial_scale: see `Table`.
     """
-    steps = len(timesteps)
+    steps, start, probe, end = len(calls.timesteps), calls.start, calls.probe, calls.end
     kept = end if kept is None else kept
     landings = _interleave(probe, kept)
     starts = np.repeat(start, 2, axis=0)[:-1]
@@ -131,7 +141,7 @@ def two_stage(
     return Table(
         basis=basis,
         order=2,
-        timesteps=_interleave(timesteps[:-1], between, timesteps[-1:]),
+        timesteps=_interleave(calls.timesteps[:-1], calls.between, calls.timesteps[-1:]),
         alphas=fed[:, 0].copy(),
         sigmas=fed[:, 1].copy(),
         start=starts,
