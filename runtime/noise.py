@@ -1,10 +1,10 @@
-"""Where randomness comes from: PyTorch's streams, reproduced in numpy but for the last digit of a float32.
+"""Random streams of PyTorch, reproduced in numpy but for the last digit of a float32.
 
-Each source is one generator: draws in a row continue its stream as they do in PyTorch, so the shapes asked for are part
-of the result. All draw in float32 and round once at the end where float16 is asked for. That is what `torch.randn(...,
-dtype=torch.float16)` gives on CUDA, and on CPU for fewer than 16 values and for multiples of 16, as latents of even
-sizes are. For other sizes PyTorch's CPU generator (2.13) skips uniforms in float16 that it draws in float32, and its
-tail differs; here a seed means the same picture in both precisions.
+Each source is one generator: draws in a row continue its stream as they do in PyTorch, so the shapes of the
+draws are part of the result. All draw in float32 and round once at the end for float16. That is what
+`torch.randn(..., dtype=torch.float16)` gives on CUDA, and on CPU for fewer than 16 values and for multiples of 16, as
+latents of even sizes are. For other sizes PyTorch's CPU generator (2.13) skips uniforms in float16 that it draws in
+float32, and its tail differs; here a seed means the same image in both precisions.
 
 Sources: Matsumoto and Nishimura 1998 (MT19937); Box and Muller 1958; Salmon et al. 2011, "Parallel random numbers: as
 easy as 1, 2, 3" (Philox4x32-10); the cuRAND guide for how a state maps to counter and key.
@@ -52,7 +52,7 @@ class TorchCPU:
         return self._engine.randint(0, 1 << 32, size=count, dtype=np.uint32)
 
     def _few(self, size: int) -> np.ndarray:
-        """Pairs in double precision; the second of the last pair is kept for the next small draw, if not asked for."""
+        """Pairs in double precision; a value too many is kept for the next small draw."""
         kept = [] if self._spare is None or size == 0 else [self._spare]
         pairs = (size - len(kept) + 1) // 2
         high, low = self._words(4 * pairs).astype(np.uint64).reshape(-1, 2).T

@@ -141,7 +141,7 @@ class Phases:
         # with all of it drawn anew, a picture with a mask begins from noise alone
         begin = image_latents if mask is None or sampler.strength < 1 else None
         first = noise
-        if sampler.goes_on and image_latents is not None:
+        if sampler.resumes and image_latents is not None:
             first, begin = image_latents, None
         known = None if mask is None or image_latents is None else KnownRegion(mask, image_latents, noise)
         if self._bound:

@@ -183,7 +183,7 @@ class TextToImage(Phases):
         if starting is not None:
             begin = starting.latents(self.encode_image, draws, (count, *shape[1:]), factor)
             mask = starting.mask(height, width, factor) if starting.kept else None
-        if begin is not None and mask is None and sampler.goes_on:  # no noise is added: none is drawn
+        if begin is not None and mask is None and sampler.resumes:  # no noise is added: none is drawn
             if latents is not None:
                 raise ArgumentError(
                     "latents are noise to begin from, which denoising_start takes none of; leave it out"

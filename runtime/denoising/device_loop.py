@@ -20,7 +20,7 @@ from ..ort.device import Device
 from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name
 from ..ort.session import Graph, check_finite
 from ..sampling import Sampler, Step
-from ..sampling.denoise import Draw, first_latents
+from ..sampling.denoise import Draw, init_latents
 from ..sampling.matrices import Layout, matrices
 from .bound_denoiser import BoundNetwork, key_of
 from .guidance import Guidance, Projection, rows_of
@@ -72,7 +72,7 @@ class BoundLoop:
             SamplerError, ArgumentError: see `sampling.denoise` and `Guidance.scales`.
             NumericalError: an output was not finite. It is found after the last call, and names the first such step.
         """
-        latents = first_latents(np.asarray(noise, np.float32), sampler, draw, image_latents)
+        latents = init_latents(np.asarray(noise, np.float32), sampler, draw, image_latents)
         guided = [negative is not None and scale > 1 for scale in guidance.scales(sampler).tolist()]
         conditioning: dict[bool, Conditioning] = {False: positive}
         if negative is not None:

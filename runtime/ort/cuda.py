@@ -1,6 +1,6 @@
-"""What is particular to CUDA: one stream for every session, runs that do not wait, and captured graphs.
+"""Options of CUDA: one stream for every session, runs that do not wait, and captured graphs.
 
-Why each option is as it is; what is yet to be measured is listed in benchmarks/gpu/README.md:
+The reason for each option; benchmarks/gpu/README.md lists measurements to be made:
 
 - `user_compute_stream`: sessions have a stream each, and work of two streams is not in order unless the host waits in
   between. All sessions here share one, so that bound runs follow each other on the device. It is a blocking stream,
@@ -31,17 +31,19 @@ _NEVER = "-1"
 _ids = count(1)
 
 
-def provider_options(said: Mapping[str, Any], *, capture: bool) -> dict[str, Any]:
+def provider_options(requested: Mapping[str, Any], *, capture: bool) -> dict[str, Any]:
     """The provider's options for one session.
 
     Args:
-        said: what was asked for, which goes before what is chosen here.
+        requested: options of the caller, which take precedence.
         capture: the session runs a bound graph of fixed shapes.
     """
-    stream = said["user_compute_stream"] if "user_compute_stream" in said else _stream(int(said.get("device_id", 0)))
-    graph = said.get("enable_cuda_graph", "1") if capture else "0"
+    stream = requested.get("user_compute_stream")
+    if stream is None:
+        stream = _stream(int(requested.get("device_id", 0)))
+    graph = requested.get("enable_cuda_graph", "1") if capture else "0"
     exact = {"enable_skip_layer_norm_strict_mode": "1"}
-    return {**exact, **said, "user_compute_stream": str(stream), "enable_cuda_graph": str(graph)}
+    return {**exact, **requested, "user_compute_stream": str(stream), "enable_cuda_graph": str(graph)}
 
 
 def run_options(*, bound: bool) -> ort.RunOptions:

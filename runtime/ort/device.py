@@ -1,4 +1,4 @@
-"""Which execution provider runs the graphs: the one asked for or an error, never a silent other.
+"""Execution providers: the requested one runs the graphs or is an error; there is no silent fallback.
 
 A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`) or a list of ONNX Runtime
 providers. Before any model is loaded, its first provider must really run a graph of one addition.
@@ -79,25 +79,25 @@ class Device:
             capture: its graph has fixed shapes and is run bound.
             more: further options, on CUDA.
         """
-        (name, said), *others = self.providers
+        (name, options), *others = self.providers
         if name == CUDA:
-            said = {**cuda.provider_options(said, capture=capture), **more}
-        return [(name, said), *others]
+            options = {**cuda.provider_options(options, capture=capture), **more}
+        return [(name, options), *others]
 
     def run_options(self, *, bound: bool = False) -> ort.RunOptions:
         """Options of a run, or of all runs of one set of buffers, `bound` at the same addresses each time."""
         return cuda.run_options(bound=bound) if self.provider == CUDA else ort.RunOptions()
 
     def options(self, *, keep_memory: bool = True, optimise: bool = True) -> ort.SessionOptions:
-        """Fresh session options: this project's defaults, then what was asked for.
+        """New session options: this project's defaults, then those of the caller.
 
         `keep_memory` holds on to working memory from call to call; only the CPU has a choice. `optimise` is for graphs
-        that were not optimised before.
+        that were not optimised at export.
         """
         options = ort.SessionOptions()
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3  # what a warning would say of placement is said by our own checks
+        options.log_severity_level = 3  # errors: the checks of `Graph` cover warnings about placement
         # Each graph has threads of its own, which would go on spinning after its run, in the way of the next graph's
         if _STOP not in self.session_options:
             options.add_session_config_entry(_STOP, "1")
@@ -124,7 +124,7 @@ def open_device(
     session_options: Mapping[str, Any] | None = None,
     provider_options: Mapping[str, Any] | None = None,
 ) -> Device:
-    """The device of that name, tried out.
+    """The device of that name, tested with a small graph.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`, or a list of ONNX Runtime providers.
@@ -132,7 +132,7 @@ def open_device(
         provider_options: options of the first provider; for openvino also `precision`, fp32 or bf16.
 
     Raises:
-        ProviderError: the provider that was asked for cannot run; says why and what would help.
+        ProviderError: the requested provider cannot run; gives the reason and a remedy.
     """
     settings = dict(session_options or {})
     if not isinstance(device, str):
@@ -251,16 +251,16 @@ def _probe() -> bytes:
 
 
 def _preload_cuda() -> str:
-    """Load CUDA and cuDNN from the nvidia wheels, if they are there; what ONNX Runtime prints of failures."""
-    said = io.StringIO()
+    """Load CUDA and cuDNN from the nvidia wheels, if installed; returns the first line that ONNX Runtime prints."""
+    printed = io.StringIO()
     if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(printed):
             ort.preload_dlls()
-    return said.getvalue().strip().partition("\n")[0]
+    return printed.getvalue().strip().partition("\n")[0]
 
 
 def _library_error(provider: str) -> str | None:
-    """What the dynamic loader says of the provider's library: the usual reason for a refused session."""
+    """The dynamic loader's error for the provider's library: the usual reason for a refused session."""
     stem = provider.removesuffix("ExecutionProvider").lower()
     folder = Path(ort.__file__).parent / "capi"
     for library in folder.glob(f"*onnxruntime_providers_{stem}.*"):
@@ -273,7 +273,7 @@ def _library_error(provider: str) -> str | None:
 
 
 def _as_type_of(current: Any, value: Any) -> Any:
-    """An option's value as a command line gives it, in the type that the option has."""
+    """An option's value, which may be text of the command line, in the type of the option."""
     if isinstance(current, bool) and isinstance(value, str):
         return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
     return type(current)(value)

@@ -55,7 +55,7 @@ class GraphWriter:
         return name
 
     def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Attribute) -> str:
-        """A node with one output; gives the output's name, which is `name` where that is said."""
+        """Add a node with one output; returns the output's name, `name` if given."""
         output = self._fresh() if name is None else name
         self.nodes(operator, inputs, [output], **attributes)
         return output
@@ -63,8 +63,8 @@ class GraphWriter:
     def nodes(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Attribute) -> None:
         """A node with several outputs, by name."""
         values = b"".join(_text(1, name) for name in inputs) + b"".join(_text(2, name) for name in outputs)
-        said = b"".join(_message(5, _attribute(name, value)) for name, value in attributes.items())
-        self._nodes += _message(1, values + _text(4, operator) + said)
+        fields = b"".join(_message(5, _attribute(name, value)) for name, value in attributes.items())
+        self._nodes += _message(1, values + _text(4, operator) + fields)
 
     def to_bytes(self) -> bytes:
         """The model, as a .onnx file has it."""

@@ -1,4 +1,4 @@
-"""Arrays where a device computes: written from the host, bound to sessions, read back when asked."""
+"""Arrays in the memory of a device: written from the host, bound to sessions, read back on request."""
 
 import math
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def bind_input(binding: ort.IOBinding, name: str, value: ort.OrtValue | View) ->
 
 
 def bind_output(binding: ort.IOBinding, name: str, place: View | Memory) -> None:
-    """Let the session write its output there, into a new tensor where only the memory is said."""
+    """Let the session write its output there, into a new tensor where `place` is a memory."""
     if isinstance(place, View):
         binding.bind_output(name, *_place(place))
     else:

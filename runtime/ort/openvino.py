@@ -1,7 +1,7 @@
-"""Options of ONNX Runtime's OpenVINO provider, in words.
+"""Options of ONNX Runtime's OpenVINO provider.
 
 The provider takes the precision to compute in as JSON text in its option `load_config`. A value there that OpenVINO
-does not know is ignored without a word, and a file's name in place of the text makes ONNX Runtime fall back to the CPU:
+does not know is ignored silently, and a file's name in place of the text makes ONNX Runtime fall back to the CPU:
 so the precision has a name here, `precision=bf16`, and other values are refused.
 """
 
@@ -30,6 +30,6 @@ def with_precision(options: Mapping[str, Any]) -> dict[str, Any]:
     if precision not in _HINTS:
         raise ProviderError(f"provider option precision={precision}; allowed for openvino: {', '.join(_HINTS)}")
     if "load_config" in given:
-        raise ProviderError("provider options precision and load_config say the same thing; give one of them")
+        raise ProviderError("provider options precision and load_config exclude each other: both set the precision")
     del given["precision"]
     return {**given, "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": _HINTS[precision]}})}

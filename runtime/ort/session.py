@@ -43,10 +43,10 @@ class Graph:
     Args:
         path: the graph's file.
         device: where it runs.
-        name: what errors call it.
+        name: of the component, for errors.
         keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
-        optimised: the graph was optimised when it was exported and runs as it is: loading then takes no time but that
-            of laying out weights for matrix products.
+        optimised: the graph was optimised when it was exported and runs as it is: loading takes only the time
+            to pack weights for matrix products.
         capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
         aliases: names of inputs in the file -> names used here.
 
@@ -129,7 +129,7 @@ def _open(path: Path, device: Device, name: str, options: ort.SessionOptions, *,
     """A session; without capturing, and a warning, where that is refused: nodes on the CPU cannot be captured."""
 
     def create(capture: bool) -> ort.InferenceSession:
-        # ONNX Runtime would go on on the CPU, and print that it does
+        # By default ONNX Runtime would continue on the CPU, and print that
         return ort.InferenceSession(
             str(path), options, providers=device.session_providers(capture=capture), enable_fallback=0
         )
@@ -165,10 +165,10 @@ def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
 
 
 def check_finite(array: np.ndarray, component: str, where: str = "") -> None:
-    """Refuse what a component gave if it is no number.
+    """Refuse an output of a component that is not finite.
 
     Raises:
-        NumericalError: it holds NaN or infinity; names the component, and `where` that was.
+        NumericalError: it holds NaN or infinity; names the component, and the place in `where`.
     """
     if not np.isfinite(array).all():
         raise NumericalError(

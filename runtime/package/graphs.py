@@ -1,4 +1,4 @@
-"""Which graphs of a package are in memory: loaded, kept and freed by policy."""
+"""Graphs of a package in memory: loaded, kept and freed by policy."""
 
 import threading
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ POLICIES = ("fast", "low")
 """fast: all graphs from the start, kept. low: one at a time, freed when the next is needed; weights mapped."""
 
 DIALECTS = ("cpu", "cuda")
-"""Those whose operators run on the device of that name alone."""
+"""Operator sets that run on the device of that name alone."""
 
 _EARLY_INTEGERS = Integers(activations=(0, 255), weights=(-127, 127))
 """Ranges of int8 packages whose manifest does not state them."""
@@ -32,7 +32,7 @@ _EXTENDED = 2  # onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 _PACKING = {"session.disable_prepacking": 1}
 _LAYOUT = {"graph_optimization_level": _EXTENDED}
 # The CPU computes float16 in float32, for which an optimised graph has all weights widened, once. One that is left as
-# it is widens each when its turn comes, if the order is that of priorities.
+# it is widens each before its use, if the order is that of priorities.
 _HALVES = {"graph_optimization_level": 0, "execution_order": 1}
 
 
@@ -40,16 +40,16 @@ class Components:
     """The graphs of a package by name, each in a session of its own.
 
     Args:
-        package: what they are of.
-        device: where they run.
-        names: of those that a picture needs.
-        memory: which policy. With `low`, threads that use different graphs at once make each other load them anew.
+        package: the folder.
+        device: where the graphs run.
+        names: components that an image needs.
+        memory: one of POLICIES. With `low`, threads that use different graphs at once make each other load them anew.
 
     Attributes:
-        loaded: what is in memory now.
+        loaded: name -> graph in memory.
 
     Raises:
-        ArgumentError: there is no such policy.
+        ArgumentError: an unknown policy.
         PackageError, ProviderError: a graph cannot be loaded, see `Graph`.
     """
 
@@ -72,21 +72,21 @@ class Components:
             return self.loaded[name]
 
     def signature(self, name: str) -> Signature:
-        """What a graph takes and gives; it is loaded for that, once, only where no manifest says it."""
+        """Inputs and outputs of a graph, which is loaded for them, once, only where no manifest lists them."""
         if name not in self._signatures:
-            said = signature_of(self._package, name)
-            self._signatures[name] = said or Signature(name, self[name].inputs, self[name].outputs)
+            recorded = signature_of(self._package, name)
+            self._signatures[name] = recorded or Signature(name, self[name].inputs, self[name].outputs)
         return self._signatures[name]
 
     def _load(self, name: str) -> Graph:
         if self.memory == "fast":
-            # A decoder's working memory is as large as the network's, and is needed once a picture
+            # A decoder's working memory is as large as the denoiser's, and is needed once an image
             keeps = name not in (DECODER, PREVIEW_DECODER)
             return load_graph(self._package, self._device, name, keep_memory=keeps)
         return load_graph(self._package, _mapping(self._package, self._device, name), name, keep_memory=False)
 
     def _make_room(self, name: str) -> None:
-        """Free what must not be in memory beside a graph; one for previews is tiny, and needed between steps."""
+        """Free all other graphs with policy `low`, but the preview decoder: it is tiny, and needed between steps."""
         if self.memory == "low" and name != PREVIEW_DECODER:
             for other in self.loaded.keys() - {PREVIEW_DECODER}:
                 del self.loaded[other]
@@ -96,7 +96,7 @@ def _mapping(package: Package, device: Device, name: str) -> Device:
     """The device, on a CPU with session options that leave the component's weights in their file."""
     if not device.on_cpu:
         return device
-    layout = {} if package.is_optimised(name) else _LAYOUT  # what was optimised before is left as it is
+    layout = {} if package.is_optimised(name) else _LAYOUT  # a graph optimised at export stays as it is
     if package.manifest.precision == "fp16":
         layout = _HALVES
     return replace(device, session_options={**_PACKING, **layout, **device.session_options})
@@ -106,7 +106,7 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
     """A session for the named component; `keep_memory` as in `Graph`.
 
     Raises:
-        ProviderError: its operators are those of another kind of device.
+        ProviderError: its operators run on another kind of device.
         PackageError: see `Graph`.
     """
     check_device(package, device)
@@ -122,10 +122,10 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
 
 
 def check_device(package: Package, device: Device) -> None:
-    """Refuse a package that the device has no kernels for, or whose kernels here do not compute what it states.
+    """Refuse a package that the device has no kernels for, or whose integers overflow in the kernels of this processor.
 
     Raises:
-        ProviderError: says which device, or which kind of CPU, it was exported for.
+        ProviderError: names the device, or the kind of CPU, that the package was exported for.
     """
     _check_dialect(package, device)
     _check_integers(package, device)

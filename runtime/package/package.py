@@ -47,11 +47,11 @@ class Package:
         return self.path / component / GRAPH
 
     def is_optimised(self, component: str) -> bool:
-        """Whether the component's graph was optimised when it was exported, and is to run as it is."""
+        """Whether the component's graph was optimised at export, and runs as it is."""
         return self.manifest.component(component).optimised
 
     def config(self, component: str) -> dict[str, Any]:
-        """The component's config.json, or {} where others' packages have none."""
+        """The component's config.json, or {} where the package of another exporter has none."""
         return read_json(self.path / component / "config.json", optional=True)
 
     def scheduler_config(self) -> dict[str, Any]:
@@ -122,10 +122,10 @@ def open_package(path: str | Path) -> Package:
 
 
 def family_of(package: Package) -> Family:
-    """The family that a package belongs to, see `family_by`.
+    """The family of a package, see `family_by`.
 
     Raises:
-        PackageError: it belongs to none that is supported.
+        PackageError: none that is supported.
     """
     family = family_by(package.model_index)
     if family is None:

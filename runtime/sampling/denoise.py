@@ -1,4 +1,4 @@
-"""The loop: one network call and one row of the table at a time."""
+"""The denoising loop: one denoiser call and one row of the table at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +13,18 @@ from .sampler import VANISHING, Sampler
 Predict = Callable[[np.ndarray, float], np.ndarray]
 Draw = Callable[[tuple[int, ...]], np.ndarray]
 AfterStep = Callable[[np.ndarray, int], np.ndarray]
-"""(latents that a call led to, number of the call) -> the latents to go on with; mask blending is one."""
+"""(latents after a step, number of its call) -> latents to continue with; mask blending is one."""
 _Terms = list[tuple[int, np.floating]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one network call gave.
+    """Result of one denoiser call.
 
     Attributes:
         index: number of the call, from 0.
-        total: how many calls there will be.
-        timestep: as the network was given it.
+        total: number of calls of the run.
+        timestep: input of the denoiser.
     """
 
     index: int
@@ -45,7 +45,7 @@ class Step:
 
     @property
     def denoised(self) -> np.ndarray:
-        """The estimate of x0 that the call gave, float32 [B, C, H, W]; computed when it is asked for."""
+        """The estimate of x0 after the call, float32 [B, C, H, W]; computed on access."""
         of_latents, of_prediction = self._to_denoised
         prediction = self._read(self._prediction)
         return prediction if of_latents == 0 else of_latents * self._read(self._fed) + of_prediction * prediction
@@ -60,33 +60,33 @@ def denoise(
     image_latents: np.ndarray | None = None,
     after_step: AfterStep | None = None,
 ) -> Iterator[Step]:
-    """Turn noise into latents, step by step; nothing runs until the first step is asked for, or after the last one is.
+    """Turn noise into latents, step by step; nothing is computed before the caller takes the first step.
 
     Args:
-        predict: (latents float32 [B, C, H, W] as the network is fed them, timestep) -> its raw output, same shape.
-            It may use the same array for its output every time.
-        noise: unit Gaussian [B, C, H, W], or what another run stopped with, for a sampler that goes on from there; not
+        predict: (latents float32 [B, C, H, W], timestep) -> raw output of the denoiser, same shape. It may return the
+            same array every time.
+        noise: unit Gaussian [B, C, H, W]; for a sampler that resumes, the latents of the run that stopped. It is not
             changed. Everything is computed in its type if that is float64 (to measure convergence), else in float32.
-        sampler: which table.
+        sampler: table of coefficients.
         draw: shape -> unit Gaussian; stochastic samplers need it.
-        image_latents: x0 to begin from, [B, C, H, W]; the noise is added to it as far as the first call wants it. A
-            sampler of strength below 1 needs it.
-        after_step: called with the latents that each call led to; what it gives takes their place.
+        image_latents: x0 to start from, [B, C, H, W]; noise of the first call's level is added. A sampler of strength
+            below 1 needs it.
+        after_step: called with the latents after each step; its result takes their place.
 
     Yields:
-        A `Step` for every network call; the last one's `latents` are the result.
+        A `Step` for every denoiser call; the last one's `latents` are the result.
 
     Raises:
-        SamplerError: the sampler draws noise and `draw` is missing, or begins in the middle and `image_latents` are.
-        ArgumentError: the network's output, or image_latents, have another shape than the latents.
+        SamplerError: the sampler draws noise and `draw` is missing, or its strength is below 1 and `image_latents` are.
+        ArgumentError: the denoiser's output, or image_latents, have another shape than the latents.
     """
-    return _steps(predict, first_latents(noise, sampler, draw, image_latents), sampler, draw, after_step)
+    return _steps(predict, init_latents(noise, sampler, draw, image_latents), sampler, draw, after_step)
 
 
-def first_latents(
+def init_latents(
     noise: np.ndarray, sampler: Sampler, draw: Draw | None, image_latents: np.ndarray | None
 ) -> np.ndarray:
-    """What the first call is fed; arguments and errors as those of `denoise`."""
+    """Latents of the first denoiser call; arguments and errors as of `denoise`."""
     if sampler.stochastic and draw is None:
         raise SamplerError(f"{sampler.name} draws noise at every step with these options; give `draw`")
     if sampler.strength < 1 and image_latents is None:
@@ -121,7 +121,7 @@ def _steps(
     for i, timestep in enumerate(table.timesteps.tolist()):
         output = np.asarray(predict(fed, timestep), kind)
         if output.shape != fed.shape:
-            raise ArgumentError(f"the network's output has shape {list(output.shape)}; its input {list(fed.shape)}")
+            raise ArgumentError(f"the denoiser's output has shape {list(output.shape)}; its input {list(fed.shape)}")
 
         prediction = _combine(conversions[i], (fed, output), scratch)
         base = fed
@@ -140,7 +140,7 @@ def _steps(
 
 
 def _limited(sampler: Sampler, i: int, fed: np.ndarray, x0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The prediction in the table's basis from a clipped x0, and the latents to go on from."""
+    """The prediction in the table's basis from a clipped x0, and the latents to continue from."""
     table = sampler.table
     kind = fed.dtype.type
     alpha, sigma = kind(max(table.alphas[i], VANISHING)), kind(table.sigmas[i])
@@ -151,7 +151,7 @@ def _limited(sampler: Sampler, i: int, fed: np.ndarray, x0: np.ndarray) -> tuple
 
 
 def _terms(row: np.ndarray, kind: type[np.floating]) -> _Terms:
-    """The coefficients that count."""
+    """Nonzero coefficients of a row, with their columns."""
     return [(int(j), kind(row[j])) for j in row.nonzero()[0]] or [(0, kind(0))]
 
 

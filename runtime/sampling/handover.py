@@ -1,7 +1,7 @@
-"""A run in two parts: a sampler that stops early, and another, perhaps of another network, that goes on from there.
+"""A run in two parts: a sampler that stops early, and another, perhaps of another denoiser, that resumes.
 
 Both parts are shares of the training timesteps, as in diffusers' pipelines of SDXL, whose refiner was trained on the
-last fifth of them alone (Podell et al. 2023, section 2.5). What is handed over are latents as diffusers keeps them.
+last fifth of them alone (Podell et al. 2023, section 2.5). The latents between them are scaled as in diffusers.
 """
 
 from dataclasses import replace
@@ -13,11 +13,11 @@ from .scheduler import Scheduler
 from .table import Table
 
 
-def left_out(scheduler: Scheduler, table: Table, trained: int, start: float) -> int:
+def skipped_steps(scheduler: Scheduler, table: Table, trained: int, start: float) -> int:
     """Steps of the whole run that come before `start`.
 
-    Where a step has two calls it is not cut in two: as in diffusers, a run that would begin with the second call of
-    one begins with its first.
+    Where a step has two calls it is not cut in two: as in diffusers, a run that would start with the second call of
+    a step starts with its first.
 
     Raises:
         SamplerError: it leaves out all of them.
@@ -26,12 +26,12 @@ def left_out(scheduler: Scheduler, table: Table, trained: int, start: float) -> 
     if scheduler.calls > 1 and left % 2 == 0:  # the last step has one call
         left += 1
     if left == 0:
-        raise SamplerError(f"denoising_start={start:g} leaves none of {len(table.timesteps)} network calls")
+        raise SamplerError(f"denoising_start={start:g} leaves none of {len(table.timesteps)} denoiser calls")
     return (len(table.timesteps) - left) // scheduler.calls
 
 
-def going_on(scheduler: Scheduler, table: Table) -> Table:
-    """The table of a run that is given latents as they are, with their noise: no more than their scale is its own."""
+def resumed(scheduler: Scheduler, table: Table) -> Table:
+    """The table of a run that resumes with the latents of another, which have their noise: only the scale changes."""
     return replace(table, initial_scale=float(table.alphas[0]) if scheduler.scales_input else 1.0)
 
 
@@ -43,7 +43,7 @@ def stopped(scheduler: Scheduler, table: Table, trained: int, end: float) -> Tab
     """
     calls = int((table.timesteps >= _cutoff(trained, end)).sum())
     if calls == 0:
-        raise SamplerError(f"denoising_end={end:g} comes before the first of {len(table.timesteps)} network calls")
+        raise SamplerError(f"denoising_end={end:g} comes before the first of {len(table.timesteps)} denoiser calls")
     if calls == len(table.timesteps):
         return table
     rows = {

@@ -1,4 +1,4 @@
-"""What schedulers there are, and what each is like: measured on samplers, not written down."""
+"""List of schedulers with their properties, measured on samplers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,12 @@ class Description:
     Attributes:
         name: short name, or the class where there is none.
         class_name: diffusers' class.
-        options: what the name stands for.
+        options: options that the name stands for.
         order: declared order of convergence.
-        calls_per_step: network calls that one step more makes.
+        calls_per_step: denoiser calls that one more step costs.
         calls: of STEPS steps: solvers that begin or end otherwise make a few more or less than STEPS times that.
         draws_noise: with these options.
-        takes: what a run may give, of eta, timesteps, sigmas and mu.
+        takes: those of eta, timesteps, sigmas and mu that a run may have.
         paper: authors, year, title, arXiv number.
     """
 

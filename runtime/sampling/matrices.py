@@ -1,4 +1,4 @@
-"""A sampler's rows as matrices: what a step makes is one product with what it is given.
+"""A sampler's rows as matrices: a step is one product.
 
 The numpy loop takes a row term by term, and leaves out what is zero. On a device it is launches that cost, not terms:
 there a whole step is  made = M[i] given,  each line of `given` and `made` being all latents of the batch.

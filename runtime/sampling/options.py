@@ -179,6 +179,6 @@ def _numbers(given: Any) -> list[float] | None:
 
 
 def _spell(value: Any) -> str:
-    """As the JSON file has it, cut to fit a line."""
+    """A value in JSON, cut to fit a line."""
     spelled = json.dumps(value, default=str)
     return spelled if len(spelled) <= _LINE else spelled[:_LINE] + " ..."

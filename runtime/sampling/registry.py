@@ -43,7 +43,7 @@ _TOKENS = "it samples discrete tokens, not latents with Gaussian noise"
 _TREE = "its noise comes from a Brownian tree, not from independent draws"
 _VIDEO = "it is made for a video model's pipeline"
 _BATCHED = "it is {}, a batch of timesteps at a time"
-# Classes of diffusers that no table here can be: why not
+# Classes of diffusers that no table can express -> the reason
 UNSUPPORTED: Mapping[str, str] = {
     "AmusedScheduler": _TOKENS,
     "BlockRefinementScheduler": _TOKENS,
@@ -52,29 +52,29 @@ UNSUPPORTED: Mapping[str, str] = {
     "CogVideoXDPMScheduler": _VIDEO,
     "ConsistencyDecoderScheduler": "it is a part of a decoder",
     "CosineDPMSolverMultistepScheduler": _TREE,
-    "DDIMInverseScheduler": "it goes from a picture to noise",
+    "DDIMInverseScheduler": "it goes from an image to noise",
     "DDIMParallelScheduler": _BATCHED.format("DDIMScheduler"),
     "DDPMParallelScheduler": _BATCHED.format("DDPMScheduler"),
-    "DDPMWuerstchenScheduler": "its timesteps are shares of a continuous time that only Würstchen's networks know",
-    "DPMSolverMultistepInverseScheduler": "it goes from a picture to noise",
+    "DDPMWuerstchenScheduler": "its timesteps are shares of a continuous time, which only Würstchen's denoisers take",
+    "DPMSolverMultistepInverseScheduler": "it goes from an image to noise",
     "DPMSolverSDEScheduler": _TREE,
     "DiscreteDDIMScheduler": _TOKENS,
     "EntropyBoundScheduler": _TOKENS,
-    "FlowMapEulerDiscreteScheduler": "its networks are given two times, where each step begins and where it ends",
+    "FlowMapEulerDiscreteScheduler": "its denoisers are given two times, where each step begins and where it ends",
     "FlowMatchLCMScheduler": "it changes the size of the latents on the way",
     "HeliosDMDScheduler": _VIDEO,
     "HeliosScheduler": _VIDEO,
-    "IPNDMScheduler": "its noise levels are the sines of its timesteps, whatever a configuration says of betas",
+    "IPNDMScheduler": "its noise levels are the sines of its timesteps, whatever the betas of a configuration",
     "KarrasVeScheduler": "diffusers has deprecated it",
     "LTXEulerAncestralRFScheduler": _VIDEO,
     "MiniMaxH3Scheduler": _VIDEO,
-    "PiflowScheduler": "its networks give a policy, not a prediction",
+    "PiflowScheduler": "its denoisers return a policy, not a prediction",
     "RFD4ProteinaScheduler": "it is made for proteins",
-    "RePaintScheduler": "it goes back and forth with a mask of the picture",
-    "SCMScheduler": "its networks are fed angles on a circle (TrigFlow)",
-    "ScoreSdeVeScheduler": "the length of its correcting steps hangs on the network's output: it is not linear",
+    "RePaintScheduler": "it goes back and forth with a mask of the image",
+    "SCMScheduler": "its denoisers are fed angles on a circle (TrigFlow)",
+    "ScoreSdeVeScheduler": "the length of its correcting steps depends on the denoiser's output: it is not linear",
     "ScoreSdeVpScheduler": "its timesteps are not those of any scheduler_config.json",
-    "UnCLIPScheduler": "its variance is given by the network: it is not linear",
+    "UnCLIPScheduler": "its variance is an output of the denoiser: it is not linear",
     "VQDiffusionScheduler": _TOKENS,
 }
 
@@ -99,7 +99,7 @@ def find(name: str) -> tuple[Scheduler, Mapping[str, Any]]:
     """The scheduler of a class name or short name, and the options that the short name stands for.
 
     Raises:
-        SamplerError: no such scheduler, and which names are near; or one of diffusers that is not here, and why.
+        SamplerError: no such scheduler, and which names are near; or one of diffusers that is not supported, and why.
     """
     if name in UNSUPPORTED:
         raise SamplerError(f"{name} is not supported: {UNSUPPORTED[name]}")
@@ -117,14 +117,14 @@ def of_config(config: Any) -> Scheduler:
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What every option of the configuration's scheduler is where the configuration does not say."""
+    """Default of every option of the configuration's scheduler."""
     return {name: option.default for name, option in of_config(config).options.items()}
 
 
 def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The configuration for another scheduler of the same model, as diffusers' `Other.from_config(config)` has it.
 
-    Everything that the configuration says is kept, and what it does not say is the other scheduler's own default.
+    Values of the configuration are kept; options that it lacks have the other scheduler's defaults.
 
     Args:
         config: the model's scheduler_config.json.

@@ -46,7 +46,7 @@ def read_run(scheduler: Scheduler, options: Options, arguments: RunArguments) ->
             takes = ", ".join(sorted(scheduler.takes)) or f"none of {', '.join(_OPTIONAL)}"
             raise SamplerError(f"{scheduler.class_name} takes no {name}; it takes {takes}")
     if arguments.timesteps is not None and arguments.sigmas is not None:
-        raise SamplerError("timesteps and sigmas exclude each other: both say what the grid is")
+        raise SamplerError("timesteps and sigmas exclude each other: both define the grid")
     if arguments.mu is not None and not options.use_dynamic_shifting:
         raise SamplerError("mu does nothing without use_dynamic_shifting")
     timesteps = _grid("timesteps", arguments.timesteps, scheduler)
@@ -70,7 +70,7 @@ def read_run(scheduler: Scheduler, options: Options, arguments: RunArguments) ->
 
 
 def read_part(start: Any, end: Any, run: Run) -> tuple[float | None, float | None]:
-    """Which part of the run is asked for: denoising_start and denoising_end, None for what is left out.
+    """The part of the run: denoising_start and denoising_end, checked; None where left out.
 
     Raises:
         SamplerError: a value out of range, a part that ends before it begins, or a strength besides.
@@ -79,7 +79,7 @@ def read_part(start: Any, end: Any, run: Run) -> tuple[float | None, float | Non
     if start is not None:
         first = _number("denoising_start", start, "above 0 and below 1", lambda value: 0 < value < 1)
         if run.strength < 1:
-            raise SamplerError("strength and denoising_start exclude each other: both say where the run begins")
+            raise SamplerError("strength and denoising_start exclude each other: both define where the run starts")
     if end is not None:
         last = _number("denoising_end", end, "above 0, to 1", lambda value: 0 < value <= 1)
         if first is not None and last <= first:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from . import registry
-from .handover import going_on, left_out, stopped
+from .handover import resumed, skipped_steps, stopped
 from .options import declared, read
 from .parametrisation import Clip, DynamicThreshold, Limit, Prediction, convert
 from .requests import RunArguments, read_part, read_run
@@ -20,18 +20,18 @@ VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse i
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Everything that the loop needs, as data: pictures and threads may share one.
+    """Everything that the loop needs, as data; images and threads may share one.
 
     Attributes:
         name: diffusers' class name.
         options: every option of that class, as used.
         table: the coefficients.
-        prediction: what the network predicts: see `parametrisation`.
+        prediction: prediction type of the denoiser, see `parametrisation`.
         to_basis: float64 [n, 2], (p, q) with  m = p x + q output.
         to_denoised: float64 [n, 2], (p, q) with  x0 = p x + q m.
         limit: clips or thresholds x0; None for neither.
-        strength: share of the steps that are run; below 1, they begin in the middle.
-        goes_on: it begins where another run stopped, with that run's latents as they are.
+        strength: share of the steps that are run, the last ones.
+        resumes: it starts where another run stopped, with the latents of that run.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Sampler:
     to_denoised: np.ndarray
     limit: Limit | None
     strength: float = 1.0
-    goes_on: bool = False
+    resumes: bool = False
 
     @classmethod
     def from_config(
@@ -62,22 +62,22 @@ class Sampler:
         """Work out a sampler.
 
         Args:
-            config: diffusers' scheduler_config.json, as a dict; `_class_name` says which scheduler.
-            num_inference_steps: steps; some schedulers call the network more often, see `len(sampler)`.
-            eta: share of new noise, from 0 (none) to 1, for schedulers that take it (DDIM, TCD); left out, it is that
+            config: diffusers' scheduler_config.json, as a dict; `_class_name` names the scheduler.
+            num_inference_steps: steps; some schedulers make more denoiser calls, see `len(sampler)`.
+            eta: share of new noise, from 0 (none) to 1, for schedulers that take it (DDIM, TCD); the default is that
                 of diffusers' `step`: 0.3 for TCD, else 0.
             timesteps: a grid in place of the configuration's, decreasing; num_inference_steps is then its length. A
                 name is one of Align Your Steps: ays_sd15, ays_sdxl.
-            sigmas: likewise, noise levels sigma / alpha (sigma for flow matching), as diffusers' set_timesteps takes
+            sigmas: a grid of noise levels sigma / alpha (sigma for flow matching), as diffusers' set_timesteps takes
                 them: EulerDiscreteScheduler's include the one that the run ends at. Names: ays_svd too.
-            strength: run the last int(strength * steps) steps only, on latents of a picture that noise is added to:
-                give them to `denoise`.
+            strength: run the last int(strength * steps) steps only, on the latents of an image with noise added;
+                `denoise` takes these latents.
             shortens: strength shortens the schedule that a consistency model was distilled on, of which all steps are
-                then taken, as in diffusers' LatentConsistencyModelImg2ImgPipeline. Other schedulers have no such
-                schedule, and given timesteps take its place: there it is as without.
-            mu: how far a schedule with use_dynamic_shifting is shifted; larger for larger pictures.
-            denoising_start: begin after that share of the training timesteps, above 0 and below 1, where another run
-                stopped: give its latents to `denoise`.
+                then run, as in diffusers' LatentConsistencyModelImg2ImgPipeline. It has no effect on other schedulers,
+                nor with `timesteps`.
+            mu: shift of a schedule with use_dynamic_shifting; larger for larger images.
+            denoising_start: resume after that share of the training timesteps, above 0 and below 1, where another run
+                stopped; `denoise` takes its latents.
             denoising_end: stop after that share, above 0, to 1; the latents have noise left then.
 
         Raises:
@@ -85,10 +85,10 @@ class Sampler:
                 schedule does not allow.
         """
         scheduler = registry.of_config(config)
-        # What a configuration only records as another class's default is not said, as in diffusers
+        # Values that a configuration records as defaults of another class do not count, as in diffusers
         by_default = config.get("_use_default_values", [])
-        said = {key: value for key, value in config.items() if key not in by_default}
-        options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, said)
+        stated = {key: value for key, value in config.items() if key not in by_default}
+        options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, stated)
         if eta == 0 and "eta" not in scheduler.takes:
             eta = None
         arguments = RunArguments(num_inference_steps, strength, shortens, eta, timesteps, sigmas, mu)
@@ -96,21 +96,21 @@ class Sampler:
         start, end = read_part(denoising_start, denoising_end, run)
         table, trained = scheduler.build(options, run), options.num_train_timesteps
         if start is not None:
-            begin = left_out(scheduler, table, trained, start)
-            table = going_on(scheduler, scheduler.build(options, replace(run, begin=begin)))
+            skip = skipped_steps(scheduler, table, trained, start)
+            table = resumed(scheduler, scheduler.build(options, replace(run, skip=skip)))
         if end is not None:
             table = stopped(scheduler, table, trained, end)
-        return cls.from_table(scheduler.class_name, options, table, strength, goes_on=start is not None)
+        return cls.from_table(scheduler.class_name, options, table, strength, resumes=start is not None)
 
     @classmethod
     def from_table(
-        cls, name: str, options: Options, table: Table, strength: float = 1.0, *, goes_on: bool = False
+        cls, name: str, options: Options, table: Table, strength: float = 1.0, *, resumes: bool = False
     ) -> "Sampler":
         """A sampler of a table; of the options, prediction_type, clip_sample and thresholding count."""
         scheduler = registry.find(name)[0]
         prediction = scheduler.predicts(options)
         limit = _limit(options) if scheduler.limits(options) else None
-        # Clipped, even a network that predicts pure noise from pure noise says something: the bound, with a sign
+        # Clipped, x0 is defined even where a denoiser predicts pure noise from pure noise: the bound, with a sign
         alphas = np.maximum(table.alphas, VANISHING) if limit else table.alphas
         positions = list(zip(alphas.tolist(), table.sigmas.tolist(), strict=True))
         first: Prediction = "sample" if limit else table.basis  # x0 is what can be limited
@@ -123,7 +123,7 @@ class Sampler:
             )
         for array in (to_basis, to_denoised):
             array.flags.writeable = False
-        return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength, goes_on)
+        return cls(name, options, table, prediction, to_basis, to_denoised, limit, strength, resumes)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -131,22 +131,22 @@ class Sampler:
         return {name: getattr(self.options, name) for name in declared(type(self.options))}
 
     def __len__(self) -> int:
-        """Network calls."""
+        """Denoiser calls."""
         return len(self.table.timesteps)
 
     @property
     def timesteps(self) -> np.ndarray:
-        """As the network is given them, float64, one for each call."""
+        """Inputs of the denoiser, float64, one for each call."""
         return self.table.timesteps
 
     @property
     def alphas(self) -> np.ndarray:
-        """Signal in the latents that each call is fed, float64."""
+        """Signal in the input latents of each call, float64."""
         return self.table.alphas
 
     @property
     def sigmas(self) -> np.ndarray:
-        """Noise in the latents that each call is fed, float64."""
+        """Noise in the input latents of each call, float64."""
         return self.table.sigmas
 
     @property
@@ -163,7 +163,7 @@ class Sampler:
 
     @property
     def stochastic(self) -> bool:
-        """Whether it draws noise on the way."""
+        """Whether it draws noise during the run."""
         return bool(self.table.noise.any())
 
 

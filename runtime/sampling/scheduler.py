@@ -1,4 +1,4 @@
-"""What a scheduler of diffusers is here: a function that makes a table, and the options that it takes."""
+"""Schedulers of diffusers: a function that computes a table of coefficients, and the options that it takes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What is asked of one run, beside the configuration.
+    """Arguments of one run, checked, beside the configuration.
 
     Attributes:
         steps: steps of the whole grid, before `strength` leaves any out.
         strength: share of the steps that is run, the last ones; 1 for all.
-        begin: the steps that are left out, in place of what `strength` says.
-        shortens: where the network was distilled on a schedule, strength is the share of that instead.
+        skip: number of steps that are skipped, in place of those by `strength`.
+        shortens: where the denoiser was distilled on a schedule, strength is a share of that schedule instead.
         eta: share of new noise, where the scheduler takes it.
         timesteps: the grid itself, decreasing float64 [steps], in place of the configuration's.
-        sigmas: likewise as noise levels sigma / alpha (sigma itself for flow matching), decreasing float64 [steps];
+        sigmas: the grid as noise levels sigma / alpha (sigma itself for flow matching), decreasing float64 [steps];
             [steps + 1], with the level that the run ends at, for a scheduler with `ends_sigmas`.
         mu: the shift of schedulers with use_dynamic_shifting.
     """
 
     steps: int
     strength: float = 1.0
-    begin: int | None = None
+    skip: int | None = None
     shortens: bool = False
     eta: float = 0.0
     timesteps: np.ndarray | None = None
@@ -43,13 +43,13 @@ class Run:
 
     @property
     def skipped(self) -> int:
-        """Steps that are left out, by `strength` as diffusers' image-to-image pipelines of diffusion models count them.
+        """Number of steps that are skipped, by `strength` as in diffusers' pipelines of diffusion models.
 
         Raises:
-            SamplerError: it leaves out all of them.
+            SamplerError: all of them.
         """
-        if self.begin is not None:
-            return self.begin
+        if self.skip is not None:
+            return self.skip
         left = int(self.steps * self.strength)
         if left == 0:
             raise SamplerError(
@@ -66,15 +66,15 @@ class Scheduler(Generic[OptionsType]):
         class_name: diffusers' `_class_name`.
         build: (options, run) -> table.
         options_class: every option of diffusers' class, with its default and check.
-        short_names: for people; each with the options that it stands for.
+        short_names: name -> the options that it stands for.
         paper: authors, year, title, arXiv number.
-        takes: which of eta, timesteps, sigmas and mu a run may give; the others are refused by name.
-        eta: what it is where a run does not say, as in diffusers' `step`.
-        ends_sigmas: sigmas given in place of the grid include the one that the run ends at.
-        calls: of the network in a step, but for the last step: diffusers' `order`.
-        scales_input: diffusers keeps latents as x0 + (sigma / alpha) eps, and scales what the network is fed.
+        takes: those of eta, timesteps, sigmas and mu that a run may have; the others are refused by name.
+        eta: its default, as in diffusers' `step`.
+        ends_sigmas: sigmas of a run include the one that it ends at.
+        calls: denoiser calls a step, except in the last step: diffusers' `order`.
+        scales_input: diffusers keeps latents as x0 + (sigma / alpha) eps, and scales the input of the denoiser.
         limits: whether clip_sample and thresholding count with these options.
-        predicts: what the network predicts, by the options: `prediction_type`, where that says it.
+        predicts: prediction type of the denoiser, by the options.
     """
 
     class_name: str

@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class TrainingOptions(Options):
-    """The noise schedule that the network was trained on."""
+    """The noise schedule that the denoiser was trained on."""
 
     num_train_timesteps: int = whole(1000, least=2)
     beta_start: float = number(0.0001, least=0)

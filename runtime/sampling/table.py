@@ -1,6 +1,6 @@
 """A sampler as a table of coefficients, checked when it is made.
 
-Latents are x = alpha x0 + sigma eps. Row i, with m_i the network's prediction in the table's basis and z_i unit noise:
+Latents are x = alpha x0 + sigma eps. Row i, with m_i the prediction in the table's basis and z_i unit noise:
 
     s_i     = C[i,0] x_i + C[i,1] s_{i-1} + sum_j C[i,2+j] m_{i-j}      correct
     x_{i+1} = A[i,0] s_i + sum_j A[i,1+j] m_{i-j} + G[i] z_i            advance
@@ -18,13 +18,13 @@ _TOLERANCE = 1e-9  # of a row's landing point, relative to its largest term
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """n rows, one for each network call, with at most h predictions remembered. All arrays float64, read only.
+    """n rows, one for each denoiser call, with at most h predictions remembered. All arrays are float64 and read-only.
 
     Attributes:
-        basis: what m is: sample (x0), epsilon or v_prediction.
+        basis: prediction type of m: sample (x0), epsilon or v_prediction.
         order: the declared order of convergence.
-        timesteps: [n], as the network is given them.
-        alphas, sigmas: [n], of the latents that the network is fed.
+        timesteps: [n], inputs of the denoiser.
+        alphas, sigmas: [n], of the input latents of the denoiser.
         start, end: [n, 2], the (alpha, sigma) that row i carries s_i from and x_{i+1} to. `end[i]` is where call i + 1
             is fed, but for diffusers' uneven grids.
         advance: A [n, 1 + h].
@@ -118,7 +118,7 @@ def single_step(
     keep_noise: bool = False,
     basis: Prediction = "sample",
 ) -> Table:
-    """The table of a method that remembers nothing.
+    """The table of a method without memory.
 
     Row i goes from start[i] to end[i], each (alpha, sigma); kept[i] of that is carried over, the rest is new noise.
     """

@@ -17,18 +17,18 @@ SIGMAS: dict[str, tuple[float, ...]] = {
 }
 
 
-def by_name(what: str, name: str, ends: bool) -> tuple[float, ...]:
+def by_name(kind: str, name: str, ends: bool) -> tuple[float, ...]:
     """The grid of a name.
 
     Args:
-        what: timesteps or sigmas.
+        kind: timesteps or sigmas.
         name: ays_sd15, ays_sdxl or, for sigmas, ays_svd.
         ends: sigmas include the level that the run ends at.
 
     Raises:
         SamplerError: no such grid.
     """
-    grids = TIMESTEPS if what == "timesteps" else SIGMAS
+    grids = TIMESTEPS if kind == "timesteps" else SIGMAS
     if name not in grids:
-        raise SamplerError(f"{what}={name!r} is no grid; {nearest(name, grids)}")
-    return grids[name] if what == "timesteps" or ends else grids[name][:-1]
+        raise SamplerError(f"{kind}={name!r} is no grid; {nearest(name, grids)}")
+    return grids[name] if kind == "timesteps" or ends else grids[name][:-1]

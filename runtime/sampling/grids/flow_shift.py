@@ -1,4 +1,4 @@
-"""How the sigmas of flow matching are shifted: more of them at high noise, for larger pictures."""
+"""Shifts of the sigmas of flow matching: more steps at high noise, for larger images."""
 
 from math import exp
 
@@ -17,7 +17,7 @@ def shifted(sigmas: np.ndarray, shift: float) -> np.ndarray:
 
 
 def shift_of(options: Options, run: Run, fixed: float) -> float:
-    """The shift that a run with use_dynamic_shifting makes of mu; `fixed` without."""
+    """The shift by the mu of a run where use_dynamic_shifting is true, else `fixed`."""
     if not options.use_dynamic_shifting:
         return fixed
     if run.mu is None:
@@ -34,6 +34,6 @@ def stretched(sigmas: np.ndarray, terminal: float | None) -> np.ndarray:
     if not terminal:
         return sigmas
     if sigmas[-1] >= 1:
-        raise SamplerError("shift_terminal says where the last sigma is; a run of one step, at 1, has no other")
+        raise SamplerError("shift_terminal moves the last sigma; a run of one step, at 1, has no other")
     stretched_sigmas: np.ndarray = 1 - (1 - sigmas) * (1 - terminal) / (1 - sigmas[-1])
     return stretched_sigmas

@@ -43,7 +43,7 @@ def noise_levels(options: SpacedLevelOptions, run: Run) -> tuple[Schedule, np.nd
         timesteps = spaced(options.timestep_spacing, count, run.steps, options.steps_offset)
         require_decreasing(timesteps, "timesteps", run.steps, count)
     elif shape:
-        raise SamplerError(f"timesteps exclude {shape}: both say what the grid is")
+        raise SamplerError(f"timesteps exclude {shape}: both define the grid")
     else:
         timesteps = given_timesteps(run.timesteps, count)
     timesteps = as_float32(timesteps)
@@ -59,7 +59,7 @@ def noise_levels(options: SpacedLevelOptions, run: Run) -> tuple[Schedule, np.nd
 
 
 def level_shape(options: Options) -> str | None:
-    """Which of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas is true; None where none is."""
+    """The one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas that is true, or None."""
     given = [option for option in _SHAPES if getattr(options, option)]
     if len(given) > 1:
         raise SamplerError(f"{' and '.join(given)} exclude each other; allowed: one of them")
@@ -79,14 +79,14 @@ def reshaped(options: Options, levels: np.ndarray, steps: int) -> np.ndarray:
 
 
 def given_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
-    """Timesteps that a run gives, if the network was trained on them."""
+    """Timesteps of a run, checked against the training schedule."""
     if timesteps[0] > count - 1:
         raise SamplerError(f"timesteps begin at {timesteps[0]:g}; the last training timestep is {count - 1}")
     return timesteps
 
 
 def whole_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
-    """The same, where a scheduler knows whole numbers only."""
+    """Timesteps of a run, checked, for schedulers that take whole numbers only."""
     between = timesteps[timesteps != np.trunc(timesteps)]
     if len(between):
         raise SamplerError(f"timesteps must be whole numbers here; {between[0]:g} is none")
@@ -96,8 +96,8 @@ def whole_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
 def positions_of(levels: np.ndarray) -> np.ndarray:
     """(alpha, sigma) [n, 2] of noise levels, alpha^2 + sigma^2 = 1; but (1, level) of the last.
 
-    diffusers keeps latents as x0 + level eps, and gives the last ones as they are, without the scale of a network's
-    input: this shows where the run does not end at 0.
+    diffusers keeps latents as x0 + level eps, and returns the last ones without the scale of the denoiser's
+    input, which matters where the run does not end at 0.
     """
     alphas, sigmas = alpha_sigma(levels)
     alphas[-1], sigmas[-1] = 1.0, levels[-1]
@@ -107,8 +107,8 @@ def positions_of(levels: np.ndarray) -> np.ndarray:
 def initial_scale(options: SpacedLevelOptions, levels: np.ndarray) -> float:
     """Of the first latents: diffusers begins with noise times the largest level, or sqrt(level^2 + 1) for leading."""
     first, largest = levels[0], float(levels.max())
-    begin = (largest**2 + 1) ** 0.5 if options.timestep_spacing == "leading" else largest
-    return float(begin / (first**2 + 1) ** 0.5)
+    scale = (largest**2 + 1) ** 0.5 if options.timestep_spacing == "leading" else largest
+    return float(scale / (first**2 + 1) ** 0.5)
 
 
 def as_float32(values: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The training noise schedule: how much signal and noise a latent of each timestep has.
 
-Numbers are computed in float32 where diffusers does, bit for bit, because its networks are run on exactly those: the
+Numbers are computed in float32 where diffusers does, bit for bit, because its denoisers are run on exactly these: the
 rounding of 1 - beta near 1 moves the smallest sigma by 1e-4 of its value. Everything that follows is float64.
 """
 
@@ -109,7 +109,7 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def _laplace(times: np.ndarray) -> np.ndarray:
-    """What diffusers takes for alpha_t^2 at t from 0 to 1: alpha of a Laplace distribution of log(alpha / sigma)."""
+    """alpha_t^2 at t from 0 to 1 in diffusers: alpha of a Laplace distribution of log(alpha / sigma)."""
     offset = 0.5 - times
     lambdas = -0.5 * np.copysign(1.0, offset) * np.log(1 - 2 * np.abs(offset) + 1e-6)
     return np.sqrt(1 / (1 + np.exp(-lambdas)))

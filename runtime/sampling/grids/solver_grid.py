@@ -55,7 +55,7 @@ class CutOffOptions:
     """The noisiest timestep in use."""
 
     lambda_min_clipped: float = number(-inf, infinite=True)
-    # DDPM's, which configurations keep, are without effect; learned ones need a network of twice the channels
+    # DDPM's, which configurations keep, are without effect; learned ones need a denoiser of twice the channels
     variance_type: str | None = only(None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 
 
@@ -64,10 +64,10 @@ OptionsType = TypeVar("OptionsType", bound=SolverOptions)
 
 @dataclass(frozen=True, eq=False)
 class SolverGrid:
-    """Where the network is called.
+    """Denoiser calls of a run.
 
     Attributes:
-        timesteps: [calls], whole numbers, as the network is given them.
+        timesteps: [calls], whole numbers, inputs of the denoiser.
         positions: [calls + 1, 2], (alpha, sigma) of each call and of where the last step ends.
         skipped: calls of the whole grid that come before the first of these.
     """
@@ -148,9 +148,9 @@ def solver_grid(
     rounds_cosine: bool = True,
     flow: Callable[[OptionsType, Run], np.ndarray] = _even_flow,
 ) -> SolverGrid:
-    """The grid that the options describe, or the run gives, as diffusers has it.
+    """The grid of the options, or of the run, as in diffusers.
 
-    Timesteps given to the network are whole numbers: rounded where they come from Karras or Lu noise levels, cut off
+    Timesteps of the denoiser are whole numbers: rounded where they come from Karras or Lu noise levels, cut off
     where these are exponential, beta or flow. Where Lu levels and others are asked for, Karras counts first, then Lu.
 
     Args:
@@ -169,7 +169,7 @@ def solver_grid(
     schedule, of_flow = training_schedule(options, finite_sigmas=True), options.use_flow_sigmas
     own = of_flow or _shape(options)  # levels that are no timesteps'
     if run.timesteps is not None and own:
-        raise SamplerError(f"timesteps exclude {'use_flow_sigmas' if of_flow else own}: both say what the grid is")
+        raise SamplerError(f"timesteps exclude {'use_flow_sigmas' if of_flow else own}: both define the grid")
     if of_flow:
         levels = flow(options, run)
         timesteps = levels * len(schedule)
@@ -196,7 +196,7 @@ def _check_prediction(options: SolverOptions) -> None:
 
 
 def _shape(options: SolverOptions) -> str | None:
-    """The option that says where noise levels come from; None where timesteps do."""
+    """The option that defines the noise levels; None where timesteps do."""
     shape = level_shape(options)
     return "use_lu_lambdas" if options.use_lu_lambdas and shape != "use_karras_sigmas" else shape
 

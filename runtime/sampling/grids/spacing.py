@@ -1,4 +1,4 @@
-"""Where between noise and picture the network is called: timestep spacings and noise-level grids."""
+"""Timestep spacings and noise-level grids."""
 
 from math import gamma, log
 
@@ -18,7 +18,7 @@ def spaced(spacing: str, count: int, steps: int, offset: int, *, last: int | Non
     Args:
         spacing: leading, linspace or trailing.
         count: training timesteps.
-        steps: how many to take of them.
+        steps: number of timesteps to take.
         offset: added to every timestep (leading only).
         last: training timesteps in use, where the noisiest are cut off.
         extra: points more that leading and linspace lay out, at the clean end, and do not use.
@@ -46,7 +46,7 @@ def require_decreasing(values: np.ndarray, what: str, steps: int, count: int) ->
 
 
 def require_trained(timesteps: np.ndarray, steps: int, count: int) -> None:
-    """Refuse timesteps noisier than the noisiest that the network was trained on."""
+    """Refuse timesteps noisier than the noisiest that the denoiser was trained on."""
     if timesteps.max() > count - 1:
         raise SamplerError(
             f"num_inference_steps={steps} with this steps_offset begins at timestep {timesteps.max():g}; "
@@ -73,7 +73,7 @@ def beta(largest: float, smallest: float, steps: int) -> np.ndarray:
 
 
 def symmetric_beta_quantile(probabilities: np.ndarray, shape: float) -> np.ndarray:
-    """Where the distribution function of Beta(shape, shape) takes these values, float64 [n].
+    """Quantiles of the distribution Beta(shape, shape), float64 [n].
 
     By Newton's method, in the logarithm of x, on the power series of the incomplete beta function (Abramowitz and
     Stegun 26.5.4), which halves its terms at least for x up to 1/2; the other half mirrors it.

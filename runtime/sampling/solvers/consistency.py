@@ -1,4 +1,4 @@
-"""Few-step samplers of distilled networks: latent consistency models and trajectory consistency distillation."""
+"""Few-step samplers of distilled models: latent consistency models and trajectory consistency distillation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +72,7 @@ def tcd(options: TCDOptions, run: Run) -> Table:
 
     Down to timestep floor((1 - eta) t_next) without noise, and up to t_next with it: eta 0 adds none, 1 begins again
     from x0's. As in diffusers, the last step goes to timestep 0, which is not quite x0; and x0 is never clipped,
-    whatever clip_sample and thresholding say.
+    whatever clip_sample and thresholding.
     """
     schedule = training_schedule(options)
     timesteps = _distilled(options, run, len(schedule))
@@ -85,10 +85,10 @@ def tcd(options: TCDOptions, run: Run) -> Table:
 
 
 def _distilled(options: ConsistencyOptions, run: Run, count: int) -> np.ndarray:
-    """Timesteps of the run, float64: given ones, or some of those that the network was distilled on, evenly.
+    """Timesteps, float64: the run's own, or evenly some of those that the denoiser was distilled on.
 
-    Those are original_inference_steps multiples of the same stride, less one. strength leaves out the first steps, as
-    in diffusers' image-to-image pipelines of Stable Diffusion; or, with `shortens`, as many are taken of the cleaner
+    The latter are original_inference_steps multiples of the same stride, less one. strength leaves out the first steps,
+    as in diffusers' image-to-image pipelines of Stable Diffusion; or, with `shortens`, as many are taken of the cleaner
     multiples alone, as in its LatentConsistencyModelImg2ImgPipeline.
     """
     distilled = options.original_inference_steps
@@ -100,7 +100,7 @@ def _distilled(options: ConsistencyOptions, run: Run, count: int) -> np.ndarray:
     if run.steps > left:
         of_them = f", of which strength={run.strength:g} leaves {left}" if left < distilled else ""
         raise SamplerError(
-            f"num_inference_steps={run.steps} is too many; the network was distilled on {distilled} "
+            f"num_inference_steps={run.steps} is too many; the denoiser was distilled on {distilled} "
             f"(original_inference_steps){of_them}"
         )
     every = (np.arange(1, left + 1) * (count // distilled) - 1.0)[::-1]

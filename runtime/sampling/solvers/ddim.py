@@ -1,4 +1,4 @@
-"""DDIM: the deterministic sampler of a diffusion network, and all between it and DDPM."""
+"""DDIM: the deterministic sampler of a diffusion model, and every share of new noise up to DDPM."""
 
 from dataclasses import dataclass
 

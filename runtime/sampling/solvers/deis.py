@@ -43,7 +43,7 @@ def deis(options: DEISOptions, run: Run) -> Table:
 
 
 def _order_of(i: int, grid: SolverGrid, options: DEISOptions) -> int:
-    """How many predictions row i uses: few at the start, and few at the end of a short run."""
+    """Number of predictions that row i uses: few at the start, and few at the end of a short run."""
     order = min(options.solver_order, i + 1)
     return min(order, len(grid) - i) if options.lower_order_final and grid.whole < _FEW_STEPS else order
 

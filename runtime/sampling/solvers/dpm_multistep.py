@@ -84,7 +84,7 @@ def multistep(grid: SolverGrid, basis: Basis, options: MultistepOptions) -> tupl
 
 
 def check_basis(options: DPMSolverOptions) -> Basis:
-    """What the algorithm predicts x with, if the other options allow it."""
+    """Basis of the algorithm's predictions, if the other options allow it."""
     algorithm = options.algorithm_type
     basis = _BASIS[algorithm]
     if basis == "epsilon" and options.final_sigmas_type == "zero":
@@ -97,7 +97,7 @@ def check_basis(options: DPMSolverOptions) -> Basis:
 
 
 def _order_of(i: int, grid: SolverGrid, options: MultistepOptions) -> int:
-    """How many predictions row i uses: few at the start, and few at the end where accuracy would not be stable."""
+    """Number of predictions that row i uses: few at the start, and at the end where accuracy would not be stable."""
     careful = options.lower_order_final and grid.whole < _FEW_STEPS
     order = min(options.solver_order, i + 1)
     left = len(grid) - i

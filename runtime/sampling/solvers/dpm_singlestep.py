@@ -25,8 +25,8 @@ def dpm_singlestep(options: DPMSinglestepOptions, run: Run) -> Table:
     """DPM-Solver singlestep: steps of 1, 2 or 3 calls; num_inference_steps counts the calls.
 
     A step of k calls begins as one of a single call, begins again from the same latents with two predictions, and
-    once more with three: what comes before the last is only where the network is called. As in diffusers, the points
-    of a step are those of the grid, where Lu et al. choose them; lower_order_final is true, whatever it says, where
+    once more with three: the rows before the last only lead to the next denoiser call. As in diffusers, the points of a
+    step are those of the grid, where Lu et al. choose them; lower_order_final counts as true where
     num_inference_steps is no multiple of solver_order or the run ends at sigma 0.
     """
     algorithm, basis = options.algorithm_type, check_basis(options)
@@ -50,7 +50,7 @@ def dpm_singlestep(options: DPMSinglestepOptions, run: Run) -> Table:
 
 
 def _orders(calls: int, options: DPMSinglestepOptions) -> list[int]:
-    """How many predictions the row of each call uses: 1, 2, 3, 1, 2, 3, ... and 1 at the end."""
+    """Number of predictions that the row of each call uses: 1, 2, 3, 1, 2, 3, ... and 1 at the end."""
     highest = options.solver_order
     orders = [1 + i % highest for i in range(calls)]
     if options.final_sigmas_type == "zero" or (options.lower_order_final and calls % highest == 0):

@@ -1,4 +1,4 @@
-"""EDM: noise levels as Karras et al. 2022 choose them, and networks with their preconditioning (table 1)."""
+"""EDM: noise levels as Karras et al. 2022 choose them, and models with their preconditioning (table 1)."""
 
 from dataclasses import dataclass
 from math import log
@@ -40,8 +40,8 @@ class EDMMultistepOptions(MultistepOptions, ThresholdingOptions, EDMOptions):
 def edm_euler(options: EDMOptions, run: Run) -> Table:
     """Euler's method in sigma (algorithm 1 without churn and without the correction).
 
-    As in diffusers, with final_sigmas_type sigma_min the last step goes nowhere. What its set_timesteps calls sigmas is
-    not what it says, but places from 0 to 1 between sigma_max and sigma_min: no sigmas are taken here.
+    As in diffusers, with final_sigmas_type sigma_min the last step goes nowhere. The sigmas of its set_timesteps
+    are places from 0 to 1 between sigma_max and sigma_min: a run has none here.
     """
     levels = _levels(options, run.steps)
     levels = np.append(levels, levels[-1] if options.final_sigmas_type == "sigma_min" else 0.0)

@@ -44,7 +44,7 @@ def euler(options: EulerOptions, run: Run) -> Table:
 
     As in diffusers, log_linear levels go from one end of the schedule to the other whatever the spacing, and are one
     more than there are timesteps: the run ends at the smallest, not at final_sigmas_type, unless timesteps are
-    continuous, when it makes one call more. Levels that a run gives come before all options that say what they are.
+    continuous, when it makes one call more. Levels of a run replace those of the options.
     """
     if run.sigmas is None:
         schedule, timesteps, levels = noise_levels(options, run)

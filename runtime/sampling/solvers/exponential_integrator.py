@@ -1,6 +1,6 @@
-"""Exponential integrators in lambda = log(alpha / sigma): what DPM-Solver, DEIS, UniPC and SA-Solver share.
+"""Exponential integrators in lambda = log(alpha / sigma): the common part of DPM-Solver, DEIS, UniPC and SA-Solver.
 
-Along the probability-flow ODE only the network is not linear. With m what it predicts (x0, or eps), the step from
+Along the probability-flow ODE only the denoiser is not linear. With m its prediction (x0, or eps), the step from
 (alpha_s, sigma_s) to (alpha_t, sigma_t), h = lambda_t - lambda_s long, is (Lu et al. 2022a, eq. 3.4; 2022b, eq. 8)
 
     x_t = a x_s - c g int_0^1 e^(g (1 - r)) m(lambda_s + r h) dr
@@ -56,7 +56,7 @@ def phi(k: int, g: float) -> float:
 
 
 def weight(k: int, g: float) -> float:
-    """What r^k / k! integrates to, -g phi_{k+1}(g); g may be -infinity where k is 0."""
+    """The integral of r^k / k!, -g phi_{k+1}(g); g may be -infinity where k is 0."""
     return -expm1(g) if k == 0 else -g * phi(k + 1, g)
 
 

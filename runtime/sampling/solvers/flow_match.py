@@ -1,4 +1,4 @@
-"""Flow matching: latents (1 - sigma) x0 + sigma eps, and networks that predict the velocity eps - x0 between them."""
+"""Flow matching: latents (1 - sigma) x0 + sigma eps, and models that predict the velocity eps - x0 between them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +40,9 @@ class FlowEulerOptions(ShiftingOptions, LevelShapeOptions, FlowOptions):
 def flow_euler(options: FlowEulerOptions, run: Run) -> Table:
     """Euler's method in sigma (Esser et al. 2024, section 2), or with stochastic_sampling, to x0 and back by new noise.
 
-    As in diffusers, `shift` applies twice to the smallest sigma; timesteps that a run gives are fed to the network as
-    they are, but the sigmas that they stand for are shifted; and with invert_sigmas, sigma counts up, as the share of
-    x0, and the network predicts x0 - eps (Mochi).
+    As in diffusers, `shift` applies twice to the smallest sigma; timesteps of a run are inputs of the denoiser as
+    they are, but their sigmas are shifted; and with invert_sigmas, sigma counts up, as the share of
+    x0, and the denoiser predicts x0 - eps (Mochi).
     """
     timesteps, sigmas = _grid(options, run)
     skipped = _skipped(run)
@@ -51,7 +51,7 @@ def flow_euler(options: FlowEulerOptions, run: Run) -> Table:
         if options.stochastic_sampling:
             raise SamplerError("invert_sigmas and stochastic_sampling exclude each other")
         if run.strength < 1:
-            raise SamplerError("invert_sigmas cannot begin in the middle; strength must be 1")
+            raise SamplerError("invert_sigmas cannot skip steps; strength must be 1")
         positions = np.stack([sigmas, 1 - sigmas], axis=1)
     else:
         positions = np.stack([1 - sigmas, sigmas], axis=1)
@@ -103,9 +103,9 @@ def _even(options: FlowOptions, steps: int) -> np.ndarray:
 
 
 def _skipped(run: Run) -> int:
-    """Steps that are left out, by strength as diffusers' image-to-image pipelines of flow models count them."""
-    if run.begin is not None:
-        return run.begin
+    """Number of steps that are skipped, by strength as in diffusers' image-to-image pipelines of flow models."""
+    if run.skip is not None:
+        return run.skip
     return int(max(run.steps - min(run.steps * run.strength, run.steps), 0))
 
 

@@ -37,17 +37,17 @@ class PNDMOptions(SpacingOptions, TrainingOptions):
 
 @dataclass(frozen=True)
 class _Row:
-    fed: int  # timestep of the network call
+    fed: int  # timestep of the denoiser call
     start: int  # timestep from which the latents are carried ...
     end: int  # ... and to which; below 0 is past the last
     weights: Mapping[int, float]  # by the number of the call
-    again: bool = False  # begin from where the previous row began, not from what it gave
+    again: bool = False  # start where the previous row started, not where it ended
 
 
 def pndm(options: PNDMOptions, run: Run) -> Table:
     """PLMS with skip_prk_steps, else Runge-Kutta for the first three steps (F-PNDM, algorithm 2).
 
-    Order 2, as the paper says: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
+    Order 2, as in the paper: the weights are those of even steps, which timesteps are and log(sigma / alpha) is not.
     As in diffusers, a step is num_train_timesteps // steps long whatever the spacing, and v predictions are combined
     before they become eps, although those of different timesteps differ where eps would agree. As there too, a run
     that begins in the middle counts its calls from 0: the second timestep that is left counts as the one called twice,

@@ -1,4 +1,4 @@
-"""Methods that call the network twice a step: Heun's, and the midpoint rules of DPM-Solver-2."""
+"""Methods of two denoiser calls a step: Heun's, and the midpoint rules of DPM-Solver-2."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,12 +51,12 @@ def kdpm2(options: KDPM2Options, run: Run) -> Table:
 
 
 def kdpm2_ancestral(options: KDPM2Options, run: Run) -> Table:
-    """As `kdpm2`, but each step goes below its next level, and up to that by new noise (k-diffusion's DPM2 a)."""
+    """`kdpm2` with steps below the next level, and up to that by new noise (k-diffusion's DPM2 a)."""
     return _midpoint(options, run, ancestral)
 
 
 def _midpoint(options: KDPM2Options, run: Run, targets: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]) -> Table:
-    """By what levels [steps + 1] make of every step: the level that it goes down to, and the new noise."""
+    """Midpoint steps; `targets` maps levels [steps + 1] to the level of each step's end and its new noise."""
     schedule, timesteps, levels = noise_levels(options, run)
     if options.use_karras_sigmas:
         timesteps = timesteps.round()

@@ -1,4 +1,4 @@
-"""UniPC: one formula that predicts and, once the network has been called, corrects (Zhao et al. 2023)."""
+"""UniPC: one formula that predicts and, after the denoiser call, corrects (Zhao et al. 2023)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def unipc(options: UniPCOptions, run: Run) -> Table:
     cancels: bh1 and bh2 only differ where diffusers, as the authors, integrates a line by B(h) / 2 instead (predictor
     of order 2, corrector of order 1). With predict_x0 false, thresholding does nothing.
 
-    There is a picture here where diffusers gives NaN: with bh1, which multiplies 0 by B(h) at sigma 0.
+    The result is finite where that of diffusers is NaN: with bh1, which multiplies 0 by B(h) at sigma 0.
     """
     basis: Basis = "sample" if options.predict_x0 else "epsilon"
     if basis == "epsilon" and options.final_sigmas_type == "zero":

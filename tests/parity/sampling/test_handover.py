@@ -42,7 +42,7 @@ def check_parts(config: dict[str, Any], steps: tuple[int, int], parts: tuple[flo
         np.testing.assert_allclose(sampler.timesteps, timesteps, rtol=1e-5)
         given = last.latents
         assert relative_error(given, theirs) < PARITY
-        assert sampler.goes_on == (start is not None)
+        assert sampler.resumes == (start is not None)
 
 
 @pytest.mark.parametrize("steps", [(10, 10), (9, 16)], ids=str)
@@ -80,8 +80,8 @@ def test_a_part_in_the_middle() -> None:
         ({"denoising_end": 1.2}, "denoising_end=1.2 is out of range; allowed: above 0, to 1"),
         ({"denoising_end": "half"}, "denoising_end='half' is out of range"),
         ({"denoising_start": 0.8, "denoising_end": 0.8}, "denoising_end=0.8 must be above denoising_start=0.8"),
-        ({"denoising_start": 0.9999}, "denoising_start=0.9999 leaves none of 10 network calls"),
-        ({"denoising_end": 0.01}, "denoising_end=0.01 comes before the first of 10 network calls"),
+        ({"denoising_start": 0.9999}, "denoising_start=0.9999 leaves none of 10 denoiser calls"),
+        ({"denoising_end": 0.01}, "denoising_end=0.01 comes before the first of 10 denoiser calls"),
         ({"denoising_start": 0.5, "strength": 0.5}, "strength and denoising_start exclude each other"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
