@@ -75,7 +75,7 @@ class StepGraph:
         """
         graph = GraphWriter("step")
         output = graph.input("output", self.output, (self.shape[0] * self.groups, *self.shape[1:]))
-        for name in self.layout.given:
+        for name in self.layout.inputs:
             if name not in ("output", "limited"):
                 graph.input(name, _FLOAT, self.shape)
         graph.nodes("Split", [graph.input("scalars", _FLOAT, [len(SCALARS)])], SCALARS, axis=0)
@@ -159,7 +159,7 @@ class StepGraph:
 
     def _advance(self, graph: GraphWriter, values: dict[str, str]) -> None:
         """One product: see `sampling.matrices`."""
-        given, made = self.layout.given, self.layout.made
+        given, made = self.layout.inputs, self.layout.outputs
         lines = graph.node("Concat", *(values.get(name, name) for name in given), axis=0)
         lines = graph.node("Reshape", lines, graph.constant(np.array([len(given), -1])))
         product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)

@@ -23,13 +23,13 @@ def with_precision(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ProviderError: another precision, or `load_config` beside it.
     """
-    given = dict(options)
-    precision = given.get("precision")
+    requested = dict(options)
+    precision = requested.get("precision")
     if precision is None or precision in _THEIRS:
-        return given
+        return requested
     if precision not in _HINTS:
         raise ProviderError(f"provider option precision={precision}; allowed for openvino: {', '.join(_HINTS)}")
-    if "load_config" in given:
-        raise ProviderError("provider options precision and load_config exclude each other: both set the precision")
-    del given["precision"]
-    return {**given, "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": _HINTS[precision]}})}
+    if "load_config" in requested:
+        raise ProviderError("provider options precision and load_config both set the precision; give one of them")
+    del requested["precision"]
+    return {**requested, "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": _HINTS[precision]}})}

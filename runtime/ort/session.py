@@ -156,11 +156,11 @@ def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
         axis = tensor.shape[0]
         array = np.full(batch if axis == batch or "batch" in str(axis) else 1, array)
     fits = array.ndim == len(tensor.shape) and all(
-        isinstance(wanted, str) or wanted == given for wanted, given in zip(tensor.shape, array.shape, strict=True)
+        isinstance(size, str) or size == length for size, length in zip(tensor.shape, array.shape, strict=True)
     )
     if not fits:
-        wanted = ", ".join(str(axis) for axis in tensor.shape)
-        raise ArgumentError(f"{name} takes {tensor.name} of shape [{wanted}], not {list(array.shape)}")
+        expected = ", ".join(str(axis) for axis in tensor.shape)
+        raise ArgumentError(f"{name} takes {tensor.name} of shape [{expected}], not {list(array.shape)}")
     return array
 
 

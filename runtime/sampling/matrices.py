@@ -1,7 +1,7 @@
 """A sampler's rows as matrices: a step is one product.
 
 The numpy loop takes a row term by term, and leaves out what is zero. On a device it is launches that cost, not terms:
-there a whole step is  made = M[i] given,  each line of `given` and `made` being all latents of the batch.
+there a whole step is  outputs = M[i] inputs,  each line of `inputs` and `outputs` being all latents of the batch.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from .sampler import VANISHING, Sampler
 
 @dataclass(frozen=True)
 class Layout:
-    """Which lines there are, for all steps of a run.
+    """Inputs and outputs of a step, the same for all steps of a run.
 
     Attributes:
         limited: x0 is clipped or thresholded.
-        state: the corrected latents of the step before count.
-        past: predictions remembered from steps before.
+        state: the corrected latents of the previous step are an input.
+        past: number of predictions that are remembered from previous steps.
         noise: noise is added.
     """
 
@@ -39,15 +39,15 @@ class Layout:
         )
 
     @property
-    def given(self) -> tuple[str, ...]:
-        """Columns: `output` is the guided output; where x0 is limited, x0 as it was, and `limited` as it is then."""
+    def inputs(self) -> tuple[str, ...]:
+        """Columns: `output` is the guided output, or x0 of it where that is limited, and `limited` the result."""
         limited = ("limited",) if self.limited else ()
         state = ("state",) if self.state else ()
         noise = ("noise",) if self.noise else ()
         return ("latents", "output", *limited, *state, *self.past_names, *noise)
 
     @property
-    def made(self) -> tuple[str, ...]:
+    def outputs(self) -> tuple[str, ...]:
         """Rows: `prediction` is in the table's basis, and the next step's `past_1`."""
         return ("next_latents", "prediction", *(("next_state",) if self.state else ()))
 
@@ -60,24 +60,24 @@ class Layout:
 def matrices(sampler: Sampler) -> np.ndarray:
     """M, float64 [calls, rows, columns] of the sampler's layout; a prediction that never was has zeros."""
     layout, table = Layout.of(sampler), sampler.table
-    unit = dict(zip(layout.given, np.eye(len(layout.given)), strict=True))
-    nothing = np.zeros(len(layout.given))
+    unit = dict(zip(layout.inputs, np.eye(len(layout.inputs)), strict=True))
+    zeros = np.zeros(len(layout.inputs))
     found = []
     for i in range(len(sampler)):
         prediction, base = _prediction(sampler, i, unit)
         terms = [prediction, *(unit[name] for name in layout.past_names)]
-        before = unit["state"] if layout.state else nothing
+        before = unit["state"] if layout.state else zeros
         state = _sum(table.correct[i], [base, before, *terms])
         latents = _sum(table.advance[i], [state, *terms])
         if layout.noise:
             latents = latents + table.noise[i] * unit["noise"]
-        made = {"next_latents": latents, "prediction": prediction, "next_state": state}
-        found.append([made[name] for name in layout.made])
+        outputs = {"next_latents": latents, "prediction": prediction, "next_state": state}
+        found.append([outputs[name] for name in layout.outputs])
     return np.array(found)
 
 
 def _prediction(sampler: Sampler, i: int, unit: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The prediction in the table's basis, and the latents to go on from: see `denoise`."""
+    """The prediction in the table's basis, and the latents to continue from, see `denoise`."""
     table, latents = sampler.table, unit["latents"]
     if sampler.limit is None:
         of_latents, of_output = sampler.to_basis[i]

@@ -49,25 +49,25 @@ def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] 
     same = dict(aliases or {})
     return option(
         values[0] if default is None else default,
-        lambda given: _one_of(same.get(given, given) if given is None or isinstance(given, str) else given, values),
+        lambda value: _one_of(same.get(value, value) if value is None or isinstance(value, str) else value, values),
         ", ".join(values),
     )
 
 
 def flag(default: bool) -> Any:
     """True or false; diffusers' files also have null for false."""
-    return option(default, lambda given: _one_of(given, (True, False, None)) is True, "true, false")
+    return option(default, lambda value: _one_of(value, (True, False, None)) is True, "true, false")
 
 
 def number(default: float, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Any:
     """A real number from `least` to `most`; infinities only where `infinite`."""
     bound = "" if least == -math.inf else f" from {least:g}" + ("" if most == math.inf else f" to {most:g}")
-    return option(default, lambda given: _number(given, least, most, infinite), f"numbers{bound}")
+    return option(default, lambda value: _number(value, least, most, infinite), f"numbers{bound}")
 
 
 def positive(default: float) -> Any:
     """A number above 0."""
-    return option(default, lambda given: _optional_positive(_number(given)), "positive numbers")
+    return option(default, lambda value: _optional_positive(_number(value)), "positive numbers")
 
 
 def optional_number() -> Any:
@@ -78,7 +78,7 @@ def optional_number() -> Any:
 def whole(default: int, *, least: int = 0, most: int | None = None) -> Any:
     """A whole number from `least` to `most`."""
     bound = f"whole numbers from {least}" + ("" if most is None else f" to {most}")
-    return option(default, lambda given: _whole(given, least, most), bound)
+    return option(default, lambda value: _whole(value, least, most), bound)
 
 
 def numbers() -> Any:
@@ -86,15 +86,15 @@ def numbers() -> Any:
     return option(None, _numbers, "null, a list of numbers")
 
 
-def only(value: Any, *others: Any) -> Any:
-    """An option that is not supported: accepted at the values at which it does nothing."""
-    allowed = (value, *others)
-    return option(value, lambda given: _one_of(given, allowed), ", ".join(_spell(each) for each in allowed))
+def only(default: Any, *others: Any) -> Any:
+    """An option that is not supported: accepted at the values that have no effect."""
+    allowed = (default, *others)
+    return option(default, lambda value: _one_of(value, allowed), ", ".join(_spell(each) for each in allowed))
 
 
 def unused(default: Any = None) -> Any:
     """An option that changes nothing here, whatever its value."""
-    return option(default, lambda given: given, "anything")
+    return option(default, lambda value: value, "anything")
 
 
 def declared(options: type) -> dict[str, Option]:
@@ -129,53 +129,51 @@ def read(options: type[Declared], class_name: str, foreign: frozenset[str], conf
     return options(**values)
 
 
-def whole_steps(given: Any) -> int:
+def whole_steps(value: Any) -> int:
     """num_inference_steps, or a SamplerError."""
     try:
-        return _whole(given, 1, None)
+        return _whole(value, 1, None)
     except ValueError:
-        raise SamplerError(f"num_inference_steps={given!r} must be a whole number, 1 or more") from None
+        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more") from None
 
 
-def _one_of(given: Any, allowed: tuple) -> Any:
-    for value in allowed:
-        if type(given) is type(value) and given == value:
-            return value
+def _one_of(value: Any, allowed: tuple) -> Any:
+    for each in allowed:
+        if type(value) is type(each) and value == each:
+            return each
     raise ValueError
 
 
-def _number(given: Any, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> float:
-    if isinstance(given, bool) or not isinstance(given, Real):
+def _number(value: Any, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError
-    value = float(given)
-    if not least <= value <= most or (math.isinf(value) and not infinite):
+    if not least <= float(value) <= most or (math.isinf(value) and not infinite):
         raise ValueError
-    return value
+    return float(value)
 
 
-def _optional_positive(given: Any) -> float | None:
-    if given is None:
+def _optional_positive(value: Any) -> float | None:
+    if value is None:
         return None
-    if _number(given) <= 0:
+    if _number(value) <= 0:
         raise ValueError
-    return float(given)
+    return float(value)
 
 
-def _whole(given: Any, least: int, most: int | None) -> int:
-    if isinstance(given, bool) or not isinstance(given, Integral):
+def _whole(value: Any, least: int, most: int | None) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise ValueError
-    value = int(given)
-    if value < least or (most is not None and value > most):
+    if int(value) < least or (most is not None and int(value) > most):
         raise ValueError
-    return value
+    return int(value)
 
 
-def _numbers(given: Any) -> list[float] | None:
-    if given is None:
+def _numbers(value: Any) -> list[float] | None:
+    if value is None:
         return None
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(value, str) or not isinstance(value, Iterable):
         raise ValueError
-    return [_number(each) for each in given]
+    return [_number(each) for each in value]
 
 
 def _spell(value: Any) -> str:

@@ -41,15 +41,15 @@ def components(prediction: Prediction, alpha: float, sigma: float) -> tuple[floa
             return -sigma * alpha / data, data
 
 
-def convert(given: Prediction, wanted: Prediction, alpha: float, sigma: float) -> tuple[float, float]:
-    """(p, q) with  wanted = p x + q given.  Infinite or NaN where x holds none of what is wanted (alpha or sigma 0)."""
-    if given == wanted:
+def convert(source: Prediction, target: Prediction, alpha: float, sigma: float) -> tuple[float, float]:
+    """(p, q) with  target = p x + q source.  Infinite or NaN where alpha or sigma is 0 and x has no part of it."""
+    if source == target:
         return 0.0, 1.0
-    of_x, of_given, of_wanted = (alpha, sigma), components(given, alpha, sigma), components(wanted, alpha, sigma)
-    determinant = np.float64(of_x[0] * of_given[1] - of_x[1] * of_given[0])
+    of_x, of_source, of_target = (alpha, sigma), components(source, alpha, sigma), components(target, alpha, sigma)
+    determinant = np.float64(of_x[0] * of_source[1] - of_x[1] * of_source[0])
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = (of_wanted[0] * of_given[1] - of_wanted[1] * of_given[0]) / determinant
-        q = (of_x[0] * of_wanted[1] - of_x[1] * of_wanted[0]) / determinant
+        p = (of_target[0] * of_source[1] - of_target[1] * of_source[0]) / determinant
+        q = (of_x[0] * of_target[1] - of_x[1] * of_target[0]) / determinant
     return float(p), float(q)
 
 

@@ -87,27 +87,27 @@ def read_part(start: Any, end: Any, run: Run) -> tuple[float | None, float | Non
     return first, last
 
 
-def _number(name: str, given: Any, allowed: str, holds: Callable[[float], bool]) -> float:
+def _number(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> float:
     if (
-        isinstance(given, bool)
-        or not isinstance(given, Real)
-        or not np.isfinite(float(given))
-        or not holds(float(given))
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or not np.isfinite(float(value))
+        or not holds(float(value))
     ):
-        raise SamplerError(f"{name}={given!r} is out of range; allowed: {allowed}")
-    return float(given)
+        raise SamplerError(f"{name}={value!r} is out of range; allowed: {allowed}")
+    return float(value)
 
 
-def _grid(name: str, given: Any, scheduler: Scheduler) -> np.ndarray | None:
+def _grid(name: str, value: Any, scheduler: Scheduler) -> np.ndarray | None:
     """Timesteps or noise levels, float64, decreasing."""
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, str):
-        given = by_name(name, given, ends=scheduler.ends_sigmas)
+    if isinstance(value, str):
+        value = by_name(name, value, ends=scheduler.ends_sigmas)
     try:
-        values = np.array(given, np.float64)
+        values = np.array(value, np.float64)
     except (TypeError, ValueError):
-        raise SamplerError(f"{name}={given!r} must be a list of numbers, or a name") from None
+        raise SamplerError(f"{name}={value!r} must be a list of numbers, or a name") from None
     fewest = 2 if name == "sigmas" and scheduler.ends_sigmas else 1
     if values.ndim != 1 or len(values) < fewest:
         raise SamplerError(f"{name} has shape {list(values.shape)}; it must be a list of {fewest} numbers or more")

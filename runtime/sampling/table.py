@@ -67,9 +67,9 @@ class Table:
         expected: dict[str, tuple[int, ...]] = dict.fromkeys(("timesteps", "alphas", "sigmas", "noise"), (rows,))
         expected |= {"start": (rows, 2), "end": (rows, 2), "correct": (rows, width + 1)}
         for name, shape in expected.items():
-            given = getattr(self, name).shape
-            if given != shape:
-                raise SamplerError(f"the table's {name} has shape {given}; {rows} rows of {width} need {shape}")
+            found = getattr(self, name).shape
+            if found != shape:
+                raise SamplerError(f"the table's {name} has shape {found}; {rows} rows of {width} need {shape}")
 
     def _check_row(self, i: int) -> None:
         advance, correct = self.advance[i], self.correct[i]

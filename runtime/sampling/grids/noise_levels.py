@@ -60,10 +60,10 @@ def noise_levels(options: SpacedLevelOptions, run: Run) -> tuple[Schedule, np.nd
 
 def level_shape(options: Options) -> str | None:
     """The one of use_karras_sigmas, use_exponential_sigmas and use_beta_sigmas that is true, or None."""
-    given = [option for option in _SHAPES if getattr(options, option)]
-    if len(given) > 1:
-        raise SamplerError(f"{' and '.join(given)} exclude each other; allowed: one of them")
-    return given[0] if given else None
+    chosen = [option for option in _SHAPES if getattr(options, option)]
+    if len(chosen) > 1:
+        raise SamplerError(f"{' and '.join(chosen)} exclude each other; allowed: one of them")
+    return chosen[0] if chosen else None
 
 
 def reshaped(options: Options, levels: np.ndarray, steps: int) -> np.ndarray:

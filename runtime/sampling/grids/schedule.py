@@ -40,14 +40,14 @@ class Schedule:
         return sigmas
 
     def timesteps_of(self, sigmas: np.ndarray) -> np.ndarray:
-        """Timesteps, float64, whose sigma / alpha is given, by linear interpolation in log sigma (k-diffusion)."""
+        """Timesteps, float64, of levels sigma / alpha, by linear interpolation in log sigma (k-diffusion)."""
         log_sigmas = np.log(self.sigmas)
-        given = np.log(np.maximum(sigmas, 1e-10))
-        # The last level that is not above the given one; not searchsorted, which would need all of them to increase
-        below = (given >= log_sigmas[:, None]).cumsum(axis=0).argmax(axis=0)
+        logs = np.log(np.maximum(sigmas, 1e-10))
+        # The last level of the schedule that is not above; not searchsorted, which would need all of them to increase
+        below = (logs >= log_sigmas[:, None]).cumsum(axis=0).argmax(axis=0)
         low = np.minimum(below, len(log_sigmas) - 2)
         width = log_sigmas[low] - log_sigmas[low + 1]
-        weight = np.clip((log_sigmas[low] - given) / width, 0, 1)
+        weight = np.clip((log_sigmas[low] - logs) / width, 0, 1)
         timesteps: np.ndarray = (1 - weight) * low + weight * (low + 1)
         return timesteps
 
@@ -70,8 +70,8 @@ def training_schedule(options: TrainingOptions, *, finite_sigmas: bool = False) 
     alphas_cumprod = _cumprod(1 - betas)
     lowest = 0.0 if rescaled else np.finfo(np.float32).tiny
     if not ((alphas_cumprod >= lowest) & (alphas_cumprod < 1)).all() or not (np.diff(alphas_cumprod) < 0).all():
-        given = ", ".join(f"{key}={getattr(options, key)}" for key in ("beta_schedule", "beta_start", "beta_end"))
-        raise SamplerError(f"{given}: the product of 1 - beta must decrease and stay between 0 and 1")
+        stated = ", ".join(f"{key}={getattr(options, key)}" for key in ("beta_schedule", "beta_start", "beta_end"))
+        raise SamplerError(f"{stated}: the product of 1 - beta must decrease and stay between 0 and 1")
     if rescaled and finite_sigmas:
         alphas_cumprod[-1] = _ALMOST_ZERO
     return Schedule(alphas_cumprod)

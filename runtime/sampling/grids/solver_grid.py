@@ -90,7 +90,7 @@ class SolverGrid:
         return lambdas_of(self.positions)
 
     def step(self, i: int, origin: int | None = None) -> tuple[np.ndarray, np.ndarray, float]:
-        """From call `origin` (i itself where none is given) to call i + 1: (alpha, sigma) of both, length in lambda."""
+        """From call `origin` (i itself by default) to call i + 1: (alpha, sigma) of both, length in lambda."""
         origin = i if origin is None else origin
         return self.positions[origin], self.positions[i + 1], float(self.lambdas[i + 1] - self.lambdas[origin])
 
@@ -130,7 +130,7 @@ class SolverGrid:
 
 
 def _even_flow(options: SolverOptions, run: Run) -> np.ndarray:
-    """Flow sigmas [steps] from just below 1, even before they are shifted by mu, if it is given, or by flow_shift."""
+    """Flow sigmas [steps] from just below 1: even ones, shifted by mu where the run has it, else by flow_shift."""
     shape = _shape(options)
     if shape:
         raise SamplerError(f"{shape} and use_flow_sigmas exclude each other; allowed: one of them")

@@ -82,14 +82,14 @@ def symmetric_beta_quantile(probabilities: np.ndarray, shape: float) -> np.ndarr
     order = np.arange(1, _BETA_TERMS)
     terms = np.cumprod(np.append(1.0, (order - shape) / order)) / (shape + np.arange(_BETA_TERMS))
     with np.errstate(divide="ignore"):
-        wanted = np.log(lower) + 2 * np.log(gamma(shape)) - np.log(gamma(2 * shape))
-    log_x = np.minimum((wanted + np.log(shape)) / shape, np.log(0.5))
+        target = np.log(lower) + 2 * np.log(gamma(shape)) - np.log(gamma(2 * shape))
+    log_x = np.minimum((target + np.log(shape)) / shape, np.log(0.5))
     for _ in range(_BETA_ITERATIONS):
         x = np.exp(log_x)
         series = np.polynomial.polynomial.polyval(x, terms)
         slope = (1 - x) ** (shape - 1) / series  # of log(x^shape series) in log x
         with np.errstate(invalid="ignore"):
-            log_x = log_x - np.where(np.isinf(wanted), 0.0, (shape * log_x + np.log(series) - wanted) / slope)
+            log_x = log_x - np.where(np.isinf(target), 0.0, (shape * log_x + np.log(series) - target) / slope)
     quantiles: np.ndarray = np.where(probabilities <= 0.5, np.exp(log_x), 1 - np.exp(log_x))
     return quantiles
 
