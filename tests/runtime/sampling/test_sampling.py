@@ -1,6 +1,7 @@
 """The contract of the sampling package: names, grids by hand, refusals, and that nothing is shared or overwritten."""
 
 import copy
+import dataclasses
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +15,9 @@ from tests.support.sampling import SHAPE, drawing, network, unit_noise
 from triptych.runtime import sampling
 from triptych.runtime.errors import ArgumentError, SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
+from triptych.runtime.sampling.options import declared
 from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, SCHEDULERS, UNSUPPORTED, find
+from triptych.runtime.sampling.scheduler import Scheduler
 
 CLASS_NAMES = [scheduler.class_name for scheduler in SCHEDULERS]
 SHORT_NAMES = [name for scheduler in SCHEDULERS for name in scheduler.short_names]
@@ -196,6 +199,19 @@ def test_every_option_of_diffusers_is_known_with_its_default(name: str) -> None:
         if key not in undeclared and option.allowed != "anything":
             default = theirs[key].default
             assert option.default == (tuple(default) if isinstance(default, list) else default), key
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=CLASS_NAMES)
+def test_every_option_of_a_group_is_one_of_its_schedulers(scheduler: Scheduler) -> None:
+    """To a dataclass, fields that a base inherits are the base's own, and can hide options of another base."""
+    options = scheduler.options_class()
+    assert {name: getattr(options, name) for name in scheduler.options} == {
+        name: option.default for name, option in scheduler.options.items()
+    }
+    for base in scheduler.options_class.__mro__[:-1]:
+        assert declared(base).keys() <= scheduler.options.keys(), base
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        options.num_train_timesteps = 5
 
 
 def test_options_of_other_diffusers_schedulers_pass() -> None:

@@ -1,6 +1,7 @@
 """The same batches on Ray, started here with two CPUs."""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,37 @@ def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(package: Path
         results.append({name: result | {"seconds": None} for name, result in table(out).items()})
     assert "Ray: 1 actor of" in said
     assert results[0] == results[1]
+
+
+PROGRAM = """
+import logging, os, sys
+from pathlib import Path
+
+os.environ["RAY_BACKEND_LOG_LEVEL"] = "error"
+import ray.data
+
+from triptych.runtime.batch.ray_engine import on_ray
+from triptych.runtime.batch.rows import read
+
+def state():
+    variables = {name: os.environ.get(name) for name in ("RAY_USAGE_STATS_ENABLED", "RAY_BACKEND_LOG_LEVEL")}
+    bars = ray.data.DataContext.get_current().enable_progress_bars
+    return variables, bars, logging.getLogger("ray.data").level
+
+package, jobs, folder = map(Path, sys.argv[1:])
+before = state()
+made = list(on_ray(package, {"device": "cpu"}, folder)([read(jobs)]))
+print([each.reason for each in made], state() == before, before[0])
+"""
+
+
+def test_a_batch_on_ray_leaves_the_process_as_it_was(package: Path, tmp_path: Path) -> None:
+    jobs, out = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}]), tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-c", PROGRAM, str(package), str(jobs), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    variables = {"RAY_USAGE_STATS_ENABLED": None, "RAY_BACKEND_LOG_LEVEL": "error"}
+    assert done.stdout.splitlines()[-1] == f"[''] True {variables}", done.stderr
 
 
 @pytest.mark.slow
