@@ -1,21 +1,18 @@
 """Options of a scheduler configuration: the type, default and check of each, and how a configuration is read.
 
-A scheduler's options are a frozen dataclass, one field for each option, declared by the functions below. Every option
+A scheduler's options are an `OptionGroup`, whose attributes are declared by the functions below. Every option
 that diffusers' class has is either implemented, or accepted only where it changes nothing. None is ignored.
 """
 
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..errors import SamplerError, nearest
 
-Declared = TypeVar("Declared")
-
-_OPTION = "option"  # key of a field's metadata
 _LINE = 60  # characters of a value that an error message shows
 
 
@@ -34,14 +31,33 @@ class Option:
     allowed: str
 
 
+class OptionGroup:
+    """Options as a class: an attribute for each, whose value in the class is the `Option`.
+
+    Other attributes are constants: values that shared code reads, for schedulers that have no such option. An instance
+    cannot be changed.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        vars(self).update({name: option.default for name, option in declared(type(self)).items()} | values)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} cannot be changed")
+
+    def replaced(self, **values: Any) -> Self:
+        """The same options with other values of some."""
+        return type(self)(**vars(self) | values)
+
+
+def declared(group: type[OptionGroup]) -> dict[str, Option]:
+    """Name -> option, of a group with its bases."""
+    attributes = {name: value for base in reversed(group.__mro__) for name, value in vars(base).items()}
+    return {name: value for name, value in attributes.items() if isinstance(value, Option)}
+
+
 def option(default: Any, check: Callable[[Any], Any], allowed: str) -> Any:
-    """A field that is an option; see `Option`."""
-    return field(default=default, metadata={_OPTION: Option(default, check, allowed)})
-
-
-def absent(value: Any) -> Any:
-    """A field that is no option of this class: code that several schedulers share reads this value of it."""
-    return field(default=value, init=False)
+    """An attribute that is an option, see `Option`; to type checkers it has the type of the annotation."""
+    return Option(default, check, allowed)
 
 
 def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] | None = None) -> Any:
@@ -97,16 +113,14 @@ def unused(default: Any = None) -> Any:
     return option(default, lambda value: value, "anything")
 
 
-def declared(options: type) -> dict[str, Option]:
-    """Name -> option, of a dataclass of options."""
-    return {each.name: each.metadata[_OPTION] for each in fields(options) if _OPTION in each.metadata}
+Group = TypeVar("Group", bound=OptionGroup)
 
 
-def read(options: type[Declared], class_name: str, foreign: frozenset[str], config: Mapping[str, Any]) -> Declared:
+def read(options: type[Group], class_name: str, foreign: frozenset[str], config: Mapping[str, Any]) -> Group:
     """The options of a configuration, checked.
 
     Args:
-        options: dataclass of the scheduler's options.
+        options: the scheduler's group.
         class_name: diffusers' name of the scheduler, for messages.
         foreign: options of other schedulers, accepted as in diffusers: a configuration may serve several.
         config: diffusers' scheduler_config.json. Keys that begin with an underscore are metadata.

@@ -1,11 +1,9 @@
 """The grid of k-diffusion's samplers: noise levels sigma / alpha, and the timesteps that they are at."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
-from ..options import absent, choice
+from ..options import choice
 from ..scheduler import Run
 from ..shared_options import SPACINGS, LevelShapeOptions, Options, SpacingOptions, TrainingOptions
 from .schedule import Schedule, training_schedule
@@ -14,15 +12,13 @@ from .spacing import alpha_sigma, beta, exponential, karras, require_decreasing,
 _SHAPES = {"use_karras_sigmas": karras, "use_exponential_sigmas": exponential, "use_beta_sigmas": beta}
 
 
-@dataclass(frozen=True)
 class SpacedLevelOptions(SpacingOptions, TrainingOptions):
     """Noise levels of a timestep spacing."""
 
     timestep_spacing: str = choice(*SPACINGS, default="linspace")
-    interpolation_type: str = absent("linear")
+    interpolation_type: str = "linear"
 
 
-@dataclass(frozen=True)
 class LevelOptions(LevelShapeOptions, SpacedLevelOptions):
     """Noise levels of a timestep spacing, or of another shape."""
 

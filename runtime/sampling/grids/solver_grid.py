@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import SamplerError
-from ..options import absent, choice, flag, number, only, positive
+from ..options import OptionGroup, choice, flag, number, only, positive
 from ..parametrisation import Prediction
 from ..scheduler import Run
 from ..shared_options import (
@@ -29,29 +29,26 @@ from .spacing import alpha_sigma, require_decreasing, require_trained, spaced
 SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
 
 
-@dataclass(frozen=True)
 class SolverOptions(LevelShapeOptions, ThresholdingOptions, TrainingOptions):
     """Options of all these solvers, and values for those that only some of them have."""
 
     prediction_type: Prediction = choice("epsilon", "sample", "v_prediction", "flow_prediction")
     use_flow_sigmas: bool = flag(False)
     flow_shift: float = positive(1.0)
-    timestep_spacing: str = absent("linspace")
-    steps_offset: int = absent(0)
-    final_sigmas_type: str = absent("sigma_min")
-    use_lu_lambdas: bool = absent(False)
-    lambda_min_clipped: float = absent(-inf)
+    timestep_spacing: str = "linspace"
+    steps_offset: int = 0
+    final_sigmas_type: str = "sigma_min"
+    use_lu_lambdas: bool = False
+    lambda_min_clipped: float = -inf
 
 
-@dataclass(frozen=True)
 class SolverSpacingOptions(SpacingOptions):
     """Timestep spacing, linspace by default."""
 
     timestep_spacing: str = choice(*SPACINGS, default="linspace")
 
 
-@dataclass(frozen=True)
-class CutOffOptions:
+class CutOffOptions(OptionGroup):
     """The noisiest timestep in use."""
 
     lambda_min_clipped: float = number(-inf, infinite=True)

@@ -1,6 +1,5 @@
 """Few-step samplers of distilled models: latent consistency models and trajectory consistency distillation."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from ..table import Table, single_step
 _SIGMA_DATA = 0.5  # Luo et al. 2023, section 4.1
 
 
-@dataclass(frozen=True)
 class ConsistencyOptions(ClippingOptions, ThresholdingOptions, TrainingOptions):
     """Options of both schedulers."""
 
@@ -34,14 +32,12 @@ class ConsistencyOptions(ClippingOptions, ThresholdingOptions, TrainingOptions):
     timestep_spacing: Any = unused("leading")
 
 
-@dataclass(frozen=True)
 class LCMOptions(ConsistencyOptions):
     """Options of LCMScheduler."""
 
     timestep_scaling: float = number(10.0)
 
 
-@dataclass(frozen=True)
 class TCDOptions(ConsistencyOptions):
     """Options of TCDScheduler."""
 

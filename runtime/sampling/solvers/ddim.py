@@ -1,7 +1,5 @@
 """DDIM: the deterministic sampler of a diffusion model, and every share of new noise up to DDPM."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
@@ -14,7 +12,6 @@ from ..shared_options import ClippingOptions, SpacingOptions, ThresholdingOption
 from ..table import Table, single_step
 
 
-@dataclass(frozen=True)
 class DDIMOptions(ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions):
     """Options of DDIMScheduler."""
 

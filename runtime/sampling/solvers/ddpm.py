@@ -1,7 +1,5 @@
 """DDPM: the posterior of the training process, sampled (Ho, Jain and Abbeel 2020)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
@@ -17,7 +15,6 @@ from ..table import Table, single_step
 _LEAST_VARIANCE = 1e-20  # as in diffusers, where the last step would add none
 
 
-@dataclass(frozen=True)
 class DDPMOptions(ClippingOptions, SpacingOptions, ThresholdingOptions, TrainingOptions):
     """Options of DDPMScheduler."""
 

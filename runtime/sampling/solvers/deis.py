@@ -1,7 +1,5 @@
 """DEIS: the polynomial through the last predictions of eps, integrated exactly (Zhang and Chen 2023)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..grids.solver_grid import SolverGrid, SolverOptions, SolverSpacingOptions, solver_grid
@@ -14,7 +12,6 @@ from .exponential_integrator import linear_part, through
 _FEW_STEPS = 15  # below this, lower_order_final lowers the order of the last steps
 
 
-@dataclass(frozen=True)
 class DEISOptions(ShiftingOptions, SolverSpacingOptions, SolverOptions):
     """Options of DEISMultistepScheduler."""
 

@@ -1,12 +1,10 @@
 """DPM-Solver and DPM-Solver++, multistep, orders 1 to 3, and their SDE forms (Lu et al. 2022a, 2022b)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
 from ..grids.solver_grid import CutOffOptions, SolverGrid, SolverOptions, SolverSpacingOptions, solver_grid
-from ..options import choice, flag, whole
+from ..options import OptionGroup, choice, flag, whole
 from ..scheduler import Run, Scheduler
 from ..shared_options import ShiftingOptions
 from ..table import Table
@@ -24,8 +22,7 @@ RUN_ORDER = 2
 _FEW_STEPS = 15  # below this, lower_order_final lowers the order of the last steps
 
 
-@dataclass(frozen=True)
-class DPMOptions:
+class DPMOptions(OptionGroup):
     """DPM-Solver, multistep or singlestep."""
 
     solver_order: int = whole(2, least=1, most=3)
@@ -35,19 +32,16 @@ class DPMOptions:
     final_sigmas_type: str = choice("zero", "sigma_min")
 
 
-@dataclass(frozen=True)
 class MultistepOptions(DPMOptions):
     """DPM-Solver, multistep."""
 
     euler_at_final: bool = flag(False)
 
 
-@dataclass(frozen=True)
 class DPMSolverOptions(DPMOptions, CutOffOptions, ShiftingOptions, SolverOptions):
     """DPM-Solver on the training schedule."""
 
 
-@dataclass(frozen=True)
 class DPMMultistepOptions(MultistepOptions, SolverSpacingOptions, DPMSolverOptions):
     """Options of DPMSolverMultistepScheduler."""
 

@@ -1,7 +1,5 @@
 """DPM-Solver and DPM-Solver++, singlestep, orders 1 to 3, and DPM-Solver++'s SDE form (Lu et al. 2022a, 2022b)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
@@ -13,7 +11,6 @@ from .dpm_multistep import DPMSolverOptions, check_basis
 from .exponential_integrator import curvature, halved, line, linear_part, through, weight
 
 
-@dataclass(frozen=True)
 class DPMSinglestepOptions(DPMSolverOptions):
     """Options of DPMSolverSinglestepScheduler."""
 

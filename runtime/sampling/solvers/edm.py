@@ -1,6 +1,5 @@
 """EDM: noise levels as Karras et al. 2022 choose them, and models with their preconditioning (table 1)."""
 
-from dataclasses import dataclass
 from math import log
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..table import Table, identity, single_step
 from .dpm_multistep import RUN_ORDER, MultistepOptions, multistep
 
 
-@dataclass(frozen=True)
 class EDMOptions(Options):
     """Options of EDMEulerScheduler."""
 
@@ -30,7 +28,6 @@ class EDMOptions(Options):
     final_sigmas_type: str = choice("zero", "sigma_min")
 
 
-@dataclass(frozen=True)
 class EDMMultistepOptions(MultistepOptions, ThresholdingOptions, EDMOptions):
     """Options of EDMDPMSolverMultistepScheduler."""
 

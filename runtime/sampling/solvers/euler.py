@@ -1,7 +1,5 @@
 """Euler's method in sigma / alpha, and with noise added at every step, where it is called ancestral."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
@@ -20,7 +18,6 @@ from ..scheduler import Run, Scheduler
 from ..table import Table, single_step
 
 
-@dataclass(frozen=True)
 class EulerOptions(LevelOptions):
     """Options of EulerDiscreteScheduler."""
 
@@ -31,7 +28,6 @@ class EulerOptions(LevelOptions):
     final_sigmas_type: str = choice("zero", "sigma_min")
 
 
-@dataclass(frozen=True)
 class EulerAncestralOptions(SpacedLevelOptions):
     """Options of EulerAncestralDiscreteScheduler."""
 

@@ -1,6 +1,5 @@
 """Flow matching: latents (1 - sigma) x0 + sigma eps, and models that predict the velocity eps - x0 between them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,12 @@ from ..table import Table, single_step
 from .two_stage import trapezoid, two_stage
 
 
-@dataclass(frozen=True)
 class FlowOptions(Options):
     """Options of FlowMatchHeunDiscreteScheduler."""
 
     shift: float = positive(1.0)
 
 
-@dataclass(frozen=True)
 class FlowEulerOptions(ShiftingOptions, LevelShapeOptions, FlowOptions):
     """Options of FlowMatchEulerDiscreteScheduler."""
 

@@ -1,7 +1,5 @@
 """Linear multistep: the polynomial through the last predictions of eps, integrated in sigma / alpha."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 
 from ..grids.noise_levels import LevelOptions, initial_scale, noise_levels, positions_of
@@ -13,7 +11,6 @@ from ..table import Table, identity
 _ORDER = 4
 
 
-@dataclass(frozen=True)
 class LMSOptions(LevelOptions):
     """Options of LMSDiscreteScheduler."""
 
@@ -29,7 +26,7 @@ def lms(options: LMSOptions, run: Run) -> Table:
     leaves out those for predictions that were never made: its first three steps do not land where they should.
     """
     if options.use_karras_sigmas:  # which have no sigma_min and sigma_max in diffusers' class
-        options = replace(options, sigma_min=None, sigma_max=None)
+        options = options.replaced(sigma_min=None, sigma_max=None)
     _, timesteps, levels = noise_levels(options, run)
     skipped = run.skipped
     positions = positions_of(levels)

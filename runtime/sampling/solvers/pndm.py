@@ -26,7 +26,6 @@ _RUNGE_KUTTA = ((1.0,), (1.0,), (1.0,), (1 / 6, 1 / 3, 1 / 3, 1 / 6))  # eq. 12:
 _RUNGE_KUTTA_STEPS = 3
 
 
-@dataclass(frozen=True)
 class PNDMOptions(SpacingOptions, TrainingOptions):
     """Options of PNDMScheduler."""
 

@@ -1,7 +1,5 @@
 """SA-Solver: stochastic Adams methods that predict and correct (Xue et al. 2023)."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...errors import SamplerError
@@ -15,7 +13,6 @@ from .exponential_integrator import Basis, line, linear_part, through
 _NOISY = (200, 800)  # timesteps from and to which diffusers' own tau is 1; it is 0 elsewhere
 
 
-@dataclass(frozen=True)
 class SASolverOptions(CutOffOptions, SolverSpacingOptions, SolverOptions):
     """Options of SASolverScheduler."""
 

@@ -14,7 +14,6 @@ from ..table import Table, transport
 from .euler import ancestral
 
 
-@dataclass(frozen=True)
 class KDPM2Options(LevelOptions):
     """Options of KDPM2DiscreteScheduler and KDPM2AncestralDiscreteScheduler."""
 
@@ -23,7 +22,6 @@ class KDPM2Options(LevelOptions):
     prediction_type: Prediction = choice("epsilon", "v_prediction")
 
 
-@dataclass(frozen=True)
 class HeunOptions(ClippingOptions, KDPM2Options):
     """Options of HeunDiscreteScheduler."""
 

@@ -1,7 +1,6 @@
 """UniPC: one formula that predicts and, after the denoiser call, corrects (Zhao et al. 2023)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from numbers import Integral
 from operator import attrgetter
 from typing import Any
@@ -31,7 +30,6 @@ def _whole_numbers(value: Any) -> tuple[int, ...]:
     return tuple(int(step) for step in steps)
 
 
-@dataclass(frozen=True)
 class UniPCOptions(ShiftingOptions, SolverSpacingOptions, SolverOptions):
     """Options of UniPCMultistepScheduler."""
 
