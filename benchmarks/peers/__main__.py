@@ -29,7 +29,7 @@ from .environments import NAMES, home, install, megabytes, python_of
 from .figures import Results, read
 from .here import new_results, usable_threads
 from .likeness import Drawing, compare, write
-from .stages import STAGES, cases_of, own_size
+from .stages import STAGES, cases_of, default_size
 from .table import as_text
 
 
@@ -108,7 +108,7 @@ def _peers(arguments: argparse.Namespace) -> list[Peer]:
 def _likeness(arguments: argparse.Namespace) -> None:
     plan = Plan(arguments.checkpoint, arguments.package, timeout=arguments.timeout)
     drawing = Drawing(lines_of(arguments.prompts), arguments.seeds, arguments.steps, arguments.guidance)
-    size = own_size(arguments.package)
+    size = default_size(arguments.package)
     write(arguments.out, compare(plan, _peers(arguments), size, drawing, arguments.threads, report=_say))
 
 
@@ -122,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> None:
         arguments.timeout,
         arguments.out,
     )
-    cases = cases_of(arguments.only.split(","), own_size(arguments.package), arguments.steps, arguments.threads)
+    cases = cases_of(arguments.only.split(","), default_size(arguments.package), arguments.steps, arguments.threads)
     results = read(arguments.out) if arguments.out.exists() else new_results(arguments.package)
     if arguments.retry:
         results.negatives.clear()

@@ -14,7 +14,7 @@ from .driver import Plan, measure
 from .environments import python_of
 from .figures import Results
 from .here import new_results, usable_threads
-from .stages import cases_of, own_size
+from .stages import cases_of, default_size
 from .table import as_text
 
 ROUNDS = 3
@@ -59,7 +59,11 @@ def compare(
     threads, results = usable_threads(), new_results(package)
     results.rates[f"float32/{threads}"] = product_rate(threads)
     measure(
-        plan, [first, *peers], cases_of(("components", "picture"), own_size(package), steps, threads), results, report
+        plan,
+        [first, *peers],
+        cases_of(("components", "picture"), default_size(package), steps, threads),
+        results,
+        report,
     )
     print(as_text(results))
     return results
@@ -75,11 +79,11 @@ def _check_graphs(package: Package, peer: Peer) -> None:
         )
 
 
-def _checkpoint(package: Package, given: Path | None) -> Path:
-    source = package.manifest.source if given is None else given
+def _checkpoint(package: Package, folder: Path | None) -> Path:
+    source = package.manifest.source if folder is None else folder
     if source is None or not (Path(source) / "model_index.json").is_file():
         raise ArgumentError(
             f"peers need the checkpoint that {package.path} was exported from, and {source} is no such folder; "
-            "give it with --checkpoint FOLDER"
+            "give it: --checkpoint FOLDER"
         )
     return Path(source)

@@ -16,7 +16,7 @@ BATCHES, THREADS = (1, 2, 4, 8), (1, 2)
 SHARES_OF_STEPS = (4, 2, 1)
 
 
-def own_size(package: str | Path) -> Size:
+def default_size(package: str | Path) -> Size:
     """One image of the package's default size."""
     opened = open_package(package)
     factor = 2 ** (len(opened.config("vae_decoder")["block_out_channels"]) - 1)

@@ -21,7 +21,7 @@ from triptych.benchmarks.peers.client import Client, PeerError
 from triptych.benchmarks.peers.driver import Plan, measure
 from triptych.benchmarks.peers.environments import HERE, install, python_of
 from triptych.benchmarks.peers.figures import Case, Figure, Negative, Results, read
-from triptych.benchmarks.peers.stages import STAGES, cases_of, own_size
+from triptych.benchmarks.peers.stages import STAGES, cases_of, default_size
 from triptych.benchmarks.peers.table import as_text, rows
 from triptych.benchmarks.peers.work import Setting, Size
 from triptych.benchmarks.recorded import peers_page
@@ -58,7 +58,7 @@ def peers(package: Path) -> list[Peer]:
 
 @pytest.fixture(scope="module")
 def cases(package: Path) -> list[Case]:
-    unet, picture = cases_of(("threads", "picture"), own_size(package), STEPS, threads=1)
+    unet, picture = cases_of(("threads", "picture"), default_size(package), STEPS, threads=1)
     return [unet, picture]
 
 
@@ -93,11 +93,11 @@ def test_the_peers_draw_the_same_picture(results: Results, cases: list[Case]) ->
 
 def test_the_arithmetic_is_that_of_the_manifest(package: Path, checkpoint: Path) -> None:
     facts = json.loads((package / "triptych.json").read_text())["components"]
-    cases = cases_of(("components", "batches"), own_size(package), STEPS, threads=1)
+    cases = cases_of(("components", "batches"), default_size(package), STEPS, threads=1)
     for case in cases:
         rows = case.size.batch * (2 if case.what == "unet" else 1)
         assert macs_of(case, str(checkpoint)) == rows * facts[case.what]["macs"]
-    picture = macs_of(Case("picture", own_size(package), 1, steps=3), str(checkpoint))
+    picture = macs_of(Case("picture", default_size(package), 1, steps=3), str(checkpoint))
     text, unet, decoder = (facts[name]["macs"] for name in ("text_encoder", "unet", "vae_decoder"))
     assert picture == 2 * text + 3 * 2 * unet + decoder
 
