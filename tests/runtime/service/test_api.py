@@ -331,14 +331,14 @@ def test_graphs_of_one_size_make_no_other(static_package: Path) -> None:
         assert running.client.post(EDITS, data=body, files=files).json()["size"] == "112x144"
 
 
-def test_a_full_queue_is_429(package: Path) -> None:
+def test_a_full_queue_is_429(slow_package: Path) -> None:
     async def flood(app: Any) -> list[httpx2.Response]:
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             body = BODY | {"num_inference_steps": 20}
             return await asyncio.gather(*(client.post(GENERATIONS, json=body) for _ in range(8)))
 
-    with service(package, queue=2) as running:
+    with service(slow_package, queue=2) as running:
         answers = asyncio.run(flood(running.app))
     refused = [answer for answer in answers if answer.status_code != 200]
     assert len(refused) in (5, 6), "two wait, and perhaps one was taken out meanwhile"
