@@ -27,6 +27,7 @@ from tests.support.sampling import drawing, network, property_test, relative_err
 from triptych.runtime.errors import SamplerError
 from triptych.runtime.sampling import Sampler, denoise, with_scheduler
 from triptych.runtime.sampling.grids.schedule import training_schedule
+from triptych.runtime.sampling.shared_options import TrainingOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:__array_:DeprecationWarning")
 
@@ -333,7 +334,9 @@ def compare_in_float64(config: dict[str, Any], steps: int) -> None:
             np.testing.assert_allclose(levels, reference.sigmas.numpy(), rtol=LEVELS)
             reference.sigmas = torch.from_numpy(levels)
         else:
-            reference.alphas_cumprod = torch.from_numpy(training_schedule(sampler.options).alphas_cumprod.astype(float))
+            assert isinstance(sampler.options, TrainingOptions)
+            schedule = training_schedule(sampler.options)
+            reference.alphas_cumprod = torch.from_numpy(schedule.alphas_cumprod.astype(float))
 
     def step_in_float64(*given: Any, **named: Any) -> Any:
         with mock.patch.object(module, "torch", _InFloat64()):

@@ -62,7 +62,7 @@ def test_what_is_not_recorded_has_a_value(tmp_path: Path) -> None:
     (tmp_path / "triptych.json").write_text('{"format": 1, "components": {"unet": {}}}')
     manifest = read_manifest(tmp_path)
     assert not manifest.absent
-    assert manifest.precision is manifest.static is manifest.integers is None
+    assert (manifest.precision, manifest.static, manifest.integers) == (None, None, None)
     assert manifest.component("unet") == manifest.component("another")
     assert manifest.component("unet").inputs is None
 
