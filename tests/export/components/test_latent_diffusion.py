@@ -120,7 +120,7 @@ def spoilt(source: Path, folder: Path, file: str, **changes: Any) -> Path:
         (
             "unet/config.json",
             {"_class_name": "UNet2DModel"},
-            "a UNet2DModel is not supported: it takes no text",
+            "a UNet2DModel is not supported: it has no text conditioning",
         ),
         ("vqvae/config.json", {"norm_type": "spatial"}, "a VQModel with norm_type='spatial' is not supported"),
         ("bert/config.json", {"d_model": 48}, "has weights that do not fit its configuration"),
