@@ -101,7 +101,7 @@ def measure(
         report(f"calling {name}")
         components[name] = measure_component(opened, device, name, inputs[name])
     report("multiplying large matrices")
-    product = measure_matrix_product(device, np.dtype(components[family.generator].dtype))
+    product = measure_matrix_product(device, np.dtype(components[family.denoiser].dtype))
     return Result(
         format=FORMAT,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,7 +120,7 @@ def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | 
     """Conditions with the package's defaults filled in; raises a SamplerError for steps that cannot be used."""
     scheduler = pipe.package.scheduler_config()
     Sampler.from_config(scheduler, num_inference_steps=steps)
-    default_height, default_width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
+    default_height, default_width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
     return Conditions(
         device=pipe.device.name,
         provider=pipe.device.provider,
@@ -159,7 +159,7 @@ def _whole_image(
     report("generating an image")
     calls: list[int] = []
     timings = generate(conditions.steps, lambda step: calls.append(step.index))
-    denoiser_seconds = timings[pipe.family.generator]
+    denoiser_seconds = timings[pipe.family.denoiser]
     weights = sum(pipe.package.bytes_of(name) for name in components_in_use(pipe.family))
     peak = peak_bytes()
     return (

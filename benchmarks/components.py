@@ -28,36 +28,36 @@ PROMPT = "a red heart"
 
 def components_in_use(family: Family) -> tuple[str, ...]:
     """Names of the components that an image needs, in the order of their use."""
-    return (*family.text_encoders, family.generator, DECODER)
+    return (*family.text_encoders, family.denoiser, DECODER)
 
 
 def image_arguments(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
     """Further arguments of a call for models that need an image or a mask; all of the image is generated anew."""
     family = pipe.family
-    if not pipe.masked and TEXT_TO_IMAGE in family.tasks:
+    if not pipe.model.inpaints and TEXT_TO_IMAGE in family.tasks:
         return {}
     image = Image.new("RGB", (width, height), "gray")
     if family.image_guidance_scale is not None:
         return {"image": image}
-    return {"image": image, "strength": 1.0} | ({"mask_image": image} if pipe.masked else {})
+    return {"image": image, "strength": 1.0} | ({"mask_image": image} if pipe.model.inpaints else {})
 
 
 def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str, np.ndarray]]:
     """Inputs of each component for one image of that size in pixels, with guidance and random latents."""
     random = np.random.default_rng(0)
-    sides = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
-    latents = random.standard_normal((1, pipe.latent_channels, *sides), np.float32)
+    sides = height // pipe.model.latents.factor, width // pipe.model.latents.factor
+    latents = random.standard_normal((1, pipe.model.latents.channels, *sides), np.float32)
     conditioning = pipe.completed(pipe.encode([PROMPT]), latents, Guidance())
     # A mask or an image in further channels costs the same, whatever is in it
-    extra_channels = pipe.sample_channels - pipe.latent_channels
+    extra_channels = pipe.model.latents.denoiser_channels - pipe.model.latents.channels
     return {
         **{name: {"input_ids": each.encode([PROMPT]).ids} for name, each in pipe.text_encoders.tokenizers.items()},
-        pipe.family.generator: {
+        pipe.family.denoiser: {
             "sample": np.pad(latents, ((0, 0), (0, extra_channels), (0, 0), (0, 0))).repeat(GUIDED, axis=0),
             "timestep": np.asarray(_TIMESTEP, np.float32),
             **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
         },
-        DECODER: {"latent_sample": latents / np.float32(pipe.scaling_factor)},
+        DECODER: {"latent_sample": latents / np.float32(pipe.model.latents.scaling_factor)},
     }
 
 

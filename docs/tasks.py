@@ -11,6 +11,7 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.image.pixels import contact_sheet
+from triptych.runtime.request import Request
 from triptych.runtime.tasks.interpolation import walk
 
 REPOSITORY = Path(__file__).parents[1]
@@ -52,7 +53,7 @@ def main() -> None:
             draw(f"(strawberry:{weight}) fox", 3) for weight in WEIGHTS
         ],
     }
-    walked = walk(pipe, ["sunflower", "grinning face"], 5, seed=4, **SETTINGS)
+    walked = walk(pipe, Request(["sunflower", "grinning face"], seed=4, **SETTINGS), 5)
     rows["from 'sunflower' to 'grinning face', --walk 5"] = [out.images[0] for out in walked]
     cells = [cell.resize((cell.width * SCALE,) * 2, Image.Resampling.NEAREST) for row in rows.values() for cell in row]
     contact_sheet(cells, 5, row_labels=list(rows)).save(TARGET, optimize=True)

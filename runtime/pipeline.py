@@ -1,54 +1,118 @@
-"""Text to image, and what begins from a picture: encode, denoise, decode. It reads top to bottom."""
+"""Text to image, and image to image: plan, start, encode, denoise, decode, output. It reads top to bottom."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .arguments import Texts, check_latents, seeds_from, texts_of
+from .denoising.device_loop import BoundLoop
 from .denoising.guidance import Guidance
+from .denoising.host import denoise_on_host
+from .denoising.mask_blending import KnownRegion
+from .denoising.run import Run
 from .errors import ArgumentError, Cancelled
-from .families.conditioning import GUIDANCE, TEXT, Conditioning, Told, told_rows
-from .image.encoding import ENCODER
-from .image.init_image import StartingPicture
-from .image.inputs import Given
+from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
+from .image.decoding import decode, decode_in_tiles
+from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
-from .image.settings import Settings, own_version, plain
-from .noise import noise_source
-from .package.graphs import DECODER
-from .phases import Phases
+from .image.settings import Settings, settings_of
+from .init_latents import InitLatents, init_latents
+from .ort.device import Device, Provider, open_device
+from .ort.session import Graph
+from .package.geometry import scaling_factor_of
+from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
+from .package.model import Model
+from .package.package import Package, family_of, open_package
+from .plan import Plan, plan
+from .request import Images, Request
 from .sampling import Sampler, Step
+from .text.encoders import TextEncoders
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image
+
+Callback = Callable[[Step], bool | None]
+"""Called after every step; returning False stops the run."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Pictures, and how they came about.
+    """Images, and how they were made.
 
-    `latents` float32 [n, C, h, w] are what the decoder decodes: `pipe.decode(out.latents)` gives the pictures again.
-    `timings` are seconds by component, `sampler` being everything in the loop that is not the network; on CUDA the
-    network's hold the sampler's arithmetic too.
+    Attributes:
+        images: Pillow images; saved as PNG, they carry their settings.
+        latents: input of the decoder, float32 [n, C, h, w]; `pipe.decode(out.latents)` gives the images again.
+        seeds: of each image; None where the caller gave the starting noise.
+        timings: seconds by component. `sampler` is the loop without the denoiser; on a GPU the denoiser's seconds hold
+            the sampler's arithmetic too.
+        settings: of each image.
     """
 
-    images: "list[Picture]"
+    images: "list[Image]"
     latents: np.ndarray
     seeds: list[int | None]
     timings: dict[str, float] = field(default_factory=dict)
+    settings: list[Settings] = field(default_factory=list)
 
 
-class TextToImage(Phases):
-    """A package, loaded, that is called for pictures."""
+class TextToImage:
+    """A loaded package: each graph in a session of its own, no state between images.
+
+    Use `load`. With `memory="low"` nothing of a package with a manifest is loaded until it is run, so the attributes
+    can be read on a machine that cannot run the package.
+    """
+
+    def __init__(self, package: Package, device: Device, memory: str = "fast") -> None:
+        self.package, self.device, self.memory = package, device, memory
+        self.family = family_of(package)
+        names = (*self.family.text_encoders, self.family.denoiser, DECODER)
+        self._graphs = Components(package, device, names, memory)
+        self.model = Model.of(package, self._graphs)
+        self.text_encoders = TextEncoders(package, self._graphs, self.family)
+        self._bound = device.memory.kind != "cpu"
+        self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
+
+    @classmethod
+    def load(
+        cls,
+        package: str | Path,
+        device: str | Sequence[Provider] = "auto",
+        *,
+        memory: str = "fast",
+        session_options: Mapping[str, Any] | None = None,
+        provider_options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Open a package and load its graphs.
+
+        Args:
+            package: a folder that `triptych export` or another exporter of the ecosystem wrote.
+            device: auto, cpu, cuda, cuda:1, openvino, tensorrt, or a list of ONNX Runtime providers.
+            memory: fast keeps all graphs in memory; low keeps one at a time, its weights mapped from the package's
+                files, and decodes large images in tiles.
+            session_options: attributes of `onnxruntime.SessionOptions`, or session configuration keys.
+            provider_options: options of the provider that runs the graphs.
+
+        Raises:
+            ArgumentError: there is no such memory policy.
+            PackageError: the folder is not a package, or not whole, or its graphs do not fit each other.
+            ProviderError: the requested device cannot run here.
+        """
+        opened = open_package(package)
+        chosen = open_device(device, session_options=session_options, provider_options=provider_options)
+        check_device(opened, chosen)
+        return cls(opened, chosen, memory)
 
     def __call__(
         self,
         prompt: str | Sequence[str],
         *,
-        image: Given | None = None,
-        mask_image: Given | None = None,
+        image: Images | None = None,
+        mask_image: Images | None = None,
         strength: float | None = None,
         denoising_start: float | None = None,
         denoising_end: float | None = None,
@@ -77,194 +141,200 @@ class TextToImage(Phases):
         latents: np.ndarray | None = None,
         prompt_embeds: Conditioning | None = None,
         noise: str = "torch",
-        callback: Callable[[Step], bool | None] | None = None,
+        callback: Callback | None = None,
     ) -> Output:
-        """Make pictures.
+        """Make images. `Request` documents each argument; `callback` and errors are those of `generate`."""
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "callback")}
+        return self.generate(Request(**arguments), callback)
+
+    def generate(self, request: Request, callback: Callback | None = None) -> Output:
+        """Make the images of a request.
 
         Args:
-            prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them.
-                Those of one call are made as long as the longest.
-            image: a picture to begin from, for all prompts or one for each; scaled to height and width, which are its
-                own where they are left out. Or latents, float32 [n, C, h, w], such as `Output.latents`.
-            mask_image: likewise, light where that picture is to be drawn anew.
-            strength: share of the steps that are run on the picture: near 0 little of it changes, at 1 all may. Of
-                latent consistency models all steps are run, on that share of noise. None is what diffusers' pipelines
-                take, see `Family`.
-            denoising_end: stop after that share of the noise levels, above 0, to 1: the latents have noise left, for
-                another model to go on with.
-            denoising_start: begin after that share, with `image` as it is: latents that a run with denoising_end gave.
-            negative_prompt: what to avoid; one for all prompts, or one for each. None is the empty text, or for SDXL
-                zeros in place of its conditioning, where the checkpoint says so.
-            prompt_2, negative_prompt_2: likewise for the second text encoder; None is what the first one reads.
-            num_inference_steps: steps of the scheduler; None is what diffusers' pipeline takes, see `Family`.
-            guidance_scale: classifier-free guidance; at 1.0 or less there is none, at half the work (as in diffusers).
-                A list has one for each network call. Latent consistency models take one number, at no cost. None is
-                that of diffusers' pipeline from text to image.
-            guidance_rescale: share of the guided output that is given the standard deviation of the positive one, 0 to
-                1 (Lin et al. 2023).
-            guidance_interval: (low, high), noise levels sigma / alpha outside of which there is no guidance, at half
-                the work but for graphs of a fixed batch (Kynkäänniemi et al. 2024).
-            guidance_projection: `Projection` or (eta, norm_threshold, momentum): adaptive projected guidance (Sadat et
-                al. 2024).
-            image_guidance_scale: of models that edit a picture, how much it counts, 1 or more; None is what diffusers'
-                pipeline takes.
-            eta, timesteps, sigmas: see `Sampler.from_config`; a grid takes the place of num_inference_steps.
-            seed: picture k of the call uses seed + k, alone or in a batch; or a list has one for each. None draws one,
-                see `Output.seeds`.
-            height: pixels; None is the package's own size. `width` likewise.
-            width: pixels.
-            original_size, crops_coords_top_left, target_size: what SDXL is told of sizes, see `conditioning.Told`;
-                None is the picture's own size, and no crop.
-            aesthetic_score, negative_aesthetic_score: what SDXL's refiner is told, from 0 to 10; None is 6, and 2.5 of
-                what to avoid.
-            num_images_per_prompt: pictures for each prompt, one after the other in the output.
-            scheduler: another scheduler than the package's, by short name or diffusers class name.
-            latents: the starting noise, float32 [n, C, h, w], in place of the seed's.
-            prompt_embeds: what the prompts condition the network with, see `encode`, in place of their own.
-            noise: where the seed's noise comes from: torch (as PyTorch on CPU), torch_cuda or numpy.
-            callback: called after every step; returning False stops the picture.
+            request: the arguments of the call.
+            callback: called after every step; returning False stops the run.
 
         Raises:
-            ArgumentError, SamplerError: an argument that cannot be used, with what is allowed.
+            ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed.
             NumericalError: a component gave NaN or infinity.
             Cancelled: the callback returned False.
         """
-        start = time.perf_counter()
-        family, encoders = self.family, len(self.family.encoders)
-        steps = family.num_inference_steps if num_inference_steps is None else num_inference_steps
-        scale = family.guidance_scale if guidance_scale is None else guidance_scale
-        image_scale = family.image_guidance_scale if image_guidance_scale is None else image_guidance_scale
-        if family.image_guidance_scale is None and image_scale is not None:
-            raise ArgumentError(f"image_guidance_scale={image_scale!r}: this model edits no picture; leave it out")
-        given = {
-            "prompt": prompt,
-            "prompt_2": prompt_2,
-            "negative_prompt": negative_prompt,
-            "negative_prompt_2": negative_prompt_2,
-        }
-        texts = texts_of(given, num_images_per_prompt, encoders)
-        count, factor = len(texts), self.vae_scale_factor
-        counts = count // num_images_per_prompt, num_images_per_prompt
-        beginning = image, mask_image, strength, denoising_start
-        starting = StartingPicture.read(*beginning, family, *counts, factor=factor, masked=self.masked)
-        if starting is not None and not self.static:
-            height, width = starting.size(height, width, factor)
-        latent_height, latent_width = self.latent_size_of(height, width)
-        height, width = latent_height * factor, latent_width * factor
-        told = Told(original_size, crops_coords_top_left, target_size, aesthetic_score, negative_aesthetic_score)
-        told_positive, told_negative = told_rows(told, self._told, count, height, width)
-        config = family.scheduler_config(self.package.scheduler_config(), scheduler)
-        run = 1.0 if starting is None else starting.strength
-        sampler = Sampler.from_config(
-            config,
-            steps,
-            eta=eta,
-            timesteps=timesteps,
-            sigmas=sigmas,
-            strength=run,
-            shortens=family.shortens,
-            denoising_start=denoising_start,
-            denoising_end=denoising_end,
-        )
-        guidance = Guidance(scale, guidance_rescale, guidance_interval, guidance_projection, image_scale)
-        needs_negative = GUIDANCE not in self._network_inputs and bool((guidance.scales(sampler) > 1).any())
-        seeds: list[int | None] = [None] * count
-        if latents is None:
-            seeds = list(seeds_from(seed, count))
-        sources = [noise_source(noise, image_seed or 0) for image_seed in seeds]
-        draws = [source.randn for source in sources]
-        shape = (1, self.latent_channels, latent_height, latent_width)
+        timings: dict[str, float] = {}
+        with _measured(timings, "total"):
+            resolved = plan(request, self.model)
+            with _measured(timings, ENCODER):
+                start = init_latents(resolved, self.encode_image)
+            with _measured(timings, "text_encoder"):
+                positive, negative = self._encode(resolved, start.extra_channels)
+            with _measured(timings, "sampler"):
+                latents = self._loop(resolved, start, positive, negative, timings, callback)
+            with _measured(timings, DECODER):
+                pixels = self.decode(latents)
+        timings["sampler"] -= timings[self.family.denoiser]
+        if resolved.init_image is None:
+            del timings[ENCODER]
+        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, self.package)
+        images = [to_image(each, own) for each, own in zip(pixels, settings, strict=True)]
+        return Output(images, latents, list(resolved.seeds), timings, settings)
 
-        def draw(_: tuple[int, ...]) -> np.ndarray:
-            return np.concatenate([source.randn(shape) for source in sources])
+    def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
+        """The conditioning of prompts, a row for each, padded to the longest: see `TextEncoders.encode`.
 
-        encoding = time.perf_counter()
-        begin, mask, behind = None, None, {}
-        if starting is not None:
-            begin = starting.latents(self.encode_image, draws, (count, *shape[1:]), factor)
-            mask = starting.mask(height, width, factor) if starting.kept else None
-        if begin is not None and mask is None and sampler.resumes:  # no noise is added: none is drawn
-            if latents is not None:
-                raise ArgumentError(
-                    "latents are noise to begin from, which denoising_start takes none of; leave it out"
-                )
-            unit_noise = begin
-        else:
-            unit_noise = draw(shape) if latents is None else check_latents(latents, (count, *shape[1:]))
-        if starting is not None:
-            behind = starting.behind(self.encode_image, draws, height, width, factor, self.scaling_factor)
-        reading = time.perf_counter()
-        positive, negative = self._encode_both(texts, prompt_embeds, needs_negative=needs_negative)
-        positive |= told_positive | behind
+        Prompts of one run are encoded in one call. `prompts_2` are those of the second text encoder, if they differ.
+        """
+        columns = [prompts, *[prompts if prompts_2 is None else prompts_2] * (len(self.family.encoders) - 1)]
+        return self.text_encoders.encode(list(zip(*columns, strict=True)))
+
+    def denoise(
+        self,
+        positive: Conditioning,
+        negative: Conditioning | None,
+        noise: np.ndarray,
+        sampler: Sampler,
+        guidance_scale: float | Sequence[float] | Guidance = 7.5,
+        draw: Callable[[tuple[int, ...]], np.ndarray] | None = None,
+        timings: dict[str, float] | None = None,
+        *,
+        image_latents: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+    ) -> Iterator[Step]:
+        """Denoise step by step; leave the loop early and nothing more is computed.
+
+        On the CPU the denoiser runs image by image, and the loop is numpy's. On a GPU nothing leaves the device but the
+        arrays of a step that are read, see `BoundLoop`.
+
+        Args:
+            positive: conditioning of the prompts, see `encode`; its default micro-conditioning is the image's own size.
+            negative: conditioning of the negative prompts; None is no guidance, at half the cost.
+            noise: unit Gaussian float32 [n, C, h, w]; without a mask it is not used where the sampler resumes.
+            sampler: the scheduler and its steps.
+            guidance_scale: a number, one for each denoiser call, or a `Guidance`.
+            draw: shape -> unit Gaussian, for stochastic samplers.
+            timings: if given, the denoiser's seconds are added under its name; on a GPU, those of the loop.
+            image_latents: of the image to start from, see `encode_image`; a sampler of strength below 1 needs them. For
+                a sampler that resumes, the latents of the run that stopped.
+            mask: float32 [n, 1, h, w], 1 where the image is redrawn; elsewhere it stays.
+
+        Raises:
+            ArgumentError: a guidance that this sampler cannot use, or conditionings of different lengths.
+            NumericalError: the denoiser gave NaN or infinity; names the step.
+        """
+        guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
+        positive = self.completed(positive, noise, guidance)
+        if GUIDANCE in positive:
+            negative, guidance = None, Guidance(1.0)
         if negative is not None:
-            negative |= told_negative | behind
-        looping = time.perf_counter()
-        timings = {family.generator: 0.0}
-        loop = self.denoise(
-            positive, negative, unit_noise, sampler, guidance, draw, timings, image_latents=begin, mask=mask
-        )
-        for step in loop:
-            if callback is not None and callback(step) is False:
-                raise Cancelled(f"cancelled after step {step.index + 1} of {len(sampler.timesteps)}")
-        decoding = time.perf_counter()
-        final = np.array(step.latents)  # the caller's own, to write into
-        pixels = self.decode(final)
-        done = time.perf_counter()
-        timings |= {
-            "text_encoder": looping - reading,
-            "sampler": decoding - looping - timings[family.generator],
-            DECODER: done - decoding,
-            **({} if starting is None else {ENCODER: reading - encoding}),
-            "total": done - start,
-        }
-        settings = [
-            Settings(
-                **text._asdict(),
-                width=width,
-                height=height,
-                num_inference_steps=steps if timesteps is None and sigmas is None else len(sampler),
-                guidance_scale=plain(scale),
-                guidance_rescale=float(guidance_rescale),
-                guidance_interval=plain(guidance_interval),
-                guidance_projection=plain(guidance_projection),
-                image_guidance_scale=None if image_scale is None else float(image_scale),
-                eta=float(eta),
-                timesteps=plain(timesteps),
-                sigmas=plain(sigmas),
-                seed=image_seed if prompt_embeds is None else None,
-                **told.plain(),
-                strength=None if starting is None else starting.strength,
-                denoising_start=None if denoising_start is None else float(denoising_start),
-                denoising_end=None if denoising_end is None else float(denoising_end),
-                scheduler=str(config["_class_name"]) if scheduler is None else scheduler,
-                noise=noise,
-                model=self.package.path.resolve().name,
-                model_hash=self.package.fingerprint,
-                precision=self.package.manifest.precision or "unknown",
-                version=own_version(),
-            )
-            for text, image_seed in zip(texts, seeds, strict=True)
-        ]
-        return Output(
-            images=[to_image(picture, own) for picture, own in zip(pixels, settings, strict=True)],
-            latents=final,
-            seeds=seeds,
-            timings=timings,
-        )
+            if negative[TEXT].shape[1] != positive[TEXT].shape[1]:
+                lengths = f"{positive[TEXT].shape[1]} tokens and {negative[TEXT].shape[1]} of the negative"
+                raise ArgumentError(f"the conditioning has {lengths}; encode both in one call, for one length")
+            negative = self.completed(negative, noise, guidance, negative=True)
+        known = None if mask is None or image_latents is None else KnownRegion(mask, image_latents, noise)
+        start = image_latents if known is None or sampler.strength < 1 else None  # redrawn whole: from noise alone
+        if sampler.resumes and image_latents is not None:
+            noise, start = image_latents, None
+        run = Run(positive, negative, guidance, sampler, noise, draw, start, known)
+        name = self.family.denoiser
+        if not self._bound:
+            return denoise_on_host(lambda: self._graphs[name], name, run, timings)
+        graph = self._graphs[name]
+        return self._loops.setdefault(graph, BoundLoop(self.device)).denoise(graph, run, timings)
 
-    def _encode_both(
-        self, texts: Sequence[Texts], prompt_embeds: Conditioning | None, *, needs_negative: bool
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one image at a time, for the sake of memory.
+
+        With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
+        """
+        decoder, scaled = self._graphs[DECODER], latents / np.float32(self.model.latents.scaling_factor)
+        if self.memory == "low":
+            return decode_in_tiles(decoder, scaled, self.model.latents.factor)
+        return decode(decoder, scaled)
+
+    def encode_image(self, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]) -> np.ndarray:
+        """Latents float32 [n, C, h, w] of images float32 [n, 3, H, W] in -1..1, see `encode_pixels`.
+
+        Raises:
+            PackageError: the package has no VAE encoder.
+        """
+        return encode_pixels(self._graphs[ENCODER], pixels, draws) * np.float32(self.model.latents.scaling_factor)
+
+    def preview(self, step: Step) -> np.ndarray:
+        """Pixels uint8 [n, H, W, 3] of the image predicted at `step`, by the package's tiny decoder.
+
+        Raises:
+            PackageError: the package has none; `triptych export --preview-decoder` adds it.
+        """
+        config = self.package.config(PREVIEW_DECODER)
+        return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor_of(config, default=1.0)))
+
+    def completed(
+        self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance, *, negative: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Add the inputs that a conditioning lacks: default micro-conditioning, and guidance where it is embedded.
+
+        Args:
+            conditioning: of prompts, or with `negative` of negative prompts.
+            latents: of the run, [n, C, h, w].
+            guidance: of the run.
+            negative: see `conditioning`.
+        """
+        count, inputs = len(latents), self.model.inputs
+        height, width = (side * self.model.latents.factor for side in latents.shape[2:])
+        added = MicroConditioning().rows(self.model.micro_conditioning, count, height, width)[negative]
+        if GUIDANCE in inputs:
+            added[GUIDANCE] = np.tile(embedded(guidance.only_scale(), int(inputs[GUIDANCE].shape[-1])), (count, 1))
+        return {**added, **conditioning}
+
+    def _encode(
+        self, resolved: Plan, extra_channels: Conditioning
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
-        """The conditioning of prompts and, if needed, of negative prompts, of one length, a row for each picture."""
-        count, encoders = len(texts), len(self.family.encoders)
-        avoided = [text.negative(encoders) for text in texts] if needs_negative else []
-        if prompt_embeds is None:
-            said = [text.positive(encoders) for text in texts]
-            encoded = self.text_encoders.encode([*said, *avoided])
+        """The whole conditioning of prompts and, if needed, of negative prompts, a row for each image."""
+        count, encoders, embeds = len(resolved.texts), len(self.family.encoders), resolved.request.prompt_embeds
+        rows = MicroConditioning.of(resolved.request).rows(self.model.micro_conditioning, count, *resolved.size)
+        negatives = [text.negative(encoders) for text in resolved.texts] if resolved.needs_negative else []
+        if embeds is None:
+            encoded = self.text_encoders.encode([*(text.positive(encoders) for text in resolved.texts), *negatives])
             positive = {name: array[:count] for name, array in encoded.items()}
-            return positive, {name: array[count:] for name, array in encoded.items()} if needs_negative else None
-        for name, array in prompt_embeds.items():
-            if len(array) != count:
-                raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {count} pictures")
-        tokens = prompt_embeds[TEXT].shape[1]
-        return dict(prompt_embeds), self.text_encoders.encode(avoided, tokens) if needs_negative else None
+            negative = {name: array[count:] for name, array in encoded.items()}
+        else:
+            positive = dict(embeds)
+            negative = self.text_encoders.encode(negatives, embeds[TEXT].shape[1]) if negatives else {}
+        positive = positive | rows[0] | dict(extra_channels)
+        return positive, negative | rows[1] | dict(extra_channels) if resolved.needs_negative else None
+
+    def _loop(
+        self,
+        resolved: Plan,
+        start: InitLatents,
+        positive: Conditioning,
+        negative: Conditioning | None,
+        timings: dict[str, float],
+        callback: Callback | None,
+    ) -> np.ndarray:
+        """Run all steps and return the latents, an array of the caller's own.
+
+        Raises:
+            Cancelled: the callback returned False.
+        """
+        steps = self.denoise(
+            positive,
+            negative,
+            start.noise,
+            resolved.sampler,
+            resolved.guidance,
+            start.draw,
+            timings,
+            image_latents=start.image_latents,
+            mask=start.mask,
+        )
+        for step in steps:
+            if callback is not None and callback(step) is False:
+                raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
+        return np.array(step.latents)
+
+
+@contextmanager
+def _measured(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Enter the seconds of a block under a name."""
+    start = time.perf_counter()
+    yield
+    timings[name] = time.perf_counter() - start

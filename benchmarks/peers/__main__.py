@@ -18,8 +18,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from triptych.runtime.arguments import lines_of
 from triptych.runtime.errors import ArgumentError, TriptychError
+from triptych.runtime.parsing import lines_of
 
 from ..files import check_writable
 from .bounds import product_rate

@@ -63,8 +63,8 @@ def watched(figures: Figures) -> Iterator[None]:
 def plain(package: Path) -> Figures:
     """Run all graphs for one image of the package's default size in plain ONNX Runtime."""
     pipe = TextToImage.load(package, "cpu", memory="low")
-    height, width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
-    inputs, denoiser = inputs_of(pipe, height, width), pipe.family.generator
+    height, width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
+    inputs, denoiser = inputs_of(pipe, height, width), pipe.family.denoiser
     del pipe
     figures: Figures = {}
     with watched(figures):
@@ -89,7 +89,7 @@ def image(package: Path, memory: str) -> Figures:
     with watched(figures):
         pipe = TextToImage.load(package, "cpu", memory=memory)
         out = pipe(PROMPT, num_inference_steps=STEPS, seed=0, scheduler="ddim")
-    return figures | {"call_seconds": out.timings[pipe.family.generator] / STEPS}
+    return figures | {"call_seconds": out.timings[pipe.family.denoiser] / STEPS}
 
 
 def decoder(package: Path, side: int, memory: str) -> Figures:

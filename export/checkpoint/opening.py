@@ -109,7 +109,7 @@ def _folders(model_index: Mapping[str, Any]) -> dict[str, str]:
     family = _family(model_index)
     places = {component: place for place, component in _NAMES.get(family, {}).items()}
     return {
-        component: places.get(component, component) for component in (*family.text_encoders, family.generator, "vae")
+        component: places.get(component, component) for component in (*family.text_encoders, family.denoiser, "vae")
     }
 
 

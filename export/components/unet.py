@@ -7,7 +7,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, Told
+from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, MicroConditioning
 
 from ..checkpoint import Checkpoint
 from .component import Array, Component, Input, gaussian
@@ -103,7 +103,7 @@ def _added_widths(config: Any, checkpoint: Checkpoint) -> tuple[int, int]:
     family, width = checkpoint.family, config["addition_time_embed_dim"]
     pooled = sum(checkpoint.config(encoder.name)["projection_dim"] for encoder in family.encoders if encoder.pooled)
     added = config["projection_class_embeddings_input_dim"]
-    sizes = Told().rows(family.told, 1, 0, 0)[0].size if family.told else 0
+    sizes = MicroConditioning.width(family.micro_conditioning)
     if added != pooled + sizes * width:
         raise SourceError(
             f"{checkpoint.name}: the U-Net has {(added - pooled) / width:g} values of micro-conditioning, a "

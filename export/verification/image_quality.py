@@ -94,7 +94,7 @@ def undecided(pipe: TextToImage, reference: ReferenceImage, **options: Any) -> b
     Then most of REDRAWS images from noise that differs by CHANGE are at SSIM_FLOOR or above.
     """
     height, width, _ = reference.pixels.shape
-    shape = (1, pipe.latent_channels, *pipe.latent_size_of(height, width))
+    shape = (1, pipe.model.latents.channels, *pipe.model.latent_size_for(height, width))
     noise = noise_source("torch", reference.seed).randn(shape)
     similar = 0
     for index in range(REDRAWS):

@@ -14,7 +14,7 @@ import numpy as np
 from ..environment import environment
 from ..errors import ArgumentError, TriptychError
 from ..pipeline import TextToImage
-from .making import Made, make, reason_of
+from .generate import Made, make, reason_of
 from .rows import Row
 from .run import Engine
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import ArgumentError, TriptychError
-from .making import Made
+from .generate import Made
 from .rows import Row
 
 TABLE = "results.jsonl"

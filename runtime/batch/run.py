@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..errors import ArgumentError, TriptychError
 from ..package.package import open_package
 from ..pipeline import TextToImage
-from .making import Made, make, units_of
+from .generate import Made, make, units_of
 from .results import Result, Results
 from .rows import Row, listed, read
 

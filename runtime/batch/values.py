@@ -1,4 +1,4 @@
-"""The settings of one picture as a file of jobs has them, typed or as text."""
+"""Cells of a file of jobs, typed or as text, as arguments of a request."""
 
 import math
 from collections.abc import Callable
@@ -97,7 +97,14 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "scheduler": _TEXT,
     "noise": _TEXT,
 }
-"""Arguments of `TextToImage.__call__` that are one picture's -> what makes one of a cell, and what a cell may be.
+"""Argument of `Request` -> a function that makes its value of a cell, and the words for allowed cells.
 
-The function raises ValueError, TypeError or OverflowError where it is something else.
+The function raises ValueError, TypeError or OverflowError for other cells.
 """
+
+LEFT_OUT = {
+    "num_images_per_prompt": "a row is one image",
+    "latents": "an array of the caller's process",
+    "prompt_embeds": "an array of the caller's process",
+}
+"""Arguments of `Request` that have no column -> the reason."""

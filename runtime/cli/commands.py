@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from ..arguments import size_of
 from ..errors import TriptychError
 from ..ort.device import silence_log
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
 from .output import fail, say
 from .serve import ray_config, serve
+from .values import HeightAndWidth
 
 _INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
 
@@ -36,10 +36,13 @@ def cli(debug: bool) -> None:
 @click.argument("source")
 @click.argument("package", type=_PATH)
 @click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4.")
-@click.option("--dialect", help="Whose operators: portable, cpu or cuda; this machine's if left out.")
-@click.option("--static", metavar="WIDTHxHEIGHT", help="Fix the size of pictures.")
+@click.option("--dialect", help="Operator set: portable, cpu or cuda; that of this machine if left out.")
+@click.option("--static", type=HeightAndWidth(), metavar="WIDTHxHEIGHT", help="Fix the size of images.")
 @click.option(
-    "--batch", default=2, show_default=True, help="With --static: rows of a U-Net call; 2 is one picture with guidance."
+    "--batch",
+    default=2,
+    show_default=True,
+    help="With --static: rows of a denoiser call; 2 is one image with guidance.",
 )
 @sourcing
 @click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
@@ -50,7 +53,7 @@ def export(
     package: Path,
     precision: str,
     dialect: str | None,
-    static: str | None,
+    static: tuple[int, int] | None,
     batch: int,
     origin: dict[str, Any],
     force: bool,
@@ -66,8 +69,7 @@ def export(
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    width, height = (0, 0) if static is None else size_of("--static", static)
-    shape = None if static is None else (batch, height, width)
+    shape = None if static is None else (batch, *static)
     print(
         run(
             source,
@@ -87,7 +89,7 @@ def export(
 @cli.command()
 @_PACKAGE
 @loading
-@click.option("--steps", default=20, show_default=True, help="Steps of the whole picture.")
+@click.option("--steps", default=20, show_default=True, help="Steps of the whole image.")
 @WIDTH
 @HEIGHT
 @click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
@@ -122,7 +124,7 @@ def bench(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
 def inspect(package: Path, as_json: bool, verify: bool) -> None:
-    """Show what a package holds."""
+    """Show the contents of a package."""
     from ..package.package import open_package
     from . import inspection
 
@@ -142,9 +144,9 @@ def inspect(package: Path, as_json: bool, verify: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.option("--plot", type=_PATH, help="Draw their noise levels and coefficients (PNG or SVG).")
 def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:
-    """Show what schedulers there are: all, or those of NAMES.
+    """List all schedulers, or those of NAMES.
 
-    Orders, network calls and noise are those of diffusers' defaults, but for what a short name stands for.
+    Orders, denoiser calls and noise are those of diffusers' defaults, with the options that a short name sets.
     """
     from dataclasses import asdict
 

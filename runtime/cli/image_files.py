@@ -1,4 +1,4 @@
-"""Pictures from the command line: progress while they are made, files when they are done."""
+"""Images from the command line: progress while they are made, files when they are done."""
 
 import itertools
 import os
@@ -6,15 +6,18 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 from PIL.Image import Image
 from tqdm import tqdm
 
 from ..errors import ArgumentError, ReproductionWarning
 from ..image.pixels import contact_sheet, read_settings
 from ..pipeline import Output, TextToImage
+from ..request import Request
 from ..sampling import Step
 from ..tasks.interpolation import walk
 from ..tasks.upscaling import upscaled
@@ -22,102 +25,133 @@ from ..tasks.upscaling import upscaled
 _SLUG_LENGTH = 40  # characters of the prompt in a file's name
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files that a command writes.
+
+    Attributes:
+        out: a folder for the images, or a file name that ends in .png.
+        latents: a file name that ends in .npy, or None.
+        grid: also write a contact sheet.
+    """
+
+    out: Path
+    latents: Path | None = None
+    grid: bool = False
+
+    def check(self) -> None:
+        """Refuse places that cannot be written, before anything is computed.
+
+        Raises:
+            ArgumentError: says which.
+        """
+        _check_writable("--out", self.out, self.out.parent if self.out.suffix.lower() == ".png" else self.out)
+        if self.latents is not None:
+            _check_writable("--save-latents", self.latents, self.latents.parent)
+
+
 def generate(
     package: Path,
-    prompts: Sequence[str],
-    arguments: Mapping[str, Any],
+    source: Sequence[Request] | Path,
     load_options: Mapping[str, Any],
-    out: Path,
+    files: Files,
     *,
-    grid: bool = False,
-    from_image: Path | None = None,
+    upscale: float | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Path]:
-    """Make the pictures of each prompt and yield the files as they are written.
+    """Make the images of each request and yield the files as they are written.
 
-    Every prompt starts from the same seed, so that a contact sheet has a seed a column.
+    Every request without a seed starts from the same drawn seed, so that a contact sheet has a seed for each column.
 
     Args:
         package: folder of ONNX graphs.
-        prompts: one call of the pipeline for each.
-        arguments: of `TextToImage.__call__`, or of `upscaling.upscaled` with `upscale`.
+        source: requests of one prompt each; or a PNG, whose own settings are used.
         load_options: of `TextToImage.load`.
-        out: a folder, or a file's name that ends in .png.
-        grid: also write a contact sheet.
-        from_image: a PNG whose own settings are used in place of `prompts` and `arguments`.
+        files: to write.
+        upscale: factor of `upscaling.upscaled`, or None.
         report: called with a line of text about the device in use, and about the time taken.
 
     Raises:
-        ArgumentError: `out` cannot be written to, or `from_image` not read; told before anything is computed.
+        ArgumentError: a file cannot be written, or the PNG not read; raised before anything is computed.
     """
-    settings = None if from_image is None else read_settings(from_image)
-    _check_writable(out)
+    settings = read_settings(source) if isinstance(source, Path) else None
+    files.check()
+    requests = list(source) if not isinstance(source, Path) else []
+    if settings is not None:
+        arguments = settings.arguments()
+        upscale = arguments.pop("upscale", None)
+        requests = [Request(**arguments)]
     pipe = TextToImage.load(package, **load_options)
     report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
-    if settings is not None:
-        prompts, arguments = [settings.prompt], settings.arguments()
-        if settings.model_hash != pipe.package.fingerprint:
-            warnings.warn(
-                f"{from_image} was made by another package, {settings.model}: expect another picture",
-                ReproductionWarning,
-                stacklevel=2,
-            )
+    if settings is not None and settings.model_hash != pipe.package.fingerprint:
+        text = f"{source} was made by another package, {settings.model}: expect another image"
+        warnings.warn(text, ReproductionWarning, stacklevel=2)
+    seed = requests[0].seeds()[0]
     outputs: list[Output] = []
-    for prompt in prompts:
-        # disable=None: no bar where stderr is no terminal
-        with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
-
-            def advance(step: Step, bar: tqdm = bar) -> None:
-                if step.index == 0:
-                    bar.reset(step.total)
-                bar.update()
-
-            if outputs and arguments["seed"] is None:  # a drawn seed serves all prompts
-                arguments = {**arguments, "seed": outputs[0].seeds[0]}
-            asked = {**arguments, "prompt": prompt, "callback": advance}
-            outputs.append(upscaled(pipe, **asked) if "upscale" in asked else pipe(**asked))
-        several = len(prompts) * len(outputs[-1].images) > 1
-        for image, seed in zip(outputs[-1].images, outputs[-1].seeds, strict=True):
-            yield _save(image, _name(out, prompt, seed, several))
-    if grid:
-        yield _save(_sheet(prompts, outputs), _name(out, "grid", None, True))
+    for request in requests:
+        output = _run(pipe, replace(request, seed=seed) if request.seed is None else request, upscale)
+        outputs.append(output)
+        several = len(requests) * len(output.images) > 1
+        for image, own, settings_used in zip(output.images, output.seeds, output.settings, strict=True):
+            yield _save(image, _name(files.out, settings_used.prompt, own, several))
+    if files.grid:
+        prompts = [output.settings[0].prompt for output in outputs]
+        yield _save(_sheet(prompts, outputs), _name(files.out, "grid", None, True))
+    if files.latents is not None:
+        yield _write(files.latents, lambda file: np.save(file, outputs[-1].latents))
     report(_summary(outputs))
+
+
+def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
+    """The images of a request, under a progress bar."""
+    (prompt,) = {text.prompt for text in request.texts()}
+    # disable=None: no bar where stderr is no terminal
+    with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
+
+        def advance(step: Step) -> None:
+            if step.index == 0:
+                bar.reset(step.total)
+            bar.update()
+
+        return pipe.generate(request, advance) if upscale is None else upscaled(pipe, request, upscale, advance)
 
 
 def generate_walk(
     package: Path,
-    prompts: Sequence[str],
-    arguments: Mapping[str, Any],
+    request: Request,
+    images: int,
+    to_seed: int | None,
     load_options: Mapping[str, Any],
     out: Path,
     *,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Path]:
-    """Make pictures on the way from each prompt to the next and yield the files, which count up, as they are written.
+    """Make images from each prompt to the next and yield the files, which count up, as they are written.
 
     Args:
-        package, prompts, load_options, out, report: see `generate`.
-        arguments: of `interpolation.walk`.
+        package, load_options, report: see `generate`.
+        request, images, to_seed: see `interpolation.walk`.
+        out: see `Files`.
 
     Raises:
-        ArgumentError: `out` cannot be written to, or a walk that leads nowhere.
+        ArgumentError: `out` cannot be written, or the walk has no way to go.
     """
-    _check_writable(out)
+    Files(out).check()
     pipe = TextToImage.load(package, **load_options)
     report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
     outputs: list[Output] = []
-    for output in tqdm(walk(pipe, prompts, **arguments), unit="picture", leave=False, disable=None):
+    for output in tqdm(walk(pipe, request, images, to_seed), unit="image", leave=False, disable=None):
         yield _save(output.images[0], _name(out, f"walk {len(outputs):03}", None, True))
         outputs.append(output)
     report(_summary(outputs))
 
 
 def _summary(outputs: Sequence[Output]) -> str:
-    """Seconds by component, over all pictures."""
+    """Seconds by component, over all images."""
     seconds = {name: sum(output.timings[name] for output in outputs) for name in outputs[0].timings}
     count = sum(len(output.images) for output in outputs)
     parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
-    return f"{count} picture{'s' if count > 1 else ''} in {seconds['total']:.2f} s: {parts}"
+    return f"{count} image{'s' if count > 1 else ''} in {seconds['total']:.2f} s: {parts}"
 
 
 def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
@@ -127,7 +161,7 @@ def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
 
 
 def _name(out: Path, prompt: str, seed: int | None, several: bool) -> Path:
-    """Where a picture goes: `out` itself if it names one file, else a name that is not taken yet."""
+    """The file of an image: `out` itself if it names one file, else a name that does not exist yet."""
     suffix = "" if seed is None else f"-{seed}"
     if out.suffix.lower() == ".png":
         if not several:
@@ -140,24 +174,28 @@ def _name(out: Path, prompt: str, seed: int | None, several: bool) -> Path:
 
 
 def _slug(prompt: str) -> str:
-    return re.sub(r"\W+", "-", prompt.lower())[:_SLUG_LENGTH].strip("-") or "picture"
+    return re.sub(r"\W+", "-", prompt.lower())[:_SLUG_LENGTH].strip("-") or "image"
 
 
-def _check_writable(out: Path) -> None:
-    folder = out.parent if out.suffix.lower() == ".png" else out
+def _check_writable(option: str, path: Path, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ArgumentError(f"--out {out}: cannot write there: {error.strerror}") from None
+        raise ArgumentError(f"{option} {path}: cannot write there: {error.strerror}") from None
 
 
 def _save(image: Image, path: Path) -> Path:
-    """Write whole or not at all: under a temporary name first."""
+    return _write(path, lambda file: image.save(file, format="PNG"))
+
+
+def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
+    """Write a file whole or not at all: under a temporary name first."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        image.save(temporary, format="PNG")
+        with temporary.open("wb") as file:
+            write(file)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -1,258 +1,327 @@
 """Groups of options, each as one argument of the command."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..arguments import lines_of, size_of
 from ..errors import ArgumentError
-from ..image.inputs import read_picture
-from .values import weighted
+from ..parsing import lines_of
+from ..request import Request
+from .values import HeightAndWidth, ImageFile, LatentsFile, Numbers, weighted
+
+Command = Callable[..., None]
+Option = Callable[[Command], Command]
 
 _PATH = click.Path(path_type=Path)
 WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
 HEIGHT = click.option("--height", type=int, help="Pixels; the package's own if left out.")
 
 
-def loading(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say where and how a package is loaded; the command gets them as `load`.
+def group(
+    name: str, options: Mapping[str, Option], convert: Callable[[dict[str, Any]], Any] = dict
+) -> Callable[[Command], Command]:
+    """A decorator that adds options to a command, which gets their values as one argument.
 
-    `load` holds arguments of `TextToImage.load`; an option that is no KEY=VALUE is an ArgumentError.
+    Args:
+        name: of the argument.
+        options: name of a value -> its click option, in the order of the help.
+        convert: makes the argument of the values, which are None where an option is not given.
     """
 
-    @functools.wraps(command)
-    def with_load(
-        device: str, memory: str, session_option: tuple[str, ...], provider_option: tuple[str, ...], **others: Any
-    ) -> None:
-        load = {
-            "device": _device(device),
-            "memory": memory,
-            "session_options": _pairs(session_option),
-            "provider_options": _pairs(provider_option),
-        }
-        command(load=load, **others)
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def grouped(**values: Any) -> None:
+            own = {each: values.pop(each) for each in options}
+            command(**values, **{name: convert(own)})
 
-    for option in (
-        click.option(
-            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; repeatable."
-        ),
-        click.option(
-            "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
-        ),
-        click.option(
-            "--memory",
-            default="fast",
-            show_default=True,
-            help="fast, or low: one component at a time, weights mapped, large pictures decoded in tiles.",
-        ),
-        click.option(
+        decorated: Command = grouped
+        for option in reversed(list(options.values())):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of options that are given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+IMAGE_OPTIONS: dict[str, Option] = {
+    "num_inference_steps": click.option(
+        "--steps",
+        "num_inference_steps",
+        type=int,
+        help="Steps of the scheduler; 50 (LCM 4, InstructPix2Pix 100) if left out.",
+    ),
+    "guidance_scale": click.option(
+        "--guidance",
+        "guidance_scale",
+        type=Numbers(single=True),
+        metavar="SCALE",
+        help="Guidance, 1 is none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, a scale for each denoiser call.",
+    ),
+    "guidance_interval": click.option(
+        "--guidance-interval",
+        type=Numbers(),
+        metavar="LOW,HIGH",
+        help="Guide only where sigma is between them, such as 0.28,5.42; elsewhere a call costs half.",
+    ),
+    "guidance_rescale": click.option(
+        "--guidance-rescale",
+        default=Request.guidance_rescale,
+        show_default=True,
+        help="Against overexposure, such as 0.7; from 0 to 1.",
+    ),
+    "guidance_projection": click.option(
+        "--guidance-projection",
+        type=Numbers(),
+        metavar="ETA,NORM,MOMENTUM",
+        help="Adaptive projected guidance against oversaturation, such as 0,15,-0.5.",
+    ),
+    "seed": click.option("--seed", type=int, help="Seed of the first image; drawn if left out."),
+    "negative_prompt": click.option("--negative", "negative_prompt", help="Text to steer away from."),
+    "scheduler": click.option(
+        "--scheduler", help="A scheduler in place of the package's, by name: see `triptych schedulers`."
+    ),
+    "eta": click.option(
+        "--eta",
+        default=Request.eta,
+        show_default=True,
+        help="Share of new noise, from 0 to 1, for schedulers that take it.",
+    ),
+    "timesteps": click.option(
+        "--timesteps",
+        type=Numbers(names=True),
+        metavar="LIST",
+        help="Timesteps in place of --steps: numbers, or ays_sd15, ays_sdxl.",
+    ),
+    "sigmas": click.option(
+        "--sigmas",
+        type=Numbers(names=True),
+        metavar="LIST",
+        help="Noise levels in place of --steps: numbers, or ays_sd15, ays_sdxl, ays_svd.",
+    ),
+    "width": WIDTH,
+    "height": HEIGHT,
+    "prompt_2": click.option("--prompt-2", help="Prompt of the second text encoder, in place of PROMPT."),
+    "negative_prompt_2": click.option(
+        "--negative-2", "negative_prompt_2", help="Negative prompt of the second text encoder."
+    ),
+    "original_size": click.option(
+        "--original-size",
+        type=HeightAndWidth(),
+        metavar="WIDTHxHEIGHT",
+        help="SDXL's micro-conditioning: original size of the image.",
+    ),
+    "crops_coords_top_left": click.option(
+        "--crop",
+        "crops_coords_top_left",
+        type=HeightAndWidth(),
+        metavar="LEFTxTOP",
+        help="SDXL's micro-conditioning: corner of the crop.",
+    ),
+    "target_size": click.option(
+        "--target-size",
+        type=HeightAndWidth(),
+        metavar="WIDTHxHEIGHT",
+        help="SDXL's micro-conditioning: target size.",
+    ),
+    "aesthetic_score": click.option(
+        "--aesthetic",
+        "aesthetic_score",
+        type=float,
+        metavar="SCORE",
+        help="Aesthetic score for SDXL's refiner, from 0 to 10; 6 if left out.",
+    ),
+    "negative_aesthetic_score": click.option(
+        "--negative-aesthetic",
+        "negative_aesthetic_score",
+        type=float,
+        metavar="SCORE",
+        help="Aesthetic score of the negative prompt; 2.5 if left out.",
+    ),
+    "image": click.option("--image", type=ImageFile(), metavar="FILE", help="Image to start from."),
+    "mask_image": click.option(
+        "--mask",
+        "mask_image",
+        type=ImageFile(),
+        metavar="FILE",
+        help="Mask for inpainting: white where the image is redrawn.",
+    ),
+    "strength": click.option("--strength", type=float, help="How much of the image may change, above 0, to 1."),
+    "image_guidance_scale": click.option(
+        "--image-guidance",
+        "image_guidance_scale",
+        type=float,
+        help="For models that edit images: how closely to follow the image; 1.5 if left out.",
+    ),
+    "denoising_end": click.option(
+        "--denoising-end",
+        type=float,
+        metavar="SHARE",
+        help="Stop at this share of the schedule, such as 0.8, for a refiner: see --save-latents.",
+    ),
+    "denoising_start": click.option(
+        "--denoising-start",
+        type=float,
+        metavar="SHARE",
+        help="Resume at this share of the schedule, from --latents.",
+    ),
+    "latents": click.option(
+        "--latents",
+        type=LatentsFile(),
+        metavar="FILE.npy",
+        help="Latents to start from: noise in place of the seed's, or with --denoising-start those to resume from.",
+    ),
+    "num_images_per_prompt": click.option(
+        "--num",
+        "num_images_per_prompt",
+        default=Request.num_images_per_prompt,
+        show_default=True,
+        help="Images of each prompt, seeds counting up.",
+    ),
+    "noise": click.option(
+        "--noise",
+        default=Request.noise,
+        show_default=True,
+        help="Source of the seed's noise: torch, torch_cuda or numpy.",
+    ),
+}
+"""Argument of `Request` -> its option, in the order of the help."""
+
+LEFT_OUT = {
+    "prompt": "the PROMPT arguments of the command",
+    "prompt_embeds": "an array of the caller's process",
+}
+"""Arguments of `Request` that have no option -> the reason."""
+
+imaging = group("arguments", IMAGE_OPTIONS, given)
+"""Adds the options of `Request`; the command gets the values as `arguments`."""
+
+walking = group(
+    "walk",
+    {
+        "walk": click.option("--walk", type=int, metavar="N", help="Make N images from each PROMPT to the next."),
+        "to_seed": click.option("--to-seed", type=int, help="With --walk: the seed of the last image."),
+    },
+    given,
+)
+"""Adds the options of a walk; the command gets the values as `walk`."""
+
+
+def _load(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "device": _device(values["device"]),
+        "memory": values["memory"],
+        "session_options": _pairs(values["session_option"]),
+        "provider_options": _pairs(values["provider_option"]),
+    }
+
+
+loading = group(
+    "load",
+    {
+        "device": click.option(
             "--device",
             default="auto",
             show_default=True,
             help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or ONNX Runtime providers with commas between them.",
         ),
-    ):
-        with_load = option(with_load)
-    return with_load
-
-
-def sourcing(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what is exported beside SOURCE; the command gets those given as `origin`.
-
-    `origin` holds arguments of `triptych.export.export`.
-    """
-
-    @functools.wraps(command)
-    def with_origin(
-        revision: str | None,
-        variant: str | None,
-        config: str | None,
-        vae: str | None,
-        lora: tuple[str, ...],
-        embedding: tuple[str, ...],
-        clip_skip: int,
-        preview_decoder: str | None,
-        **others: Any,
-    ) -> None:
-        origin = {
-            "revision": revision,
-            "variant": variant,
-            "config": config,
-            "vae": vae,
-            "loras": [weighted(each) for each in lora],
-            "embeddings": embedding,
-            "clip_skip": clip_skip,
-            "preview_decoder": preview_decoder,
-        }
-        command(origin=origin, **others)
-
-    for option in (
-        click.option(
-            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, to look at pictures in the making."
+        "memory": click.option(
+            "--memory",
+            default="fast",
+            show_default=True,
+            help="fast, or low: one component at a time, weights mapped, large images decoded in tiles.",
         ),
-        click.option(
-            "--clip-skip", default=0, show_default=True, help="Leave out so many last layers of the text encoder."
+        "session_option": click.option(
+            "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
         ),
-        click.option("--embedding", multiple=True, metavar="FILE[=TOKEN]", help="Add a learned word; repeatable."),
-        click.option(
+        "provider_option": click.option(
+            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; repeatable."
+        ),
+    },
+    _load,
+)
+"""Adds the options of loading a package; the command gets arguments of `TextToImage.load` as `load`.
+
+An option that is not KEY=VALUE is an ArgumentError.
+"""
+
+
+def _origin(values: dict[str, Any]) -> dict[str, Any]:
+    loras, embeddings = values.pop("lora"), values.pop("embedding")
+    return {**values, "loras": [weighted(each) for each in loras], "embeddings": embeddings}
+
+
+sourcing = group(
+    "origin",
+    {
+        "revision": click.option("--revision", help="Branch, tag or commit of a hub id."),
+        "variant": click.option("--variant", metavar="NAME", help="Variant of the weights, such as fp16."),
+        "config": click.option(
+            "--config", metavar="FOLDER", help="Configuration of a single file: a diffusers folder, or a family's name."
+        ),
+        "vae": click.option(
+            "--vae", metavar="SOURCE", help="An autoencoder in place of SOURCE's own: folder, file or hub id."
+        ),
+        "lora": click.option(
             "--lora",
             multiple=True,
             metavar="FILE[:WEIGHT]",
             help="Fuse a LoRA into the weights, at weight 1 if left out; repeatable.",
         ),
-        click.option(
-            "--vae", metavar="SOURCE", help="An autoencoder in place of SOURCE's own: folder, file or hub id."
+        "embedding": click.option(
+            "--embedding", multiple=True, metavar="FILE[=TOKEN]", help="Add a textual inversion; repeatable."
         ),
-        click.option(
-            "--config", metavar="FOLDER", help="What a single file is: a diffusers folder, or a family's name."
+        "clip_skip": click.option(
+            "--clip-skip", default=0, show_default=True, help="Leave out this many last layers of the text encoder."
         ),
-        click.option("--variant", metavar="NAME", help="Which weights of a folder or hub id, such as fp16."),
-        click.option("--revision", help="Branch, tag or commit of a hub id."),
-    ):
-        with_origin = option(with_origin)
-    return with_origin
+        "preview_decoder": click.option(
+            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, for previews while images are made."
+        ),
+    },
+    _origin,
+)
+"""Adds the options of a checkpoint; the command gets arguments of `triptych.export.export` as `origin`."""
 
 
-def calibrating(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what an int8 export draws first; the command gets those given as `calibration`.
-
-    `calibration` holds arguments of `triptych.export.CalibrationRun`.
-    """
-
-    @functools.wraps(command)
-    def with_calibration(
-        calibration_prompts: Path | None,
-        calibration_guidance: float | None,
-        calibration_steps: int | None,
-        **others: Any,
-    ) -> None:
-        calibration = {
-            "prompts": None if calibration_prompts is None else lines_of(calibration_prompts),
-            "guidance_scale": calibration_guidance,
-            "steps": calibration_steps,
+def _calibration(values: dict[str, Any]) -> dict[str, Any]:
+    prompts = values["calibration_prompts"]
+    return given(
+        {
+            "prompts": None if prompts is None else lines_of(prompts),
+            "guidance_scale": values["calibration_guidance"],
+            "steps": values["calibration_steps"],
         }
-        command(calibration={name: value for name, value in calibration.items() if value is not None}, **others)
+    )
 
-    for option in (
-        click.option("--calibration-steps", type=int, help="Its steps; 20 if left out."),
-        click.option("--calibration-guidance", type=float, metavar="SCALE", help="Its guidance; 7.5 if left out."),
-        click.option(
+
+calibrating = group(
+    "calibration",
+    {
+        "calibration_prompts": click.option(
             "--calibration-prompts",
             type=_PATH,
             metavar="FILE",
-            help="For int8: prompts as the model is used with, one a line.",
+            help="For int8: prompts that are typical for the model, one a line.",
         ),
-    ):
-        with_calibration = option(with_calibration)
-    return with_calibration
-
-
-def conditioning(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that only some families take; the command gets those given as `conditioning`.
-
-    `conditioning` holds arguments of `TextToImage.__call__`.
-    """
-
-    @functools.wraps(command)
-    def with_conditioning(
-        prompt_2: str | None,
-        negative_2: str | None,
-        original_size: str | None,
-        target_size: str | None,
-        crop: str | None,
-        aesthetic: float | None,
-        negative_aesthetic: float | None,
-        **others: Any,
-    ) -> None:
-        given = {
-            "prompt_2": prompt_2,
-            "negative_prompt_2": negative_2,
-            "original_size": _height_and_width("--original-size", original_size),
-            "target_size": _height_and_width("--target-size", target_size),
-            "crops_coords_top_left": None if crop is None else size_of("--crop", crop)[::-1],
-            "aesthetic_score": aesthetic,
-            "negative_aesthetic_score": negative_aesthetic,
-        }
-        command(conditioning={name: value for name, value in given.items() if value is not None}, **others)
-
-    for option in (
-        click.option(
-            "--negative-aesthetic", type=float, metavar="SCORE", help="Likewise, of what to avoid; 2.5 if left out."
+        "calibration_guidance": click.option(
+            "--calibration-guidance",
+            type=float,
+            metavar="SCALE",
+            help="Guidance of the calibration; 7.5 if left out.",
         ),
-        click.option(
-            "--aesthetic", type=float, metavar="SCORE", help="What SDXL's refiner is told, from 0 to 10; 6 if left out."
+        "calibration_steps": click.option(
+            "--calibration-steps", type=int, help="Steps of the calibration; 20 if left out."
         ),
-        click.option("--target-size", metavar="WIDTHxHEIGHT", help="Likewise: the size that is wanted."),
-        click.option("--crop", metavar="LEFTxTOP", help="Likewise: the corner where it was cropped."),
-        click.option(
-            "--original-size", metavar="WIDTHxHEIGHT", help="What SDXL is told of the picture: its first size."
-        ),
-        click.option("--negative-2", help="Likewise, what to avoid."),
-        click.option("--prompt-2", help="What the second text encoder reads, in place of PROMPT."),
-    ):
-        with_conditioning = option(with_conditioning)
-    return with_conditioning
-
-
-def beginning(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what a picture begins from; the command gets those given as `beginning`.
-
-    `beginning` holds arguments of `TextToImage.__call__`.
-    """
-
-    @functools.wraps(command)
-    def with_beginning(
-        image: Path | None,
-        mask: Path | None,
-        strength: float | None,
-        image_guidance: float | None,
-        **others: Any,
-    ) -> None:
-        given = {
-            "image": image and read_picture(image),
-            "mask_image": mask and read_picture(mask),
-            "strength": strength,
-            "image_guidance_scale": image_guidance,
-        }
-        command(beginning={name: value for name, value in given.items() if value is not None}, **others)
-
-    for option in (
-        click.option(
-            "--image-guidance", type=float, help="Of models that edit it, how much it counts; 1.5 if left out."
-        ),
-        click.option("--strength", type=float, help="How much of it may change, above 0 to 1."),
-        click.option("--mask", type=_PATH, metavar="FILE", help="Light where it is to be drawn anew."),
-        click.option("--image", type=_PATH, metavar="FILE", help="A picture to begin from."),
-    ):
-        with_beginning = option(with_beginning)
-    return with_beginning
-
-
-def walking(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of a walk from prompt to prompt or from seed to seed; the command gets those given as `walk`.
-
-    `walk` holds arguments of `interpolation.walk`.
-    """
-
-    @functools.wraps(command)
-    def with_walk(walk: int | None, to_seed: int | None, **others: Any) -> None:
-        if walk is None and to_seed is not None:
-            raise ArgumentError("--to-seed is the end of a walk; give --walk, too")
-        command(walk=None if walk is None else {"pictures": walk, "to_seed": to_seed}, **others)
-
-    for option in (
-        click.option("--to-seed", type=int, help="With --walk: the seed at its end, if it is another."),
-        click.option("--walk", type=int, metavar="N", help="Make N pictures on the way from each PROMPT to the next."),
-    ):
-        with_walk = option(with_walk)
-    return with_walk
-
-
-def _height_and_width(option: str, text: str | None) -> tuple[int, int] | None:
-    return None if text is None else size_of(option, text)[::-1]
+    },
+    _calibration,
+)
+"""Adds the options of an int8 export; the command gets arguments of `triptych.export.CalibrationRun`."""
 
 
 def _pairs(options: tuple[str, ...]) -> dict[str, str]:

@@ -1,15 +1,15 @@
-"""What the command line says beside its results."""
+"""Lines on stderr."""
 
 import sys
 from typing import NoReturn
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """End the command with one line that says why."""
+    """Print one line with the reason, and exit."""
     say(f"error: {message}")
     sys.exit(status)
 
 
 def say(line: str) -> None:
-    """A line on stderr."""
+    """Print a line on stderr."""
     print(line, file=sys.stderr, flush=True)

@@ -1,12 +1,15 @@
-"""What is written on the command line, as values of Python."""
+"""Values on the command line: numbers, sizes, files of images and latents, packages and prompts."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from ..errors import ArgumentError
+from ..image.inputs import read_image
+from ..parsing import size_of
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
 
@@ -14,7 +17,12 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Numbers(click.ParamType):
-    """Numbers with commas between them, as a list; only one is itself where `single`, text a name where `names`."""
+    """Numbers with commas between them, as a list.
+
+    Args:
+        single: one number alone is itself, not a list.
+        names: a text without a comma may be a name.
+    """
 
     name = "numbers"
 
@@ -22,7 +30,7 @@ class Numbers(click.ParamType):
         self.single, self.names = single, names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value of an option, as click asks for it."""
+        """Read the value, see `click.ParamType`."""
         if not isinstance(value, str):  # a default
             return value
         try:
@@ -34,8 +42,48 @@ class Numbers(click.ParamType):
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 
+class HeightAndWidth(click.ParamType):
+    """WIDTHxHEIGHT in pixels, or LEFTxTOP, as (height, width)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Read the value, see `click.ParamType`."""
+        width, height = size_of(param.opts[0] if param else "size", value)
+        return height, width
+
+
+class ImageFile(click.ParamType):
+    """A file, as a Pillow image."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the file, see `click.ParamType`."""
+        return read_image(Path(value))
+
+
+class LatentsFile(click.ParamType):
+    """A file of numpy, as latents float32 [n, C, h, w]."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> np.ndarray:
+        """Read the file, see `click.ParamType`."""
+        try:
+            latents = np.load(value, allow_pickle=False)
+        except FileNotFoundError:
+            raise ArgumentError(f"{value} does not exist") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise ArgumentError(f"{value} cannot be read as a file of numpy: {error}") from None
+        if not isinstance(latents, np.ndarray) or latents.ndim != 4 or latents.dtype.kind != "f":
+            given = f"{latents.dtype} {list(latents.shape)}" if isinstance(latents, np.ndarray) else "several arrays"
+            raise ArgumentError(f"{value} holds {given}; allowed: latents, floating point [n, C, h, w]")
+        return latents.astype(np.float32)
+
+
 def weighted(text: str) -> tuple[str, float]:
-    """What stands before the last colon, and the number after it; all of it and 1 where no number is there.
+    """The text before the last colon, and the number after it; the whole text and 1 where no number is there.
 
     A colon may be part of a name, as in a path of Windows.
     """
@@ -47,7 +95,7 @@ def package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path
     """Tell the package from the prompts: it comes first, and may be left out where the default one exists.
 
     Raises:
-        ArgumentError: no prompt, no package, or prompts beside a picture that brings its own.
+        ArgumentError: no prompt, no package, or prompts beside an image that brings its own.
     """
     named = len(words) > 1 or from_image is not None or (words and Path(words[0]).is_dir())
     package, prompts = (Path(words[0]), words[1:]) if words and named else (DEFAULT_PACKAGE, words)

@@ -1,4 +1,4 @@
-"""The network with its inputs and outputs at fixed addresses where it computes."""
+"""The denoiser with its inputs and outputs at fixed addresses on its device."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -6,25 +6,25 @@ import numpy as np
 import onnxruntime as ort
 
 from ..errors import ArgumentError
-from ..families.conditioning import BEHIND, Conditioning
+from ..families.conditioning import EXTRA_CHANNELS, Conditioning
 from ..ort.memory import Buffer, View, bind_input, bind_output
 from ..ort.session import Graph, Tensor, fit
 
 
-class BoundNetwork:
-    """Buffers for a call of so many rows, and the sessions' bindings to them.
+class BoundDenoiser:
+    """Buffers of the denoiser for calls of a number of rows, and the session's bindings to them.
 
-    Nothing is copied by a run, and the addresses are the same in every one, which is what a CUDA graph needs. A graph
-    of a fixed batch is run as often as it must, each time on rows of its own.
+    A run copies nothing, and its addresses are the same every time, as a CUDA graph needs. A graph of a fixed batch is
+    run several times, each time on rows of its own.
 
     Args:
-        graph: of the network.
+        graph: of the denoiser.
         latents: their shape, [rows, C, H, W].
-        conditioning: the shape [rows, ...] of everything else that it is given.
+        conditioning: shape [rows, ...] of each other input.
 
     Attributes:
         memory: where the buffers are.
-        key: all shapes; networks of the same key can stand in for each other.
+        key: all shapes; denoisers of equal keys are interchangeable.
 
     Raises:
         ArgumentError: the graph takes other shapes.
@@ -45,12 +45,12 @@ class BoundNetwork:
 
         ((self._output_name, output),) = graph.outputs.items()
         others = dict(conditioning)
-        behind = others.pop(BEHIND, (self._rows, 0))[1]
-        self._sample = buffer(inputs["sample"], (self._rows, latents[1] + behind, *latents[2:]))
+        extra = others.pop(EXTRA_CHANNELS, (self._rows, 0))[1]
+        self._sample = buffer(inputs["sample"], (self._rows, latents[1] + extra, *latents[2:]))
         self._conditioning = {name: buffer(inputs[name], shape) for name, shape in others.items()}
-        if behind:
-            channels = np.zeros((self._padded_rows, behind, *latents[2:]), self._sample.dtype)
-            self._conditioning[BEHIND] = Buffer(channels, self.memory)
+        if extra:
+            channels = np.zeros((self._padded_rows, extra, *latents[2:]), self._sample.dtype)
+            self._conditioning[EXTRA_CHANNELS] = Buffer(channels, self.memory)
         self._output = Buffer(np.zeros((self._padded_rows, *latents[1:]), output.dtype), self.memory)
         self._timestep_input = inputs["timestep"]
         self._timestep = Buffer(self.timesteps([0])[0], self.memory)
@@ -59,22 +59,26 @@ class BoundNetwork:
 
     @property
     def sample(self) -> View:
-        """What is fed, [rows, C, H, W]: latents, and the channels behind them."""
+        """Input of a run, [rows, C, H, W]: latents and extra channels."""
         return self._sample.rows(0, self._rows)
 
     @property
-    def behind(self) -> dict[str, View]:
-        """Those channels [rows, K, H, W], by their name; nothing where latents are all that is fed."""
-        return {BEHIND: self._conditioning[BEHIND].rows(0, self._rows)} if BEHIND in self._conditioning else {}
+    def extra_channels(self) -> dict[str, View]:
+        """Extra channels [rows, K, H, W] by their name; {} without."""
+        return (
+            {EXTRA_CHANNELS: self._conditioning[EXTRA_CHANNELS].rows(0, self._rows)}
+            if EXTRA_CHANNELS in self._conditioning
+            else {}
+        )
 
     @property
     def timestep(self) -> View:
-        """The timestep that is fed, in the graph's own shape."""
+        """Timestep of a run, in the graph's own shape."""
         return self._timestep.whole()
 
     @property
     def output(self) -> View:
-        """What a run gives, [rows, C, H, W]."""
+        """Output of a run, [rows, C, H, W]."""
         return self._output.rows(0, self._rows)
 
     def timesteps(self, values: Sequence[float]) -> list[np.ndarray]:
@@ -87,7 +91,7 @@ class BoundNetwork:
             self._conditioning[name].write(self._padded(array))
 
     def feed(self, sample: np.ndarray, timestep: float) -> None:
-        """Write what the next run is fed: float [rows, C, H, W], and the timestep."""
+        """Write the next run's input, float [rows, C, H, W], and its timestep."""
         self._sample.write(self._padded(sample))
         self._timestep.write(self.timesteps([timestep])[0])
 
@@ -106,7 +110,7 @@ class BoundNetwork:
                 raise ArgumentError(f"{self._name} cannot run with sample {shape}: {reason}") from None
 
     def wait(self) -> None:
-        """Until what was launched is done."""
+        """Wait for the runs that were launched."""
         for binding, _ in self._calls:
             binding.synchronize_outputs()
 
@@ -114,7 +118,7 @@ class BoundNetwork:
         binding = self._session.io_binding()
         bind_input(binding, "sample", self._sample.rows(start, self._call_rows))
         bind_input(binding, "timestep", self._timestep.whole())
-        for name in self._conditioning.keys() - {BEHIND}:
+        for name in self._conditioning.keys() - {EXTRA_CHANNELS}:
             bind_input(binding, self._names[name], self._conditioning[name].rows(start, self._call_rows))
         bind_output(binding, self._output_name, self._output.rows(start, self._call_rows))
         return binding
@@ -125,5 +129,5 @@ class BoundNetwork:
 
 
 def key_of(latents: Sequence[int], conditioning: Mapping[str, Sequence[int]]) -> Hashable:
-    """What networks have in common that can stand in for each other."""
+    """Pool key: denoisers of equal keys are interchangeable."""
     return tuple(latents), frozenset((name, tuple(shape)) for name, shape in conditioning.items())

@@ -1,29 +1,29 @@
-"""What is asked of the network at every call: guidance, as small functions around it."""
+"""Guidance: small functions around the denoiser."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError
-from ..families.conditioning import BEHIND, Conditioning, stacked
+from ..families.conditioning import EXTRA_CHANNELS, Conditioning, stacked
+from ..request import check, require
 from ..sampling import Sampler
 from ..sampling.parametrisation import convert
 
 Predict = Callable[[np.ndarray, float], np.ndarray]
-Network = Callable[[np.ndarray, float, Conditioning], np.ndarray]
+Denoiser = Callable[[np.ndarray, float, Conditioning], np.ndarray]
 
 
 class Projection(NamedTuple):
     """Adaptive projected guidance (Sadat et al. 2024, algorithm 1); by default as they have it for Stable Diffusion XL.
 
     Attributes:
-        eta: share that is kept of the part of the update parallel to x0, which saturates colours; 1 keeps all.
-        norm_threshold: the longest update, as the norm over a picture's latents; 0 is no limit.
-        momentum: share of the updates before that is added; below 0 it damps.
+        eta: factor of the part of the update parallel to x0, which saturates colours; 1 keeps it whole.
+        norm_threshold: limit of the update's norm over an image's latents; 0 is no limit.
+        momentum: share of the previous updates that is added; below 0 it damps.
     """
 
     eta: float = 0.0
@@ -33,16 +33,16 @@ class Projection(NamedTuple):
 
 @dataclass(frozen=True)
 class Guidance:
-    """How far to go from the negative to the positive prediction, where, and how.
+    """Guidance of one run: from the negative output towards the positive one, and beyond.
 
     Attributes:
-        scale: in Imagen's convention, of all calls or of each; at 1 or less a call has no guidance, and costs half.
+        scale: in Imagen's convention, for all calls or for each; at 1 or less a call has no guidance, and costs half.
         rescale: share of the rescaled prediction, see `rescaled`.
         interval: noise levels sigma / alpha, (low, high]: calls outside have no guidance (Kynkäänniemi et al. 2024,
             eq. 6). None is everywhere.
         projection: see `projected`; None leaves the update as it is.
-        image_scale: how far to go, besides, from no picture to the one that is edited (Brooks et al. 2023, eq. 3), at
-            half as much work again; None for networks that are given none.
+        image_scale: guidance from no image towards the image that is edited (Brooks et al. 2023, eq. 3), at half as
+            much work again; None for models that edit no image.
 
     Raises:
         ArgumentError: a value that is not allowed.
@@ -55,43 +55,32 @@ class Guidance:
     image_scale: float | None = None
 
     def __post_init__(self) -> None:
-        scales: Any = self.scale if _listed(self.scale) else [self.scale]
-        if not all(map(_finite, scales)):
-            raise ArgumentError(f"guidance_scale={self.scale!r}; allowed: a number, or one for each network call")
-        if not (_finite(self.rescale) and 0 <= self.rescale <= 1):
-            raise ArgumentError(f"guidance_rescale={self.rescale!r}; allowed: a number from 0 to 1")
-        if self.interval is not None and not _is_interval(self.interval):
-            raise ArgumentError(
-                f"guidance_interval={self.interval!r}; allowed: two noise levels (low, high) with 0 <= low < high"
-            )
-        if self.projection is not None and not _is_projection(self.projection):
-            raise ArgumentError(
-                f"guidance_projection={self.projection!r}; allowed: (eta, norm_threshold, momentum), "
-                "the norm not below 0, the momentum above -1 and below 1"
-            )
-        if self.image_scale is not None and not (_finite(self.image_scale) and self.image_scale >= 1):
-            raise ArgumentError(f"image_guidance_scale={self.image_scale!r}; allowed: a number, 1 or more")
+        require("guidance_scale", self.scale)
+        check("guidance_rescale", self.rescale)
+        check("guidance_interval", self.interval)
+        check("guidance_projection", self.projection)
+        check("image_guidance_scale", self.image_scale)
 
     @property
     def groups(self) -> int:
-        """Rows for each picture of a call with guidance, see `rows_of`."""
+        """Rows for each image in a call with guidance, see `rows_of`."""
         return 2 if self.image_scale is None else 3
 
     def only_scale(self) -> float:
-        """The scale, where a network takes that and nothing else.
+        """The scale, for a denoiser that takes one number.
 
         Raises:
-            ArgumentError: there is more than one, or anything else that guidance by two calls can do.
+            ArgumentError: several scales, a rescale, an interval or a projection.
         """
         for name in ("interval", "projection"):
             if getattr(self, name) is not None:
-                raise ArgumentError(f"guidance_{name}: this network takes its guidance as a number; leave it out")
+                raise ArgumentError(f"guidance_{name}: this model takes its guidance as a number; leave it out")
         if self.rescale or not isinstance(self.scale, Real):
-            raise ArgumentError("this network takes its guidance as one number: no rescale, and no scale for each call")
+            raise ArgumentError("this model takes its guidance as one number: no rescale, and no scale for each call")
         return float(self.scale)
 
     def scales(self, sampler: Sampler) -> np.ndarray:
-        """The scale of every network call, float64 [calls]: 1 where the interval leaves guidance out.
+        """The scale of every denoiser call, float64 [calls]: 1 where the interval leaves guidance out.
 
         Raises:
             ArgumentError: scales for another number of calls; a projection where the output says nothing about x0.
@@ -101,7 +90,7 @@ class Guidance:
         scales = np.asarray(self.scale, np.float64)
         if scales.ndim and len(scales) != len(sampler):
             raise ArgumentError(
-                f"guidance_scale has {len(scales)} values; {sampler.name} makes {len(sampler)} network calls here, "
+                f"guidance_scale has {len(scales)} values; {sampler.name} makes {len(sampler)} denoiser calls here, "
                 "and needs one for each"
             )
         scales = np.broadcast_to(scales, len(sampler))
@@ -113,20 +102,20 @@ class Guidance:
 
 
 def guided(
-    network: Network, positive: Conditioning, negative: Conditioning | None, guidance: Guidance, sampler: Sampler
+    denoiser: Denoiser, positive: Conditioning, negative: Conditioning | None, guidance: Guidance, sampler: Sampler
 ) -> Predict:
-    """The network with guidance, for one run.
+    """The denoiser with guidance, for one run.
 
     Args:
-        network: (latents [n, C, H, W], timestep, conditioning of n rows) -> raw output [n, C, H, W].
+        denoiser: (latents [n, C, H, W], timestep, conditioning of n rows) -> raw output [n, C, H, W].
         positive: conditioning of the prompts.
-        negative: the same for what is to be avoided; None is no guidance.
-        guidance: how much, where and how.
+        negative: conditioning of the negative prompts; None is no guidance.
+        guidance: of the run.
         sampler: of the run.
 
     Returns:
         (latents, timestep) -> guided raw output, to be called once for each call of the sampler, in order. It runs the
-        network once: at batch 2n, or 3n with `image_scale`, or at batch n where there is no guidance.
+        denoiser once: at batch 2n, or 3n with `image_scale`, or at batch n where there is no guidance.
 
     Raises:
         ArgumentError: see `Guidance.scales` and `rows_of`.
@@ -139,33 +128,34 @@ def guided(
     def predict(latents: np.ndarray, timestep: float) -> np.ndarray:
         call = next(calls)
         if all_rows is None or scales[call] <= 1:
-            return network(latents, timestep, positive)
-        output = network(np.concatenate([latents] * guidance.groups), timestep, all_rows)
-        *nothing, avoided, wanted = np.split(output, guidance.groups)
+            return denoiser(latents, timestep, positive)
+        output = denoiser(np.concatenate([latents] * guidance.groups), timestep, all_rows)
+        *unconditional, negative_output, positive_output = np.split(output, guidance.groups)
         if project is None:
-            result = classifier_free(wanted, avoided, scales[call])
+            result = classifier_free(positive_output, negative_output, scales[call])
         else:
-            result = wanted + np.float32(scales[call] - 1) * project(call, latents, wanted, wanted - avoided)
+            update = project(call, latents, positive_output, positive_output - negative_output)
+            result = positive_output + np.float32(scales[call] - 1) * update
         if guidance.image_scale is not None:
-            result += np.float32(guidance.image_scale - 1) * (avoided - nothing[0])
-        return rescaled(result, wanted, guidance.rescale) if guidance.rescale else result
+            result += np.float32(guidance.image_scale - 1) * (negative_output - unconditional[0])
+        return rescaled(result, positive_output, guidance.rescale) if guidance.rescale else result
 
     return predict
 
 
 def rows_of(positive: Conditioning, negative: Conditioning, guidance: Guidance) -> dict[str, np.ndarray]:
-    """What a call with guidance is given: rows of the negative and of the positive conditioning.
+    """Conditioning of a call with guidance: rows of the negative, then of the positive conditioning.
 
-    With `image_scale` those of no picture come first: the negative one's with nothing behind the latents.
+    With `image_scale` the unconditional rows come first: the negative ones with extra channels of zeros.
 
     Raises:
-        ArgumentError: there is nothing behind the latents anyway.
+        ArgumentError: `image_scale`, and a conditioning without extra channels.
     """
     if guidance.image_scale is None:
         return stacked(negative, positive)
-    if BEHIND not in negative:
-        raise ArgumentError(f"image_guidance_scale={guidance.image_scale:g}: the network is given no picture")
-    return stacked({**negative, BEHIND: np.zeros_like(negative[BEHIND])}, negative, positive)
+    if EXTRA_CHANNELS not in negative:
+        raise ArgumentError(f"image_guidance_scale={guidance.image_scale:g}: the denoiser is given no image")
+    return stacked({**negative, EXTRA_CHANNELS: np.zeros_like(negative[EXTRA_CHANNELS])}, negative, positive)
 
 
 def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:
@@ -187,11 +177,11 @@ def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarr
 def projected(
     projection: Projection, sampler: Sampler
 ) -> Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), whatever the network predicts.
+    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), whatever the denoiser predicts.
 
     Returns:
         (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
-        differences of raw outputs. What the paper does, it does to x0.
+        differences of raw outputs. The paper states the method for x0.
     """
     pairs = to_x0(sampler)
     average = np.zeros((), np.float32)
@@ -229,21 +219,3 @@ def to_x0(sampler: Sampler) -> np.ndarray:
             "schedule; leave it out"
         )
     return pairs.astype(np.float32)
-
-
-def _listed(value: Any) -> bool:
-    return np.ndim(value) == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_interval(value: Any) -> bool:
-    if not (_listed(value) and len(value) == 2 and all(isinstance(each, Real) for each in value)):
-        return False
-    return bool(0 <= value[0] < value[1])  # high may be infinite, neither may be NaN
-
-
-def _is_projection(value: Any) -> bool:
-    return _listed(value) and len(value) == 3 and all(map(_finite, value)) and value[1] >= 0 and -1 < value[2] < 1

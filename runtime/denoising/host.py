@@ -1,22 +1,46 @@
-"""The latent generator as the loop on the host calls it."""
+"""The loop on the host: numpy's arithmetic around calls of the denoiser."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..families.conditioning import Conditioning, fed
+from ..families.conditioning import Conditioning, denoiser_inputs
 from ..ort.session import Graph, check_finite
+from ..sampling import Step, denoise
+from .guidance import guided
+from .mask_blending import mask_blending
+from .run import Run
 
 
-class HostNetwork:
-    """The generator of one run of `calls` calls: its last call frees working memory, and none may give NaN.
+def denoise_on_host(
+    load: Callable[[], Graph], name: str, run: Run, timings: dict[str, float] | None = None
+) -> Iterator[Step]:
+    """Denoise step by step; leave the loop early and nothing more is computed.
 
     Args:
-        load: gives the loaded graph, at each call anew: with `memory="low"` others may have taken its place.
-        name: of the generator.
-        calls: how many there will be.
+        load: returns the loaded denoiser; called before each call, as with `memory="low"` other graphs may take its
+            place.
+        name: of the denoiser.
+        run: arguments of the run.
         timings: if given, the seconds of each call are added under the name.
+
+    Raises:
+        SamplerError, ArgumentError: see `sampling.denoise` and `Guidance.scales`.
+        NumericalError: the denoiser gave NaN or infinity; names the step.
+    """
+    denoiser = HostDenoiser(load, name, len(run.sampler), timings)
+    predict = guided(denoiser, run.positive, run.negative, run.guidance, run.sampler)
+    blend = None if run.known is None else mask_blending(run.known, run.sampler)
+    return denoise(predict, run.noise, run.sampler, run.draw, image_latents=run.image_latents, after_step=blend)
+
+
+class HostDenoiser:
+    """The denoiser for a run of `calls` calls: the last call frees working memory, and none may give NaN.
+
+    Args:
+        load, name, timings: see `denoise_on_host`.
+        calls: of the run.
     """
 
     def __init__(self, load: Callable[[], Graph], name: str, calls: int, timings: dict[str, float] | None) -> None:
@@ -30,7 +54,7 @@ class HostNetwork:
             NumericalError: it holds NaN or infinity; names the step.
         """
         self._call += 1
-        inputs = {**fed(latents, conditioning), "timestep": np.asarray(timestep)}
+        inputs = {**denoiser_inputs(latents, conditioning), "timestep": np.asarray(timestep)}
         start = time.perf_counter()
         outputs = self._load()(inputs, release=self._call == self._calls)
         output = next(iter(outputs.values())).astype(np.float32, copy=False)

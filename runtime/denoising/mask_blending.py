@@ -1,4 +1,4 @@
-"""Inpainting with a denoiser that has no mask among its inputs: the known region is put back after each step."""
+"""Inpainting with a denoiser that has no mask among its inputs: the known region is restored after each step."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ from ..sampling.denoise import AfterStep
 class KnownRegion(NamedTuple):
     """The part of an image that stays: outside of the mask, the latents are the image's again after each step.
 
-    They are as noisy as the next call takes them, with the noise that the run began with, and without any at the end.
+    Their noise level is that of the next call, with the noise that the run started from, and zero at the end.
     As in diffusers' inpainting pipelines (the idea: Lugmayr et al. 2022, RePaint, eq. 8).
 
     Attributes:
-        mask: float32 [n, 1, h, w], 1 where the image is drawn anew.
+        mask: float32 [n, 1, h, w], 1 where the image is redrawn.
         image_latents: of the image, float32 [n, C, h, w].
         noise: unit Gaussian of that shape.
     """
@@ -36,7 +36,7 @@ class KnownRegion(NamedTuple):
 
 
 def mask_blending(known: KnownRegion, sampler: Sampler) -> AfterStep:
-    """The function for `sampling.denoise` that puts the known region back after each step, on the host."""
+    """The function for `sampling.denoise` that restores the known region after each step, on the host."""
     image, noise = known.outside()
     levels = KnownRegion.levels(sampler).astype(np.float32)
 

@@ -1,7 +1,7 @@
-"""What lies between two calls of the network, as an ONNX graph: guidance, limits on x0, and the sampler's row.
+"""The arithmetic between two denoiser calls as an ONNX graph: guidance, limits on x0, and the sampler's row.
 
-A run binds it between the network's output and the network's next input, so that nothing leaves the device. Only
-standard operators are said; shapes are fixed, and what differs from step to step is an input.
+A run binds it between the denoiser's output and its next input, so that nothing leaves the device. The graph has
+standard operators only; its shapes are fixed, and values that differ from step to step are inputs.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..families.conditioning import BEHIND
+from ..families.conditioning import EXTRA_CHANNELS
 from ..ort.graph_writer import DATA_TYPES, GraphWriter
 from ..sampling import Sampler
 from ..sampling.matrices import Layout
@@ -17,7 +17,7 @@ from ..sampling.parametrisation import Clip, Limit
 from .guidance import Guidance, Projection, to_x0
 from .mask_blending import KnownRegion
 
-KEPT = ("mask", "kept_picture", "kept_noise")
+KNOWN = ("mask", "known_image", "known_noise")
 """Inputs of mask blending: the mask, and image latents and noise outside of it, see `mask_blending.KnownRegion`."""
 
 SCALARS = (
@@ -27,29 +27,29 @@ SCALARS = (
     "guide_of_latents",
     "guide_of_output",
     "update_scale",
-    "picture_scale",
-    "level_of_picture",
+    "image_scale",
+    "level_of_image",
     "level_of_noise",
 )
 _FLOAT = np.dtype(np.float32)
-_PICTURE = [1, 2, 3]  # the axes of one picture
+_IMAGE_AXES = [1, 2, 3]  # of one image
 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """Which graph it is.
+    """The description of a step graph, which is also the key of its session.
 
     Attributes:
         shape: latents [n, C, H, W].
         layout: of the sampler's matrices.
         limit: of x0.
-        groups: of n rows each that the call was at: 1 without guidance, 2 of negative and then positive, 3 with those
-            of no picture before them.
+        groups: of n rows each in the call before: 1 without guidance, 2 for negative and positive, 3 for unconditional,
+            negative and positive.
         rescale, projection: see `Guidance`.
-        blends: the region outside of a mask is put back, see `mask_blending`.
-        output, sample, timestep: types of the network's output, and of what it is fed.
-        sample_shape, timestep_shape: as they are fed; the sample [n, C, H, W], or 2n or 3n rows where the next call has
-            guidance, with more channels than latents have where something is fed behind them.
+        blends: the known region is restored, see `mask_blending`.
+        output, sample, timestep: types of the denoiser's output and inputs.
+        sample_shape, timestep_shape: of the denoiser's inputs; the sample [n, C, H, W], or 2n or 3n rows where the next
+            call has guidance, with more channels than the latents where there are extra channels.
     """
 
     shape: tuple[int, ...]
@@ -66,12 +66,12 @@ class StepGraph:
     timestep_shape: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
-        """The model.
+        """Write the graph.
 
         Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [9], see `scalars`;
-        next_timestep; fault; average for projected guidance; `KEPT` for what is put back; behind, what is fed there.
-        Outputs: the lines that the layout makes; sample and timestep, what the network is fed next; next_fault, NaN
-        once an output was not finite; next_average.
+        next_timestep; fault; average for projected guidance; `KNOWN` for mask blending; extra_channels.
+        Outputs: the lines that the layout makes; sample and timestep, the denoiser's next inputs; next_fault, NaN once
+        an output was not finite; next_average.
         """
         graph = GraphWriter("step")
         output = graph.input("output", self.output, (self.shape[0] * self.groups, *self.shape[1:]))
@@ -99,15 +99,15 @@ class StepGraph:
 
     def _guide(self, graph: GraphWriter, output: str) -> str:
         """See `guidance.guided`."""
-        graph.nodes("Split", [output], ["nothing", "negative", "positive"][-self.groups :], axis=0)
+        graph.nodes("Split", [output], ["unconditional", "negative", "positive"][-self.groups :], axis=0)
         update = graph.node("Sub", "positive", "negative")
         if self.projection is None:
             result = graph.node("Add", graph.node("Mul", update, "scale"), "negative")
         else:
             result = self._project(graph, update, self.projection)
         if self.groups > 2:
-            seen = graph.node("Mul", graph.node("Sub", "negative", "nothing"), "picture_scale")
-            result = graph.node("Add", result, seen)
+            toward_image = graph.node("Mul", graph.node("Sub", "negative", "unconditional"), "image_scale")
+            result = graph.node("Add", result, toward_image)
         if not self.rescale:
             return result
         ratio = graph.node("Sqrt", graph.node("Div", _variance(graph, "positive"), _variance(graph, result)))
@@ -122,19 +122,19 @@ class StepGraph:
         rows = average
         if projection.norm_threshold:
             threshold = _scalar(graph, projection.norm_threshold)
-            norm = graph.node("ReduceL2", average, axes=_PICTURE)
+            norm = graph.node("ReduceL2", average, axes=_IMAGE_AXES)
             rows = graph.node("Mul", average, graph.node("Div", threshold, graph.node("Max", norm, threshold)))
         x0 = _weighted(graph, "latents", "guide_of_latents", "positive", "guide_of_output")
         length = graph.node(
-            "Max", graph.node("ReduceL2", x0, axes=_PICTURE), _scalar(graph, float(np.finfo(np.float32).tiny))
+            "Max", graph.node("ReduceL2", x0, axes=_IMAGE_AXES), _scalar(graph, float(np.finfo(np.float32).tiny))
         )
         direction = graph.node("Div", x0, length)
-        dot = graph.node("ReduceSum", graph.node("Mul", rows, direction), graph.constant(np.array(_PICTURE)))
+        dot = graph.node("ReduceSum", graph.node("Mul", rows, direction), graph.constant(np.array(_IMAGE_AXES)))
         parallel = graph.node("Mul", graph.node("Mul", dot, direction), _scalar(graph, projection.eta - 1))
         return graph.node("Add", "positive", graph.node("Mul", graph.node("Add", rows, parallel), "update_scale"))
 
     def _limit(self, graph: GraphWriter, output: str) -> dict[str, str]:
-        """X0 as it was, in place of the output, and as it is limited: see `parametrisation`."""
+        """X0, in place of the output, and the limited x0: see `parametrisation`."""
         x0 = _weighted(graph, "latents", "x0_of_latents", output, "x0_of_output")
         limit = self.limit
         if isinstance(limit, Clip):
@@ -167,25 +167,25 @@ class StepGraph:
         lines = graph.node("Reshape", product, graph.constant(shape))
         graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.blends else made, axis=0)
         if self.blends:
-            mask, *outside = KEPT
+            mask, *outside = KNOWN
             graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
-            picture, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
-            put_back = _weighted(graph, picture, "level_of_picture", noise, "level_of_noise")
-            graph.node("Add", graph.node("Mul", "advanced", mask), put_back, name="next_latents")
+            image, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
+            restored = _weighted(graph, image, "level_of_image", noise, "level_of_noise")
+            graph.node("Add", graph.node("Mul", "advanced", mask), restored, name="next_latents")
         for name in made:
             graph.output(name, _FLOAT, self.shape)
 
     def _feed(self, graph: GraphWriter) -> None:
-        """What the network takes next, where it takes it from."""
+        """Write the next inputs of the denoiser into its own buffers."""
         timestep = graph.input("next_timestep", self.timestep, self.timestep_shape)
         graph.output(graph.node("Identity", timestep, name="timestep"), self.timestep, self.timestep_shape)
         latents = "next_latents"
         if self.sample != _FLOAT:
             latents = graph.node("Cast", latents, to=DATA_TYPES[self.sample.name])
         count, channels, *size = self.sample_shape
-        rows, behind = [latents] * (count // self.shape[0]), channels - self.shape[1]
-        if behind:
-            given = graph.input(BEHIND, self.sample, (count, behind, *size))
+        rows, extra = [latents] * (count // self.shape[0]), channels - self.shape[1]
+        if extra:
+            given = graph.input(EXTRA_CHANNELS, self.sample, (count, extra, *size))
             graph.node("Concat", graph.node("Concat", *rows, axis=0), given, name="sample", axis=1)
         else:
             graph.node("Concat", *rows, name="sample", axis=0)
@@ -193,9 +193,9 @@ class StepGraph:
 
 
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
-    """What a step multiplies by besides the matrix, float64 [calls, 9]; zeros where nothing asks for it."""
+    """Factors of each step beside the matrix, float64 [calls, 9], in the order of `SCALARS`; zeros where not used."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
-    found["level_of_picture"], found["level_of_noise"] = KnownRegion.levels(sampler).T
+    found["level_of_image"], found["level_of_noise"] = KnownRegion.levels(sampler).T
     found["scale"] = guidance.scales(sampler)
     if sampler.limit is not None:
         found["x0_of_latents"], found["x0_of_output"] = sampler.to_basis.T
@@ -203,7 +203,7 @@ def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
         found["guide_of_latents"], found["guide_of_output"] = to_x0(sampler).T
         found["update_scale"] = (found["scale"] - 1) / found["guide_of_output"]
     if guidance.image_scale is not None:
-        found["picture_scale"] = np.full(len(sampler), guidance.image_scale - 1)
+        found["image_scale"] = np.full(len(sampler), guidance.image_scale - 1)
     return np.stack([found[name] for name in SCALARS], axis=1)
 
 
@@ -212,9 +212,9 @@ def _weighted(graph: GraphWriter, first: str, of_first: str, second: str, of_sec
 
 
 def _variance(graph: GraphWriter, value: str) -> str:
-    """Of each picture, [n, 1, 1, 1]."""
-    away = graph.node("Sub", value, graph.node("ReduceMean", value, axes=_PICTURE))
-    return graph.node("ReduceMean", graph.node("Mul", away, away), axes=_PICTURE)
+    """The variance of each image, [n, 1, 1, 1]."""
+    away = graph.node("Sub", value, graph.node("ReduceMean", value, axes=_IMAGE_AXES))
+    return graph.node("ReduceMean", graph.node("Mul", away, away), axes=_IMAGE_AXES)
 
 
 def _scalar(graph: GraphWriter, value: float) -> str:

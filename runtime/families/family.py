@@ -1,4 +1,4 @@
-"""What differs between model families: a few values each."""
+"""The differences between model families, as a few values each."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,14 @@ TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "i
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text encoder, its tokenizer, and the layer whose output the latent generator attends to.
+    """A text encoder, its tokenizer, and the layer whose output the denoiser attends to.
 
-    `layer` counts hidden states from the end, as they are before the final normalisation; None is the last one, after
-    it. `pooled` says that the generator is given the encoder's projected summary of the text, too. `kind` is that of
-    the tokenizer, a key of `text.encoders.TOKENIZERS`.
+    Attributes:
+        name: folder of the encoder.
+        tokenizer: folder of the tokenizer.
+        layer: hidden state, counted from the end, before the final normalisation; None is the last one, after it.
+        pooled: the denoiser also takes the encoder's projected embedding of the whole text.
+        kind: of the tokenizer, a key of `triptych.runtime.text.encoders.TOKENIZERS`.
     """
 
     name: str
@@ -26,7 +29,7 @@ class TextEncoder:
     kind: str = "clip"
 
     def hidden(self, outputs: Iterable[str]) -> str:
-        """The name of the output that holds that layer's, or should."""
+        """Name of the output that holds the layer, or would hold it."""
         if self.layer is None:
             return "last_hidden_state"
         numbers = sorted(int(name.rpartition(".")[2]) for name in outputs if re.fullmatch(r"hidden_states\.\d+", name))
@@ -37,16 +40,23 @@ class TextEncoder:
 class Family:
     """A family of text-to-image models.
 
-    `models` are those of its kind that people know. The `_class_name`s in model_index.json that belong to it are
-    diffusers' `pipelines`, the first of them from text to image, and those that exporters wrote. What its pipelines
-    take where nothing is said: `guidance_scale`, `num_inference_steps`, `strength` and, with a mask, `mask_strength`.
-    `told` names what the generator is told of a picture besides its text, in this order: see `conditioning.Told`.
-    `refines` says whether it makes no pictures of its own, but better ones of another model's.
-    `zeroes_negatives` says whether they take zeros for the conditioning of a negative prompt that is not given, and
-    `mends_schedulers` whether they mend the scheduler configuration of early checkpoints; `shortens` see
-    `Sampler.from_config`. Where they edit a picture, `image_guidance_scale` is what they take for that. `chunks` is how
-    many are made of a prompt at most, None as many as it needs: see `runtime.chunks`. `scaling_factor` is what its
-    latents are multiplied by, where the decoder's config does not say it.
+    Attributes:
+        name: as documentation and messages have it.
+        models: the well-known models of the family.
+        pipelines: diffusers' `_class_name`s in model_index.json, that of text to image first.
+        exported: the `_class_name`s that other exporters write.
+        encoders: the text encoders.
+        guidance_scale, num_inference_steps, strength: defaults of diffusers' pipelines.
+        mask_strength: their default strength with a mask.
+        zeroes_negatives: a negative prompt that is not given has zeros for its embedding.
+        updates_scheduler: the pipeline updates `steps_offset` and `clip_sample` of early scheduler configurations.
+        micro_conditioning: arguments that the denoiser is given as numbers, in order, see `MicroConditioning`.
+        is_refiner: the model needs an image, or latents of its base model, to start from.
+        strength_in_schedule: strength shortens the schedule of the distillation, see `Sampler.from_config`.
+        image_guidance_scale: default of a model that edits an image; None for other models.
+        chunks: chunks of a prompt at most, see `triptych.runtime.text.chunks`; None is as many as it needs.
+        scaling_factor: factor of the latents, where the configuration of the VAE has none.
+        denoiser: the folder of the denoiser: a U-Net or a transformer.
     """
 
     name: str
@@ -59,44 +69,48 @@ class Family:
     strength: float = 0.8
     mask_strength: float = 1.0
     zeroes_negatives: bool = False
-    mends_schedulers: bool = False
-    told: tuple[str, ...] = ()
-    refines: bool = False
-    shortens: bool = False
+    updates_scheduler: bool = False
+    micro_conditioning: tuple[str, ...] = ()
+    is_refiner: bool = False
+    strength_in_schedule: bool = False
     image_guidance_scale: float | None = None
     chunks: int | None = None
     scaling_factor: float = 0.18215
-    generator: str = "unet"
+    denoiser: str = "unet"
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
-        """The names of the text encoders."""
+        """Names of the text encoders."""
         return tuple(encoder.name for encoder in self.encoders)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What its models do."""
+        """Tasks of the models, of `TASKS`."""
         if self.image_guidance_scale is not None:
             return (EDITING,)
-        return (IMAGE_TO_IMAGE, INPAINTING) if self.refines else (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING)
+        return (IMAGE_TO_IMAGE, INPAINTING) if self.is_refiner else (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING)
 
     def scheduler_config(self, config: Mapping[str, Any], scheduler: str | None) -> dict[str, Any]:
-        """The package's scheduler configuration, or another scheduler's, as diffusers' pipeline would run it.
+        """A scheduler configuration as diffusers' pipeline would run it.
 
-        StableDiffusionPipeline mends two options of early checkpoints when it is loaded, defaults included; a scheduler
-        put in its place takes over what the configuration says, mended, but not what it leaves to defaults. The
-        package's own class by name is the package's own scheduler.
+        StableDiffusionPipeline updates two options of early checkpoints when it is loaded, defaults included. A
+        scheduler in place of the package's takes over the updated configuration, but not the updated defaults.
+
+        Args:
+            config: the package's scheduler_config.json.
+            scheduler: a scheduler in its place, by short name or class name; None, or the package's own class, is the
+                package's own.
         """
-        mended: dict[str, Any] = {}
-        if self.mends_schedulers:
-            said = {**defaults(config), **config}
-            if said.get("steps_offset", 1) != 1:
-                mended["steps_offset"] = 1
-            if said.get("clip_sample") is True:
-                mended["clip_sample"] = False
+        updated: dict[str, Any] = {}
+        if self.updates_scheduler:
+            stated = {**defaults(config), **config}
+            if stated.get("steps_offset", 1) != 1:
+                updated["steps_offset"] = 1
+            if stated.get("clip_sample") is True:
+                updated["clip_sample"] = False
         if scheduler in (None, config.get("_class_name")):
-            return {**config, **mended}
-        return with_scheduler({name: mended.get(name, value) for name, value in config.items()}, scheduler)
+            return {**config, **updated}
+        return with_scheduler({name: updated.get(name, value) for name, value in config.items()}, scheduler)
 
 
 STABLE_DIFFUSION = Family(
@@ -115,9 +129,9 @@ STABLE_DIFFUSION = Family(
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=7.5,
     num_inference_steps=50,
-    mends_schedulers=True,
+    updates_scheduler=True,
 )
-"""Of Stable Diffusion 2.x, the text encoder of the checkpoint comes without its last layer."""
+"""Checkpoints of Stable Diffusion 2.x come with a text encoder that lacks its last layer."""
 
 STABLE_DIFFUSION_XL = Family(
     name="stable-diffusion-xl",
@@ -138,7 +152,7 @@ STABLE_DIFFUSION_XL = Family(
     mask_strength=0.9999,
     scaling_factor=0.13025,
     zeroes_negatives=True,
-    told=("original_size", "crops_coords_top_left", "target_size"),
+    micro_conditioning=("original_size", "crops_coords_top_left", "target_size"),
 )
 
 STABLE_DIFFUSION_XL_REFINER = Family(
@@ -157,10 +171,10 @@ STABLE_DIFFUSION_XL_REFINER = Family(
     mask_strength=0.9999,
     scaling_factor=0.13025,
     zeroes_negatives=True,
-    told=("original_size", "crops_coords_top_left", "aesthetic_score"),
-    refines=True,
+    micro_conditioning=("original_size", "crops_coords_top_left", "aesthetic_score"),
+    is_refiner=True,
 )
-"""It has the classes of SDXL, and says `requires_aesthetics_score`."""
+"""Its classes are those of SDXL, with `requires_aesthetics_score`."""
 
 LATENT_CONSISTENCY = Family(
     name="latent-consistency",
@@ -170,7 +184,7 @@ LATENT_CONSISTENCY = Family(
     encoders=(TextEncoder("text_encoder", "tokenizer"),),
     guidance_scale=8.5,
     num_inference_steps=4,
-    shortens=True,
+    strength_in_schedule=True,
 )
 
 LATENT_DIFFUSION = Family(
@@ -195,7 +209,7 @@ INSTRUCT_PIX2PIX = Family(
     num_inference_steps=100,
     image_guidance_scale=1.5,
 )
-"""Of prompts that say what is to become of a picture."""
+"""Its prompts are instructions to change an image."""
 
 FAMILIES = (
     STABLE_DIFFUSION,
@@ -207,7 +221,7 @@ FAMILIES = (
 )
 
 _BY_INDEX = {
-    (pipeline, family.refines): family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)
+    (pipeline, family.is_refiner): family for family in FAMILIES for pipeline in (*family.pipelines, *family.exported)
 }
 
 

@@ -8,18 +8,17 @@ from ..ort.session import Graph, check_finite
 from .pixels import to_pixels
 
 TILE = 64
-"""Latents on a side of a tile, all of one size. A decoder normalises (GroupNorm) and attends over all that it sees, so
-that a tile departs from the whole picture, the more so the smaller it is. This is the size that SD 1.x was trained
-on."""
+"""Latents on a side of a tile; all tiles have one size. A decoder normalises (GroupNorm) and attends over its whole
+input, so a tile differs from the whole image, and a smaller tile differs more. SD 1.x was trained on this size."""
 
 OVERLAP = 16
 """Latents that neighbours share, at least: a quarter of a tile, as in diffusers' `AutoencoderKL.tiled_decode`."""
 
 
 def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
-    """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one picture at a time, for the sake of memory.
+    """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one image at a time, for the sake of memory.
 
-    `latents` are what the graph takes: divided by the scaling factor.
+    `latents` are those of the graph: divided by the scaling factor.
 
     Raises:
         NumericalError: the decoder gave NaN or infinity.
@@ -30,11 +29,11 @@ def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
 def decode_in_tiles(
     decoder: Graph, latents: np.ndarray, factor: int, *, tile: int = TILE, overlap: int = OVERLAP
 ) -> np.ndarray:
-    """The same, one tile at a time; a picture no larger than a tile is decoded whole.
+    """Decode one tile at a time; an image no larger than a tile is decoded whole.
 
     Args:
-        decoder: its own size is that of the tiles, where it has fixed shapes.
-        latents: what the graph takes.
+        decoder: where it has fixed shapes, they are those of the tiles.
+        latents: those of the graph, see `decode`.
         factor: pixels to a latent, along a side.
         tile: latents on a side of a tile.
         overlap: latents that neighbours share, at least.
@@ -42,24 +41,24 @@ def decode_in_tiles(
     sides = decoder.inputs["latent_sample"].shape[2:]
     height, width = (side if isinstance(side, int) else tile for side in sides)
     rows, columns = spans(latents.shape[2], height, overlap, factor), spans(latents.shape[3], width, overlap, factor)
-    pictures = []
+    images = []
     for latent in latents:
-        picture = np.zeros((1, 3, latent.shape[1] * factor, latent.shape[2] * factor), np.float32)
+        image = np.zeros((1, 3, latent.shape[1] * factor, latent.shape[2] * factor), np.float32)
         for top, row_weights in rows:
             for left, column_weights in columns:
                 decoded = _run(decoder, latent[None, :, top : top + height, left : left + width])
                 decoded *= row_weights[:, None] * column_weights
                 y, x = top * factor, left * factor
-                picture[:, :, y : y + len(row_weights), x : x + len(column_weights)] += decoded
-        pictures.append(to_pixels(picture))
-    return np.concatenate(pictures)
+                image[:, :, y : y + len(row_weights), x : x + len(column_weights)] += decoded
+        images.append(to_pixels(image))
+    return np.concatenate(images)
 
 
 def spans(side: int, tile: int, overlap: int, factor: int) -> list[tuple[int, np.ndarray]]:
-    """The tiles along a side of `side` latents: where each begins, and the weights of its pixels, float32.
+    """The tiles along a side of `side` latents: the start of each, and the weights of its pixels, float32.
 
-    They are spread evenly from edge to edge and share `overlap` latents or more. Where neighbours overlap, one goes
-    over into the other in a linear ramp; at every pixel the weights sum to 1.
+    They are spread evenly from edge to edge and share `overlap` latents or more. Where neighbours overlap, their
+    weights are linear ramps; at every pixel the weights sum to 1.
     """
     if side <= tile:
         return [(0, np.ones(side * factor, np.float32))]

@@ -1,4 +1,4 @@
-"""Pictures to latents."""
+"""Images to latents."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,24 +14,25 @@ _LOG_VARIANCES = (-30.0, 20.0)  # as diffusers' DiagonalGaussianDistribution bou
 def encode_pixels(
     encoder: Graph, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]
 ) -> np.ndarray:
-    """Latents float32 [n, C, h, w] of pictures, as the decoder takes them.
+    """Latents float32 [n, C, h, w] of images, as the decoder takes them.
 
-    The encoder gives a distribution, of which one is drawn; older exporters' graphs, and tiny encoders, give latents.
+    The encoder gives a distribution, from which latents are drawn. Graphs of older exporters, and tiny encoders, give
+    latents.
 
     Args:
         encoder: the VAE encoder.
         pixels: float32 [n, 3, H, W] in -1..1.
-        draws: for each picture, shape -> unit Gaussian.
+        draws: for each image, shape -> unit Gaussian.
 
     Raises:
         NumericalError: the encoder gave NaN or infinity.
     """
-    ((name, given),) = encoder({"sample": pixels}).items()
-    given = given.astype(np.float32, copy=False)
-    check_finite(given, encoder.name)
+    ((name, output),) = encoder({"sample": pixels}).items()
+    output = output.astype(np.float32, copy=False)
+    check_finite(output, encoder.name)
     if name != "latent_parameters":
-        return given
-    mean, log_variance = np.split(given, 2, axis=1)
+        return output
+    mean, log_variance = np.split(output, 2, axis=1)
     deviation = np.exp(np.clip(log_variance, *_LOG_VARIANCES) / 2)
     noise = np.concatenate([draw((1, *mean.shape[1:])) for draw in draws])
     latents: np.ndarray = mean + deviation * noise
@@ -39,5 +40,5 @@ def encode_pixels(
 
 
 def shrunk(mask: np.ndarray, factor: int) -> np.ndarray:
-    """A mask [n, 1, H, W] at the size of latents, the first pixel of each deciding, as in diffusers."""
+    """A mask [n, 1, H, W] at the size of latents, by its first pixel of each latent, as in diffusers."""
     return mask[:, :, ::factor, ::factor]

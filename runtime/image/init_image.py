@@ -1,160 +1,169 @@
-"""What a call begins from when it is given a picture: image-to-image and inpainting."""
+"""The image that a run starts from: image-to-image, inpainting, editing, or latents of another run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arguments import check_latents
 from ..errors import ArgumentError
-from ..families.conditioning import BEHIND
-from ..families.family import Family
+from ..families.conditioning import EXTRA_CHANNELS
+from ..package.model import Model
+from ..request import Request, check_latents
 from .encoding import shrunk
-from .inputs import latents_of, masks_of, pictures_of, pixels_of, size_for
+from .inputs import images_of, latents_of, masks_of, pixels_of, size_for
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image
 
 Draws = Sequence[Callable[[tuple[int, ...]], np.ndarray]]
-"""For each picture, shape -> unit Gaussian."""
+"""For each image, shape -> unit Gaussian."""
 
 Encode = Callable[[np.ndarray, Draws], np.ndarray]
-"""Pixels float32 [n, 3, H, W] in -1..1 -> latents."""
+"""Pixels float32 [n, 3, H, W] in -1..1 -> latents float32 [n, C, h, w]."""
 
 
-@dataclass(frozen=True)
-class StartingPicture:
-    """A picture, and perhaps a mask, for each that is to be made.
+@dataclass(frozen=True, eq=False)
+class InitImage:
+    """An image, and perhaps a mask, for each image of a call.
 
-    `images` may be latents, float32 [n, C, h, w]. `strength` is the share of the steps that is run on it, `goes_on`
-    says that it has noise already; `masked` that the generator takes mask and picture as channels behind the latents,
-    `edited` that it takes the picture alone.
+    Attributes:
+        images: Pillow images, or latents float32 [n, C, h, w].
+        masks: Pillow images, white where the image is redrawn; None without a mask.
+        strength: share of the steps that are run.
+        resumes: the latents are those of another run that stopped early.
+        model: that takes them.
     """
 
-    images: "Sequence[Picture] | np.ndarray"
-    masks: "Sequence[Picture] | None"
+    images: "Sequence[Image] | np.ndarray"
+    masks: "Sequence[Image] | None"
     strength: float
-    goes_on: bool
-    masked: bool
-    edited: bool
+    resumes: bool
+    model: Model
 
     @classmethod
-    def read(
-        cls,
-        image: Any,
-        mask_image: Any,
-        strength: float | None,
-        denoising_start: float | None,
-        family: Family,
-        prompts: int,
-        repeats: int,
-        *,
-        factor: int,
-        masked: bool,
-    ) -> "StartingPicture | None":
-        """From the arguments of a call; None where it is given no picture.
-
-        Args:
-            image, mask_image, strength, denoising_start: as given.
-            family: what a model makes pictures of, and strength where it is not given.
-            prompts: how many there are.
-            repeats: pictures for each prompt.
-            factor: pixels to a latent value.
-            masked: the generator takes mask and picture as channels behind the latents.
+    def read(cls, request: Request, model: Model) -> "InitImage | None":
+        """Read and check the image arguments of a request; None where it has no image and needs none.
 
         Raises:
-            ArgumentError: no pictures, a mask or strength without one, or a generator that needs what is not given.
+            ArgumentError: values that are not images, an argument that needs an image, or a model that does.
         """
-        if masked and (image is None or mask_image is None):
-            raise ArgumentError("this package is of an inpainting model; give image and mask_image")
-        edited = family.image_guidance_scale is not None
-        if edited and (image is None or any(each is not None for each in (mask_image, strength, denoising_start))):
-            raise ArgumentError(
-                "this package edits pictures by instruction; give image, and no mask_image or strength, "
-                "nor denoising_start"
-            )
-        if image is None:
-            for name, value in (
-                ("mask_image", mask_image),
-                ("strength", strength),
-                ("denoising_start", denoising_start),
-            ):
-                if value is not None:
-                    raise ArgumentError(f"{name} is for a picture to begin from; give image, too")
-            if family.refines:
-                raise ArgumentError(
-                    "this package is a refiner, which makes no picture of its own; give image: a picture, or latents "
-                    "of the base model"
-                )
+        _check_arguments(request, model)
+        if request.image is None:
             return None
-        latents = latents_of(image, prompts, repeats)
-        if (masked or edited) and latents is not None:
-            raise ArgumentError("this package's model needs the pixels of a picture; give image as one, not as latents")
-        images = pictures_of("image", image, prompts, repeats) if latents is None else latents
-        masks = None if mask_image is None else pictures_of("mask_image", mask_image, prompts, repeats)
-        sizes = _sizes(images, factor)
-        for (width, height), mask in zip(sizes, masks or (), strict=False):
+        prompts, repeats = request.prompts, request.num_images_per_prompt
+        latents = latents_of(request.image, prompts, repeats)
+        if (model.inpaints or model.edits) and latents is not None:
+            raise ArgumentError("this package's model needs the pixels of an image; give image as one, not as latents")
+        images = images_of("image", request.image, prompts, repeats) if latents is None else latents
+        masks = None if request.mask_image is None else images_of("mask_image", request.mask_image, prompts, repeats)
+        resumes, family = request.denoising_start is not None, model.family
+        strength = request.strength
+        if strength is None:
+            default = family.strength if masks is None else family.mask_strength
+            strength = 1.0 if model.edits or resumes else default
+        init = cls(images, masks, strength, resumes, model)
+        for (width, height), mask in zip(init.sizes, masks or (), strict=False):
             if mask.size != (width, height):
                 raise ArgumentError(
                     f"mask_image is {mask.width}x{mask.height} pixels; allowed: the size of image, {width}x{height}"
                 )
-        if strength is None:
-            whole = edited or denoising_start is not None
-            strength = 1.0 if whole else family.strength if masks is None else family.mask_strength
-        return cls(images, masks, strength, denoising_start is not None, masked, edited)
-
-    def size(self, height: int | None, width: int | None, factor: int) -> tuple[int, int]:
-        """Height and width in pixels of what is to be made; None is the first picture's own."""
-        own_height, own_width = size_for(_sizes(self.images, factor)[0], factor)
-        return own_height if height is None else height, own_width if width is None else width
+        return init
 
     @property
-    def kept(self) -> bool:
-        """Whether the loop must put back what the mask leaves out."""
-        return self.masks is not None and not self.masked
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each image in pixels."""
+        if isinstance(self.images, np.ndarray):
+            factor = self.model.latents.factor
+            return [(self.images.shape[3] * factor, self.images.shape[2] * factor)] * len(self.images)
+        return [image.size for image in self.images]
 
-    def latents(self, encode: Encode, draws: Draws, shape: tuple[int, ...], factor: int) -> np.ndarray | None:
-        """The pictures as latents of that shape; None where nothing of them is needed.
+    @property
+    def blends(self) -> bool:
+        """Whether the loop must restore the region that the mask keeps: the denoiser itself takes no mask."""
+        return self.masks is not None and not self.model.inpaints
 
-        They are drawn where the encoder gives a distribution: as in diffusers, before the noise, and what `behind`
-        draws after that.
+    @property
+    def resumes_unmasked(self) -> bool:
+        """Whether the latents are taken as they are: no noise is added, and none is drawn."""
+        return self.resumes and not self.blends
+
+    def size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width of the result in pixels; None is that of the first image, rounded to whole latents."""
+        own_height, own_width = size_for(self.sizes[0], self.model.latents.factor)
+        return own_height if height is None else height, own_width if width is None else width
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse latents of another shape than [n, C, h, w], and latents that are not finite.
 
         Raises:
-            ArgumentError: they are given as latents, of another shape.
+            ArgumentError: says which.
+        """
+        if isinstance(self.images, np.ndarray):
+            check_latents(self.images, shape, "the latents in image")
+
+    def latents(self, encode: Encode, draws: Draws, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The images as latents of that shape; None where the run needs none.
+
+        Where the encoder gives a distribution, its noise is drawn: as in diffusers, before the noise of the loop.
         """
         if isinstance(self.images, np.ndarray):
             return check_latents(self.images, shape, "the latents in image")
-        if self.edited or (self.masked and self.strength == 1 and not self.goes_on):
+        if self.model.edits or (self.model.inpaints and self.strength == 1 and not self.resumes):
             return None
-        return encode(pixels_of(self.images, shape[2] * factor, shape[3] * factor), draws)
+        return encode(pixels_of(self.images, *self._pixels(shape)), draws)
 
-    def mask(self, height: int, width: int, factor: int) -> np.ndarray | None:
-        """float32 [n, 1, h, w] at the size of the latents; None where there is none."""
-        return None if self.masks is None else shrunk(masks_of(self.masks, height, width), factor)
+    def mask(self, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The mask for blending, float32 [n, 1, h, w], 1 where the image is redrawn; None where nothing is blended."""
+        if self.masks is None or not self.blends:
+            return None
+        return shrunk(masks_of(self.masks, *self._pixels(shape)), self.model.latents.factor)
 
-    def behind(
-        self, encode: Encode, draws: Draws, height: int, width: int, factor: int, scaling_factor: float
-    ) -> dict[str, np.ndarray]:
-        """What an inpainting model's generator is given besides, or one's that edits: nothing for another."""
+    def extra_channels(self, encode: Encode, draws: Draws, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Channels that an inpainting or editing denoiser takes after those of the latents; {} for others.
+
+        As in diffusers, their noise is drawn after that of the loop.
+        """
         if isinstance(self.images, np.ndarray):
             return {}
-        if self.edited:  # the likeliest latents, as the encoder gives them
-            likeliest = encode(pixels_of(self.images, height, width), [_zeros] * len(draws))
-            return {BEHIND: likeliest / np.float32(scaling_factor)}
-        if not self.masked or self.masks is None:
+        pixels = self._pixels(shape)
+        if self.model.edits:  # the mode of the distribution, not scaled
+            mode = encode(pixels_of(self.images, *pixels), [_zeros] * len(draws))
+            return {EXTRA_CHANNELS: mode / np.float32(self.model.latents.scaling_factor)}
+        if not self.model.inpaints or self.masks is None:
             return {}
-        masks = masks_of(self.masks, height, width)
-        uncovered = encode(pixels_of(self.images, height, width) * (masks < 0.5), draws)
-        return {BEHIND: np.concatenate([shrunk(masks, factor), uncovered], axis=1)}
+        masks = masks_of(self.masks, *pixels)
+        masked = encode(pixels_of(self.images, *pixels) * (masks < 0.5), draws)
+        return {EXTRA_CHANNELS: np.concatenate([shrunk(masks, self.model.latents.factor), masked], axis=1)}
+
+    def _pixels(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width in pixels of latents [n, C, h, w]."""
+        return shape[2] * self.model.latents.factor, shape[3] * self.model.latents.factor
+
+
+def _check_arguments(request: Request, model: Model) -> None:
+    """Refuse image arguments that the model needs and lacks, or has and cannot use."""
+    if model.inpaints and (request.image is None or request.mask_image is None):
+        raise ArgumentError("this package is of an inpainting model; give image and mask_image")
+    starts = {name: getattr(request, name) for name in ("mask_image", "strength", "denoising_start")}
+    given = [name for name, value in starts.items() if value is not None]
+    if model.edits and (request.image is None or given):
+        raise ArgumentError(
+            "this package edits images by instruction; give image, and no mask_image, strength or denoising_start"
+        )
+    if not model.edits and request.image_guidance_scale is not None:
+        raise ArgumentError(
+            f"image_guidance_scale={request.image_guidance_scale!r}: this model edits no image; leave it out"
+        )
+    if request.image is not None:
+        return
+    if given:
+        raise ArgumentError(f"{given[0]} needs an image to start from; give image, too")
+    if model.family.is_refiner:
+        raise ArgumentError(
+            "this package is a refiner, which starts from an image; give image: an image, or latents of the base model"
+        )
 
 
 def _zeros(shape: tuple[int, ...]) -> np.ndarray:
     return np.zeros(shape, np.float32)
-
-
-def _sizes(images: "Sequence[Picture] | np.ndarray", factor: int) -> list[tuple[int, int]]:
-    """Width and height in pixels of each."""
-    if isinstance(images, np.ndarray):
-        return [(images.shape[3] * factor, images.shape[2] * factor)] * len(images)
-    return [image.size for image in images]

@@ -1,19 +1,15 @@
-"""Pictures and masks that a person gives, as the VAE encoder and the loop take them."""
+"""Images and masks of the caller, as the VAE encoder and the loop take them."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArgumentError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
-
-Given = Union["Picture", np.ndarray, Sequence["Picture | np.ndarray"]]
-"""Pillow's pictures or arrays uint8 [H, W, 3] ([H, W] for masks): one for all prompts, one for each, or one for each
-picture that is to be made. Or latents, float32 [n, C, h, w], n being any of these numbers."""
+    from PIL.Image import Image as PILImage
 
 _LATENTS_AXES = 4
 
@@ -21,11 +17,11 @@ _WITHOUT_LOSS = ("RGB", "L", "P", "1")
 """Modes that are RGB in other words; the others have transparency, more bits or other colours."""
 
 
-def read_picture(path: Path) -> "Picture":
-    """A picture from a file.
+def read_image(path: Path) -> "PILImage":
+    """Read an image file.
 
     Raises:
-        ArgumentError: no such file, or no picture.
+        ArgumentError: no such file, or not an image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -36,32 +32,32 @@ def read_picture(path: Path) -> "Picture":
     except FileNotFoundError:
         raise ArgumentError(f"{path} does not exist") from None
     except (UnidentifiedImageError, OSError) as error:
-        raise ArgumentError(f"{path} cannot be read as a picture: {error}") from None
+        raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
 
 
-def pictures_of(name: str, given: Any, prompts: int, repeats: int) -> "list[Picture]":
-    """A picture for each that is to be made, those of a prompt side by side.
+def images_of(name: str, given: Any, prompts: int, repeats: int) -> "list[PILImage]":
+    """A Pillow image for each image of a call, those of one prompt next to each other.
 
     Args:
         name: of the argument.
-        given: see `Given`.
+        given: see `request.Images`.
         prompts: how many there are.
-        repeats: pictures for each prompt.
+        repeats: images for each prompt.
 
     Raises:
-        ArgumentError: something that is no picture, or as many as fit neither all nor each.
+        ArgumentError: a value that is not an image, or neither one for all nor one for each.
     """
     listed = list(given) if isinstance(given, list | tuple) else [given] * prompts
     places = _places(name, len(listed), prompts, repeats)
-    read = [_picture(name, each) for each in listed]
+    read = [_image(name, each) for each in listed]
     return [read[place] for place in places]
 
 
 def latents_of(given: Any, prompts: int, repeats: int) -> np.ndarray | None:
-    """Latents [prompts * repeats, C, h, w] where they are given in place of pictures, else None.
+    """Latents [prompts * repeats, C, h, w] where they are given in place of images, else None.
 
     Raises:
-        ArgumentError: as many as fit neither all nor each.
+        ArgumentError: neither one for all nor one for each.
     """
     if not isinstance(given, np.ndarray) or given.ndim != _LATENTS_AXES or given.dtype.kind != "f":
         return None
@@ -70,19 +66,19 @@ def latents_of(given: Any, prompts: int, repeats: int) -> np.ndarray | None:
 
 
 def _places(name: str, count: int, prompts: int, repeats: int) -> list[int]:
-    """Which of `count` given ones each picture that is to be made begins from."""
+    """For each image of a call, the index of the one among `count` that it starts from."""
     if count == prompts:
         return [place for place in range(count) for _ in range(repeats)]
     if count == prompts * repeats:
         return list(range(count))
-    raise ArgumentError(f"{name} has {count} pictures for {prompts} prompts; allowed: one for all, or one each")
+    raise ArgumentError(f"{name} has {count} images for {prompts} prompts; allowed: one for all, or one each")
 
 
 def size_for(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    """Height and width in pixels of what is made from a picture of that width and height: rounded to whole latents.
+    """Height and width in pixels for an image of that width and height: rounded down to whole latents.
 
     Raises:
-        ArgumentError: there is less of it than one latent.
+        ArgumentError: it is smaller than one latent.
     """
     width, height = (side - side % factor for side in size)
     if min(height, width) == 0:
@@ -90,7 +86,7 @@ def size_for(size: tuple[int, int], factor: int) -> tuple[int, int]:
     return height, width
 
 
-def pixels_of(images: "Sequence[Picture]", height: int, width: int) -> np.ndarray:
+def pixels_of(images: "Sequence[PILImage]", height: int, width: int) -> np.ndarray:
     """float32 [n, 3, height, width] in -1..1, scaled to that size as diffusers' VaeImageProcessor does (Lanczos)."""
     from PIL.Image import Resampling
 
@@ -98,26 +94,26 @@ def pixels_of(images: "Sequence[Picture]", height: int, width: int) -> np.ndarra
     return np.stack([np.asarray(image, np.float32) / 255 for image in scaled]).transpose(0, 3, 1, 2) * 2 - 1
 
 
-def masks_of(images: "Sequence[Picture]", height: int, width: int) -> np.ndarray:
-    """float32 [n, 1, height, width]: 1 where the picture is lighter than half, which is to be drawn anew, else 0."""
+def masks_of(images: "Sequence[PILImage]", height: int, width: int) -> np.ndarray:
+    """float32 [n, 1, height, width]: 1 where the mask is lighter than half, else 0."""
     from PIL.Image import Resampling
 
     scaled = [image.resize((width, height), Resampling.LANCZOS).convert("L") for image in images]
     return np.stack([np.asarray(image, np.float32) / 255 >= 0.5 for image in scaled])[:, None].astype(np.float32)
 
 
-def _picture(name: str, given: Any) -> "Picture":
+def _image(name: str, given: Any) -> "PILImage":
     from PIL import Image
 
     if isinstance(given, np.ndarray):
         if given.dtype != np.uint8 or not (given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 3)):
             raise ArgumentError(
-                f"{name} is an array {given.dtype} {list(given.shape)}; allowed: uint8 [height, width, 3], a picture "
-                "of Pillow"
+                f"{name} is an array {given.dtype} {list(given.shape)}; allowed: uint8 [height, width, 3], a Pillow "
+                "image"
             )
         given = Image.fromarray(given)
     if not isinstance(given, Image.Image):
-        raise ArgumentError(f"{name} must be a picture of Pillow or an array, not {type(given).__name__}")
+        raise ArgumentError(f"{name} must be a Pillow image or an array, not {type(given).__name__}")
     if given.mode not in _WITHOUT_LOSS or "transparency" in given.info:
         raise ArgumentError(
             f"{name} has mode {given.mode}{' with transparency' if 'transparency' in given.info else ''}; allowed: "

@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture  # Pillow is slow to import, and not needed before there are pixels
+    from PIL.Image import Image as PILImage  # Pillow is slow to import, and not needed before there are pixels
 
 SETTINGS_KEY = "triptych"
 PARAMETERS_KEY = "parameters"
@@ -25,8 +25,8 @@ def to_pixels(decoded: np.ndarray) -> np.ndarray:
     return (unit.transpose(0, 2, 3, 1) * np.float32(255)).round().astype(np.uint8)
 
 
-def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "Picture":
-    """A picture out of uint8 [H, W, 3]; saved as PNG, it carries its settings."""
+def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "PILImage":
+    """An image of pixels uint8 [H, W, 3]; saved as PNG, it carries its settings."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
@@ -44,7 +44,7 @@ def read_settings(path: str | Path) -> Settings:
     """The settings that a PNG made by Triptych carries.
 
     Raises:
-        ArgumentError: no such file, no picture, or a picture without settings.
+        ArgumentError: no such file, not an image, or an image without settings.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -54,19 +54,19 @@ def read_settings(path: str | Path) -> Settings:
     except FileNotFoundError:
         raise ArgumentError(f"{path} does not exist") from None
     except (UnidentifiedImageError, OSError) as error:
-        raise ArgumentError(f"{path} cannot be read as a picture: {error}") from None
+        raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
     if text is None:
         raise ArgumentError(f"{path} carries no settings of Triptych; only PNGs that it wrote do")
     return Settings.from_json(text)
 
 
 def contact_sheet(
-    images: Sequence["Picture"],
+    images: Sequence["PILImage"],
     columns: int,
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
-) -> "Picture":
+) -> "PILImage":
     """The images row by row, each row under its label and each column under its own, on white."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -1,19 +1,22 @@
-"""The settings of one picture, as they travel in its PNG."""
+"""The settings of one image, as its PNG carries them."""
 
 import dataclasses
 import functools
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError
+from ..package.package import Package
+from ..request import Request, Texts
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that, with the same package, gives the same picture again."""
+    """Everything that, with the same package, gives the same image again."""
 
     prompt: str
     negative_prompt: str | None
@@ -28,7 +31,7 @@ class Settings:
     model_hash: str  # of its files, "" where it has no manifest
     precision: str
     version: str
-    # What the first version's pictures do not say: they were made without
+    # Absent from the images of the first version
     guidance_rescale: float = 0.0
     guidance_interval: list[float] | None = None
     guidance_projection: list[float] | None = None
@@ -41,29 +44,29 @@ class Settings:
     original_size: list[int] | None = None
     crops_coords_top_left: list[int] | None = None
     target_size: list[int] | None = None
-    strength: float | None = None  # None where no picture was given, and none was scaled up
+    strength: float | None = None  # None where there was no image to start from, and no upscaling
     aesthetic_score: float | None = None
     negative_aesthetic_score: float | None = None
     denoising_start: float | None = None
     denoising_end: float | None = None
-    upscale: float | None = None  # times width and height, which are those before
+    upscale: float | None = None  # factor of width and height, which are those before upscaling
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `TextToImage.__call__` that make the picture again, or of `upscaled` where it has `upscale`.
+        """The arguments of `TextToImage.__call__` that make the image again, or of `upscaled` where it has `upscale`.
 
         Raises:
-            ArgumentError: it was made from latents or from a picture, which no settings hold.
+            ArgumentError: the image was made from latents or from another image, which settings do not hold.
         """
         if self.seed is None:
             raise ArgumentError(
-                "this picture was made from given latents or embeddings, not from a seed: it cannot be repeated"
+                "this image was made from given latents or embeddings, not from a seed: it cannot be repeated"
             )
         about = ["model", "model_hash", "precision", "version"]
         if self.upscale is None:
             about += ["strength", "upscale"]
             if self.strength is not None:
                 raise ArgumentError(
-                    "this picture was made from another one: it cannot be repeated from its settings alone"
+                    "this image was made from another image: it cannot be repeated from its settings alone"
                 )
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
@@ -73,7 +76,7 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        """Read what `to_json` wrote.
+        """Read the JSON of `to_json`.
 
         Raises:
             ArgumentError: it is not the JSON of settings.
@@ -81,7 +84,7 @@ class Settings:
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError) as error:
-            raise ArgumentError(f"the settings in the picture cannot be read: {error}") from None
+            raise ArgumentError(f"the settings in the image cannot be read: {error}") from None
 
     def to_parameters(self) -> str:
         """The `parameters` text that other tools read (the layout of Stable Diffusion web UI)."""
@@ -106,9 +109,78 @@ class Settings:
         return "\n".join(lines)
 
 
-def plain(value: Any) -> Any:
-    """A number or a sequence of numbers as JSON has them; a name or None as it is."""
+def settings_of(
+    request: Request, texts: Sequence[Texts], seeds: Sequence[int | None], package: Package
+) -> list[Settings]:
+    """The settings of each image of a call.
+
+    Args:
+        request: with the values that were used, no defaults left.
+        texts, seeds: of each image.
+        package: that made them.
+    """
+    shared = {name: convert(getattr(request, name)) for name, convert in RECORDED.items()}
+    shared |= {
+        "model": package.path.resolve().name,
+        "model_hash": package.fingerprint,
+        "precision": package.manifest.precision or "unknown",
+        "version": own_version(),
+    }
+    repeatable = request.prompt_embeds is None
+    return [
+        Settings(**(shared | text._asdict() | {"seed": seed if repeatable else None}))
+        for text, seed in zip(texts, seeds, strict=True)
+    ]
+
+
+def _as_given(value: Any) -> Any:
+    """A number, a sequence of numbers or a text as JSON has them."""
+    return value if value is None or isinstance(value, str) else np.asarray(value).tolist()
+
+
+def _real(value: Any) -> Any:
+    """Numbers as floating point numbers; a name or None as it is."""
     return value if value is None or isinstance(value, str) else np.asarray(value, np.float64).tolist()
+
+
+RECORDED: dict[str, Callable[[Any], Any]] = {
+    "prompt": _as_given,
+    "prompt_2": _as_given,
+    "negative_prompt": _as_given,
+    "negative_prompt_2": _as_given,
+    "strength": _real,
+    "denoising_start": _real,
+    "denoising_end": _real,
+    "num_inference_steps": _as_given,
+    "guidance_scale": _real,
+    "guidance_rescale": _real,
+    "guidance_interval": _real,
+    "guidance_projection": _real,
+    "image_guidance_scale": _real,
+    "eta": _real,
+    "timesteps": _real,
+    "sigmas": _real,
+    "seed": _as_given,
+    "height": _as_given,
+    "width": _as_given,
+    "original_size": _as_given,
+    "crops_coords_top_left": _as_given,
+    "target_size": _as_given,
+    "aesthetic_score": _as_given,
+    "negative_aesthetic_score": _as_given,
+    "scheduler": _as_given,
+    "noise": _as_given,
+}
+"""Arguments that settings hold -> their conversion to JSON."""
+
+LEFT_OUT = {
+    "image": "an image is not stored in the settings of another one",
+    "mask_image": "see image",
+    "latents": "arrays are not stored; the seed is None then",
+    "prompt_embeds": "see latents",
+    "num_images_per_prompt": "settings are those of one image",
+}
+"""Arguments that settings do not hold -> the reason."""
 
 
 @functools.cache

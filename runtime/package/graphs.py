@@ -116,7 +116,7 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         name,
         keep_memory=keep_memory,
         optimised=package.is_optimised(name),
-        capture=package.manifest.static is not None and name == family_of(package).generator,
+        capture=package.manifest.static is not None and name == family_of(package).denoiser,
         aliases=UNNAMED,
     )
 

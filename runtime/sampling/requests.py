@@ -20,7 +20,7 @@ class RunArguments:
 
     num_inference_steps: Any
     strength: Any
-    shortens: bool
+    strength_in_schedule: bool
     eta: Any
     timesteps: Any
     sigmas: Any
@@ -61,7 +61,7 @@ def read_run(scheduler: Scheduler, options: Options, arguments: RunArguments) ->
     return Run(
         steps=count,
         strength=_number("strength", arguments.strength, "above 0, to 1", lambda value: 0 < value <= 1),
-        shortens=arguments.shortens,
+        strength_in_schedule=arguments.strength_in_schedule,
         eta=_number("eta", eta, "0 to 1", lambda value: 0 <= value <= 1),
         timesteps=timesteps,
         sigmas=sigmas,

@@ -54,7 +54,7 @@ class Sampler:
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
         strength: float = 1.0,
-        shortens: bool = False,
+        strength_in_schedule: bool = False,
         mu: float | None = None,
         denoising_start: float | None = None,
         denoising_end: float | None = None,
@@ -72,9 +72,9 @@ class Sampler:
                 them: EulerDiscreteScheduler's include the one that the run ends at. Names: ays_svd too.
             strength: run the last int(strength * steps) steps only, on the latents of an image with noise added;
                 `denoise` takes these latents.
-            shortens: strength shortens the schedule that a consistency model was distilled on, of which all steps are
-                then run, as in diffusers' LatentConsistencyModelImg2ImgPipeline. It has no effect on other schedulers,
-                nor with `timesteps`.
+            strength_in_schedule: strength shortens the schedule that a consistency model was distilled on, of which all
+                steps are then run, as in diffusers' LatentConsistencyModelImg2ImgPipeline. It has no effect on other
+                schedulers, nor with `timesteps`.
             mu: shift of a schedule with use_dynamic_shifting; larger for larger images.
             denoising_start: resume after that share of the training timesteps, above 0 and below 1, where another run
                 stopped; `denoise` takes its latents.
@@ -91,7 +91,7 @@ class Sampler:
         options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, stated)
         if eta == 0 and "eta" not in scheduler.takes:
             eta = None
-        arguments = RunArguments(num_inference_steps, strength, shortens, eta, timesteps, sigmas, mu)
+        arguments = RunArguments(num_inference_steps, strength, strength_in_schedule, eta, timesteps, sigmas, mu)
         run = read_run(scheduler, options, arguments)
         start, end = read_part(denoising_start, denoising_end, run)
         table, trained = scheduler.build(options, run), options.num_train_timesteps

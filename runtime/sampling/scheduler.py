@@ -24,7 +24,7 @@ class Run:
         steps: steps of the whole grid, before `strength` leaves any out.
         strength: share of the steps that is run, the last ones; 1 for all.
         skip: number of steps that are skipped, in place of those by `strength`.
-        shortens: where the denoiser was distilled on a schedule, strength is a share of that schedule instead.
+        strength_in_schedule: where the denoiser was distilled on a schedule, strength is a share of that schedule.
         eta: share of new noise, where the scheduler takes it.
         timesteps: the grid itself, decreasing float64 [steps], in place of the configuration's.
         sigmas: the grid as noise levels sigma / alpha (sigma itself for flow matching), decreasing float64 [steps];
@@ -35,7 +35,7 @@ class Run:
     steps: int
     strength: float = 1.0
     skip: int | None = None
-    shortens: bool = False
+    strength_in_schedule: bool = False
     eta: float = 0.0
     timesteps: np.ndarray | None = None
     sigmas: np.ndarray | None = None

@@ -1,15 +1,15 @@
-"""From one picture to another: between seeds and between prompts."""
+"""Interpolation between seeds and between prompts."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from ..arguments import seeds_from
 from ..errors import ArgumentError
 from ..families.conditioning import Conditioning
 from ..noise import noise_source
 from ..pipeline import Output, TextToImage
+from ..request import Request, seeds_from
 
 _PARALLEL = 1e-6  # of the angle, in radians: a straight line is then the same
 
@@ -47,57 +47,44 @@ def noise_between(seed: int, to_seed: int, share: float, shape: tuple[int, ...],
 
 
 def conditioning_between(first: Conditioning, second: Conditioning, share: float) -> dict[str, np.ndarray]:
-    """Between what two texts condition the latent generator with, each vector by itself: a token's, a whole text's."""
+    """Conditioning between those of two texts, each vector by itself: that of a token, or of a whole text."""
     return {name: slerp(array, second[name], share, axes=(array.ndim - 1,)) for name, array in first.items()}
 
 
-def walk(
-    pipe: TextToImage,
-    prompts: Sequence[str],
-    pictures: int,
-    *,
-    seed: int | None = None,
-    to_seed: int | None = None,
-    height: int | None = None,
-    width: int | None = None,
-    noise: str = "torch",
-    **arguments: Any,
-) -> Iterator[Output]:
-    """Pictures on the way from each prompt to the next, and from one seed to another; the first and last are their own.
+def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None = None) -> Iterator[Output]:
+    """Make images from each prompt to the next, and from one seed to another, the ends included.
 
     Args:
-        pipe: what makes them.
-        prompts: where the walk leads past; one will do where the seeds differ.
-        pictures: from each prompt to the next, both included.
-        seed: at the beginning; None draws one.
-        to_seed: at the end; None is the same.
-        height, width, noise, arguments: see `TextToImage.__call__`.
+        pipe: a loaded package.
+        request: its prompts are the stops of the walk; one is enough where the seeds differ. Its seed is that of the
+            first image.
+        images: from each prompt to the next, both included.
+        to_seed: of the last image; None is the seed of the first.
 
     Raises:
-        ArgumentError: nowhere to go, or fewer than two pictures.
+        ArgumentError: one prompt and one seed, or fewer than two images.
     """
+    prompts = [text.prompt for text in request.texts()]
     if len(prompts) < 2 and to_seed is None:
         raise ArgumentError(
             "a walk leads from prompt to prompt, or from seed to seed; give a second prompt, or to_seed"
         )
-    if pictures < 2:
-        raise ArgumentError(f"a walk of {pictures} pictures; allowed: 2 or more, from each prompt to the next")
-    points = list(prompts) if len(prompts) > 1 else [*prompts] * 2
+    if images < 2:
+        raise ArgumentError(f"a walk of {images} images; allowed: 2 or more, from each prompt to the next")
+    points = prompts if len(prompts) > 1 else prompts * 2
     conditioning = pipe.encode(points)
-    (begin,) = seeds_from(seed, 1)
-    end = begin if to_seed is None else to_seed
-    shape = (1, pipe.latent_channels, *pipe.latent_size_of(height, width))
-    last = (len(points) - 1) * (pictures - 1)
+    (first_seed,) = seeds_from(request.seed, 1)
+    last_seed = first_seed if to_seed is None else to_seed
+    shape = (1, pipe.model.latents.channels, *pipe.model.latent_size_for(request.height, request.width))
+    last = (len(points) - 1) * (images - 1)
     for k in range(last + 1):
-        point = min(k // (pictures - 1), len(points) - 2)
-        share = k / (pictures - 1) - point
-        here, there = ({name: rows[at : at + 1] for name, rows in conditioning.items()} for at in (point, point + 1))
-        yield pipe(
-            points[point + round(share)],
-            prompt_embeds=conditioning_between(here, there, share),
-            latents=noise_between(begin, end, k / last, shape, noise),
-            height=height,
-            width=width,
-            noise=noise,
-            **arguments,
+        point = min(k // (images - 1), len(points) - 2)
+        share = k / (images - 1) - point
+        start, target = ({name: rows[at : at + 1] for name, rows in conditioning.items()} for at in (point, point + 1))
+        stop = replace(
+            request,
+            prompt=points[point + round(share)],
+            prompt_embeds=conditioning_between(start, target, share),
+            latents=noise_between(first_seed, last_seed, k / last, shape, request.noise),
         )
+        yield pipe.generate(stop)

@@ -1,4 +1,4 @@
-"""Texts -> what they condition the latent generator with, by all text encoders of a package."""
+"""Texts to conditioning, by all text encoders of a package."""
 
 import warnings
 from collections.abc import Sequence
@@ -25,26 +25,26 @@ class TextEncoders:
     """The text encoders of a package, each with the tokenizer that it was trained with.
 
     Args:
-        package: what they are of.
-        graphs: its components.
-        family: which encoders there are, and what is taken from each.
+        package: that holds them.
+        graphs: of the package.
+        family: its encoders, and the outputs that are used.
 
     Attributes:
         tokenizers: by the name of the encoder.
 
     Raises:
-        PackageError: a tokenizer cannot be read, or the encoders do not fit the latent generator.
+        PackageError: a tokenizer cannot be read, or the encoders do not fit the denoiser.
     """
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
         self.tokenizers = {
             each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer) for each in family.encoders
         }
-        network = graphs.signature(family.generator)  # first: what is loaded for it last is what will be used first
+        denoiser = graphs.signature(family.denoiser)  # first: what is loaded for it last is what will be used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
-        check_widths(signatures, network, family.encoders)
+        check_widths(signatures, denoiser, family.encoders)
         self._graphs, self._family = graphs, family
-        taken, length = network.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
+        taken, length = denoiser.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
         self._most = taken // length if isinstance(taken, int) else family.chunks
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
@@ -53,43 +53,46 @@ class TextEncoders:
         }
 
     def encode(self, texts: Sequence[tuple[str, ...] | None], tokens: int = 0) -> dict[str, np.ndarray]:
-        """The conditioning of texts, one for each encoder in a row, all as long as the longest: see `chunks`.
+        """The conditioning of texts, padded to the longest: see `chunks`.
 
-        It is `tokens` long at least.
+        Args:
+            texts: rows of one text for each encoder. None is a negative prompt that was not given: the empty text, or
+                zeros where the checkpoint says so.
+            tokens: the least length of the result.
 
-        None is a row that says nothing: the empty text, or zeros where the checkpoint wants that. Chunks that come
-        several times run once. A package of fixed shapes, and one of a family that makes no chunks, takes so many
-        tokens and no more; what is left out is quoted in a warning.
+        Returns:
+            Float32 [n, ...] by the denoiser's inputs. Equal chunks run once. Packages of fixed shapes, and families
+            without chunks, take a fixed number of tokens; text beyond it is quoted in a warning.
 
         Raises:
             ArgumentError: text that is not valid Unicode, or weights that cannot be applied.
             NumericalError: a text encoder gave NaN or infinity.
         """
-        said = [("",) * len(self._family.encoders) if text is None else text for text in texts]
+        filled_in = [("",) * len(self._family.encoders) if text is None else text for text in texts]
         states: list[np.ndarray] = []
         conditioning: dict[str, np.ndarray] = {}
-        for encoder, chunks in zip(self._family.encoders, self._chunks(said, tokens), strict=True):
+        for encoder, chunks in zip(self._family.encoders, self._chunks(filled_in, tokens), strict=True):
             outputs = self._run(encoder.name, chunks.ids.reshape(-1, chunks.ids.shape[-1]))
             hidden = outputs[self._hidden[encoder.name]].astype(np.float32, copy=False)
             width = hidden.shape[-1]
             hidden = weighted(hidden.reshape(*chunks.ids.shape, width), chunks.weights)
-            states.append(hidden.reshape(len(said), -1, width))
+            states.append(hidden.reshape(len(filled_in), -1, width))
             if encoder.pooled:
                 conditioning[POOLED] = outputs[POOLED].reshape(*chunks.ids.shape[:2], -1)[:, 0]  # of the first chunk
         conditioning[TEXT] = np.concatenate(states, axis=-1)
         rows = {name: array.astype(np.float32, copy=False) for name, array in conditioning.items()}
         if self._zeroes:
-            silent = [row for row, text in enumerate(texts) if text is None]
+            empty = [row for row, text in enumerate(texts) if text is None]
             for array in rows.values():
-                array[silent] = 0
+                array[empty] = 0
         return rows
 
     def chunks_of(self, text: str) -> int:
-        """In how many chunks a text is read, see `chunks`: the texts of one call are all in as many as the longest."""
+        """Number of chunks of a text, see `chunks`; all texts of a call are padded to the longest."""
         return max(len(chunked(tokenizer, text, self._most).ids) for tokenizer in self.tokenizers.values())
 
     def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
-        """Those of each encoder, as many of one as of another; warns with what did not fit."""
+        """The chunks for each encoder, equal in number; warns with the text that did not fit."""
         columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
         length = columns[0][0].length
         each = [batched(tokenizer, column, self._most) for tokenizer, column in columns]
@@ -100,7 +103,7 @@ class TextEncoders:
         return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
 
     def _run(self, name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The outputs for chunks [n, length]; equal ones run once."""
+        """The outputs for chunks [n, length]; equal chunks run once."""
         unique, places = np.unique(ids, axis=0, return_inverse=True)
         outputs = self._graphs[name]({"input_ids": unique}, release=True)
         check_finite(outputs[self._hidden[name]], name)

@@ -376,7 +376,7 @@ def test_the_command_line_tells_sizes_and_prompts(
 
 
 def test_networks_have_the_inputs_of_their_family(pipes: dict[str, TextToImage]) -> None:
-    inputs = {model: set(pipe._network_inputs) - {"sample", "timestep", TEXT} for model, pipe in pipes.items()}
+    inputs = {model: set(pipe.model.inputs) - {"sample", "timestep", TEXT} for model, pipe in pipes.items()}
     assert inputs == {"sd21": set(), "sdxl": {POOLED, SIZES}, "lcm": {GUIDANCE}}
 
 
@@ -442,4 +442,4 @@ def test_latents_are_scaled_as_the_family_scales_them_where_the_decoder_does_not
             (decoder / entry.name).symlink_to(entry)
     config = json.loads((own / "config.json").read_text())
     (decoder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "scaling_factor"}))
-    assert TextToImage.load(folder, device="cpu").scaling_factor == factor
+    assert TextToImage.load(folder, device="cpu").model.latents.scaling_factor == factor

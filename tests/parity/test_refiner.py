@@ -190,8 +190,8 @@ def test_what_is_left_out_is_what_the_pipeline_of_diffusers_takes(
     assert family.guidance_scale == defaults["guidance_scale"].default
     assert family.num_inference_steps == defaults["num_inference_steps"].default
     assert family.strength == defaults["strength"].default
-    assert set(refiner._network_inputs) == {"sample", "timestep", TEXT, POOLED, SIZES}
-    assert refiner._network_inputs[SIZES].shape[1] == 5
+    assert set(refiner.model.inputs) == {"sample", "timestep", TEXT, POOLED, SIZES}
+    assert refiner.model.inputs[SIZES].shape[1] == 5
 
 
 @pytest.mark.parametrize("name", ["StableDiffusionXLPipeline", "ORTStableDiffusionXLImg2ImgPipeline"])

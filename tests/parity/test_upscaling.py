@@ -14,6 +14,7 @@ from tests.support.command_line import refused, run
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.request import Request
 from triptych.runtime.tasks.upscaling import STRENGTH, upscaled
 
 STEPS = 6
@@ -46,7 +47,9 @@ def test_both_passes_are_those_of_diffusers(
     large = [image.resize(size[::-1], Image.Resampling.LANCZOS) for image in small]
     again = {"image": large, "strength": asked.get("strength", STRENGTH), "num_images_per_prompt": count}
     expected = theirs(second, count, **common, **again)
-    out = upscaled(pipe, **common, **asked, seed=[SEED + k for k in range(count)])
+    own = {name: value for name, value in asked.items() if name != "upscale"}
+    request = Request(**common, **own, seed=[SEED + k for k in range(count)])
+    out = upscaled(pipe, request, asked["upscale"])
     assert [image.size[::-1] for image in out.images] == [size] * count
     assert out.seeds == [SEED + k for k in range(count)]
     check(out, *expected)
@@ -66,7 +69,7 @@ def test_the_settings_make_it_again(
         assert written.size == (192, 192)
         assert "Size: 128x128" in written.info["parameters"]
         assert "Denoising strength: 0.75, Hires upscale: 1.5, Hires upscaler: Lanczos" in written.info["parameters"]
-        out = upscaled(pipe, "a fox", num_inference_steps=4, seed=3, upscale=1.5, strength=0.75)
+        out = upscaled(pipe, Request("a fox", num_inference_steps=4, seed=3, strength=0.75), 1.5)
         np.testing.assert_array_equal(np.asarray(written), np.asarray(out.images[0]))
     assert run("generate", package, "--from-image", first, "--out", second, capsys=capsys)[0] == 0
     np.testing.assert_array_equal(np.asarray(Image.open(first)), np.asarray(Image.open(second)))
@@ -76,7 +79,7 @@ def test_the_settings_make_it_again(
 def test_both_passes_run_on_the_same_graphs(pipe: TextToImage) -> None:
     sessions = {name: graph.session for name, graph in pipe._graphs.loaded.items()}
     steps: list[int] = []
-    out = upscaled(pipe, "a fox", num_inference_steps=4, upscale=1.25, callback=lambda step: steps.append(step.index))
+    out = upscaled(pipe, Request("a fox", num_inference_steps=4), 1.25, lambda step: steps.append(step.index))
     assert steps == [0, 1, 2, 3, 4, 0, 1, 2]  # of PNDM, one call more than steps
     assert {name: pipe._graphs.loaded[name].session for name in sessions} == sessions
     assert out.timings["unet"] > 0
@@ -88,16 +91,21 @@ def test_both_passes_run_on_the_same_graphs(pipe: TextToImage) -> None:
         ({"upscale": 1.0}, "upscale=1 is out of range; allowed: above 1"),
         ({"upscale": float("nan")}, "upscale=nan is out of range"),
         ({"upscale": 2, "strength": 0}, "strength=0 is out of range; allowed: above 0, to 1"),
-        ({"upscale": 2, "image": Image.new("RGB", (64, 64))}, "upscale begins from a text and a seed; leave image out"),
-        ({"upscale": 2, "latents": np.zeros((1, 4, 16, 16), np.float32)}, "a text and a seed; leave latents out"),
+        (
+            {"upscale": 2, "image": Image.new("RGB", (64, 64))},
+            "upscale starts from a prompt and a seed; leave image",
+        ),
+        ({"upscale": 2, "latents": np.zeros((1, 4, 16, 16), np.float32)}, "a prompt and a seed; leave latents out"),
         ({"upscale": 2, "guidance_scale": [7.0] * 5}, "upscale runs two passes .* guidance_scale as one number"),
         ({"upscale": 2, "height": 100}, "height=100 must be a positive multiple of 8"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_bad_use_is_one_clear_line(pipe: TextToImage, asked: dict[str, Any], message: str) -> None:
+    own = {name: value for name, value in asked.items() if name != "upscale"}
+    request = Request("a fox", num_inference_steps=4, **own)
     with pytest.raises(ArgumentError, match=message) as caught:
-        upscaled(pipe, "a fox", num_inference_steps=4, **asked)
+        upscaled(pipe, request, asked["upscale"])
     assert "\n" not in str(caught.value)
 
 

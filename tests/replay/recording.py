@@ -24,6 +24,7 @@ from PIL import Image
 from tests.support.tiny_package import write
 from triptych.runtime import TextToImage, TriptychError
 from triptych.runtime.cli import main
+from triptych.runtime.request import Request
 from triptych.runtime.service.http.api import create_app
 from triptych.runtime.service.http.models import Models
 from triptych.runtime.service.limits import Limits
@@ -95,13 +96,14 @@ def _answer(pipe: TextToImage, call: Call) -> Any:
             arguments[name] = np.asarray(arguments[name].resize((8, 8)), np.float32).transpose(2, 0, 1)[None] / 64 - 2
             arguments[name] = arguments[name][:, [0, 1, 2, 0]]
     try:
-        output = upscaled(pipe, **arguments) if "upscale" in arguments else pipe(**arguments)
+        upscale = arguments.pop("upscale", None)
+        output = pipe(**arguments) if upscale is None else upscaled(pipe, Request(**arguments), upscale)
     except TriptychError as error:
         return {"error": type(error).__name__, "exit_status": error.exit_status}
     return {
         "seeds": output.seeds,
         "latents": list(output.latents.shape),
-        "timings": list(output.timings),
+        "timings": sorted(output.timings),
         "images": [_image(image) for image in output.images],
     }
 

@@ -84,15 +84,15 @@ def _distilled(options: ConsistencyOptions, run: Run, count: int) -> np.ndarray:
     """Timesteps, float64: the run's own, or evenly some of those that the denoiser was distilled on.
 
     The latter are original_inference_steps multiples of the same stride, less one. strength leaves out the first steps,
-    as in diffusers' image-to-image pipelines of Stable Diffusion; or, with `shortens`, as many are taken of the cleaner
-    multiples alone, as in its LatentConsistencyModelImg2ImgPipeline.
+    as in diffusers' image-to-image pipelines of Stable Diffusion; or, with `strength_in_schedule`, as many are taken of
+    the cleaner multiples alone, as in its LatentConsistencyModelImg2ImgPipeline.
     """
     distilled = options.original_inference_steps
     if distilled > count:
         raise SamplerError(f"original_inference_steps={distilled} is too many; allowed: up to {count}")
     if run.timesteps is not None:
         return whole_timesteps(run.timesteps, count)[run.skipped :]
-    left = int(distilled * run.strength) if run.shortens else distilled
+    left = int(distilled * run.strength) if run.strength_in_schedule else distilled
     if run.steps > left:
         of_them = f", of which strength={run.strength:g} leaves {left}" if left < distilled else ""
         raise SamplerError(

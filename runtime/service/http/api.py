@@ -1,4 +1,4 @@
-"""The paths of the service and what they do."""
+"""The paths of the HTTP API."""
 
 import asyncio
 import logging
@@ -16,14 +16,14 @@ from starlette.exceptions import HTTPException
 
 from ...errors import ArgumentError, SamplerError
 from ...image.settings import own_version
+from ..errors import ServiceError, failed, invalid
 from ..limits import Limits
 from ..metrics import Figures, Metrics
-from ..refusals import Refusal, failed, invalid
-from .access import DOCS_FILES, Guard
+from .auth import DOCS_FILES, Guard
 from .catalog import Catalog
-from .delivery import EventStream, Gone, pictures, refusal_of
-from .orders import jobs_of
-from .schema import Answer, Asked, Edit, Failed, Generation, Model, ModelList, State
+from .delivery import EventStream, Gone, images_of, service_error
+from .requests import requests_of
+from .schema import Answer, Edit, Failed, Generation, ImageFields, Model, ModelList, State
 from .uploads import mask_of, read
 
 _CLIENT_GONE = 499  # which nobody reads: nginx's number, for the log
@@ -40,10 +40,10 @@ _EVENT = {
     "required": ["event", "data"],
 }
 _EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Pictures; with stream, as events"}
+    200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Images; with stream, as events"}
 }
 _STREAMED = {"background": "opaque", "output_format": "png", "quality": "auto"}
-"""What OpenAI's clients expect in every event, too."""
+"""Fields that OpenAI's clients expect in every event."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,38 +74,38 @@ def create_app(
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # Guard checks it; this describes it
     v1 = APIRouter(prefix="/v1", dependencies=secured)
 
-    async def make(request: Request, kind: str, asked: Asked, beginning: Mapping[str, Any]) -> Any:
-        queue = models.queue(asked.model)
-        jobs = await asyncio.to_thread(jobs_of, queue.pipe, asked, limits, beginning)
+    async def generate(connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any]) -> Any:
+        queue = models.queue(body.model)
+        requests = await asyncio.to_thread(requests_of, queue.pipe, body, limits, start)
         if log_prompts:
-            _log.info("%s: %r", queue.name, asked.prompt)
-        width, height = (jobs[0].arguments[side] for side in ("width", "height"))
+            _log.info("%s: %r", queue.name, body.prompt)
+        width, height = requests[0].width, requests[0].height
         created, size = int(time.time()), f"{width}x{height}"
-        if asked.stream:
+        if body.stream:
             facts = {"created_at": created, "size": size, **_STREAMED}
-            previews = asked.partial_images
-            return EventStream(kind, queue, jobs, limits.timeout, figures, previews=previews, facts=facts)
-        return Answer(created=created, data=await pictures(request, queue, jobs, limits.timeout), size=size)
+            previews = body.partial_images
+            return EventStream(kind, queue, requests, limits.timeout, figures, previews=previews, facts=facts)
+        return Answer(created=created, data=await images_of(connection, queue, requests, limits.timeout), size=size)
 
     @v1.post("/images/generations", response_model=Answer, responses=_EVENTS)
-    async def generations(request: Request, asked: Generation) -> Any:
-        """Pictures from a text."""
-        return await make(request, "image_generation", asked, {})
+    async def generations(connection: Request, body: Generation) -> Any:
+        """Images from a prompt."""
+        return await generate(connection, "image_generation", body, {})
 
     @v1.post("/images/edits", response_model=Answer, responses=_EVENTS)
-    async def edits(request: Request, asked: Annotated[Edit, Form(media_type="multipart/form-data")]) -> Any:
-        """Pictures from a picture and a text; with a mask, in its transparent part alone."""
-        beginning = await asyncio.to_thread(_beginning, asked, limits)
-        return await make(request, "image_edit", asked, beginning)
+    async def edits(connection: Request, body: Annotated[Edit, Form(media_type="multipart/form-data")]) -> Any:
+        """Images from an image and a prompt; with a mask, only its transparent part is redrawn."""
+        start = await asyncio.to_thread(_start, body, limits)
+        return await generate(connection, "image_edit", body, start)
 
     @v1.get("/models")
     async def model_list() -> ModelList:
-        """What is served."""
+        """Models that are served."""
         return ModelList(data=models.listed())
 
     @v1.get("/models/{name}")
     async def model(name: str) -> Model:
-        """One of what is served."""
+        """One model that is served."""
         return models.find(name)
 
     app.include_router(v1)
@@ -117,7 +117,7 @@ def create_app(
 
     @app.get("/readyz", responses={503: {"model": State, "description": "Not yet, or no more"}})
     async def readyz(response: Response) -> State:
-        """Whether it takes requests: not while it loads, nor when it is about to stop."""
+        """Whether the service takes requests: not while it loads or stops."""
         response.status_code = 200 if models.state == "ready" else 503
         return State(status=models.state)
 
@@ -131,32 +131,32 @@ def create_app(
     return app
 
 
-def _beginning(asked: Edit, limits: Limits) -> dict[str, Image | float]:
-    """The pictures of a form, and how much of them may change, as arguments of a job."""
-    given: dict[str, Image | float] = {
-        "image": read("image", asked.image.file, limits.upload_pixels).convert("RGB"),
+def _start(body: Edit, limits: Limits) -> dict[str, Image | float]:
+    """The images of a form and the strength, as arguments of a request."""
+    start: dict[str, Image | float] = {
+        "image": read("image", body.image.file, limits.upload_pixels).convert("RGB"),
     }
-    if asked.mask is not None:
-        given["mask_image"] = mask_of(read("mask", asked.mask.file, limits.upload_pixels))
-    if asked.strength is not None:
-        given["strength"] = asked.strength
-    return given
+    if body.mask is not None:
+        start["mask_image"] = mask_of(read("mask", body.mask.file, limits.upload_pixels))
+    if body.strength is not None:
+        start["strength"] = body.strength
+    return start
 
 
 def _answer_errors(app: FastAPI) -> None:
     """Give every error the shape of OpenAI's API."""
 
-    def answered(refusal: Refusal) -> Response:
+    def answered(refusal: ServiceError) -> Response:
         return JSONResponse(refusal.body, refusal.status, headers=refusal.headers)
 
-    @app.exception_handler(Refusal)
-    async def refused(_: Request, error: Refusal) -> Response:
+    @app.exception_handler(ServiceError)
+    async def refused(_: Request, error: ServiceError) -> Response:
         return answered(error)
 
     @app.exception_handler(ArgumentError)
     @app.exception_handler(SamplerError)
     async def unusable(_: Request, error: ArgumentError | SamplerError) -> Response:
-        return answered(refusal_of(error))
+        return answered(service_error(error))
 
     @app.exception_handler(RequestValidationError)
     async def unfit(_: Request, error: RequestValidationError) -> Response:
@@ -166,7 +166,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        return answered(Refusal(error.status_code, str(error.detail), headers=error.headers))
+        return answered(ServiceError(error.status_code, str(error.detail), headers=error.headers))
 
     @app.exception_handler(Gone)
     async def unheard(*_: object) -> Response:

@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 from ...errors import ArgumentError
 from ...package.package import open_package
-from ..queue.tickets import Queue
-from ..refusals import Refusal, unavailable
+from ..errors import ServiceError, unavailable
+from ..queue.ticket import Queue
 from .schema import Model
 
 Q_co = TypeVar("Q_co", bound=Queue, covariant=True)
@@ -47,19 +47,19 @@ class Catalog(Generic[Q_co]):
         """One of them.
 
         Raises:
-            Refusal: there is none of that name.
+            ServiceError: there is none of that name.
         """
         for model in self.listed():
             if model.id == name:
                 return model
         allowed = ", ".join(self.packages)
-        raise Refusal(404, f"no model {name!r}; allowed: {allowed}", code="model_not_found", param="model")
+        raise ServiceError(404, f"no model {name!r}; allowed: {allowed}", code="model_not_found", param="model")
 
     def queue(self, name: str | None) -> Q_co:
         """The queue of a model, of the first if it is not named.
 
         Raises:
-            Refusal: there is none of that name (404), or it cannot be asked now (503).
+            ServiceError: there is none of that name (404), or it cannot be asked now (503).
         """
         found = next(iter(self.packages)) if name is None else self.find(name).id
         if self.state == "stopping":

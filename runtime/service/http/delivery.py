@@ -15,17 +15,17 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from PIL.Image import Image
-from starlette.requests import Request
+from starlette.requests import Request as HTTPRequest
 from starlette.types import Receive, Scope, Send
 
 from ...errors import ArgumentError, Cancelled, SamplerError
 from ...image.pixels import to_image
-from ...tasks.jobs import Job
+from ...request import Request
+from ..errors import ServiceError, failed, invalid, timed_out, unavailable
 from ..metrics import Figures
 from ..queue.previews import Previews
-from ..queue.tickets import Queue
-from ..refusals import Refusal, failed, invalid, timed_out, unavailable
-from .schema import Event, Picture
+from ..queue.ticket import Queue
+from .schema import EncodedImage, Event
 
 _PING_SECONDS = 15  # between signs of life in a stream, which proxies cut when there are none
 _USAGE = {
@@ -43,9 +43,9 @@ class Gone(Exception):
     """The client went away."""
 
 
-def refusal_of(error: BaseException) -> Refusal:
+def service_error(error: BaseException) -> ServiceError:
     """What is said of an error in the making of a picture."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ServiceError):
         return error
     if isinstance(error, ArgumentError | SamplerError):
         return invalid(str(error))
@@ -55,24 +55,26 @@ def refusal_of(error: BaseException) -> Refusal:
     return failed()
 
 
-async def pictures(request: Request, queue: Queue, jobs: Sequence[Job], timeout: float) -> list[Picture]:
+async def images_of(
+    connection: HTTPRequest, queue: Queue, requests: Sequence[Request], timeout: float
+) -> list[EncodedImage]:
     """All pictures, when all are done; dropped when the client goes away or time is up.
 
     Raises:
-        Refusal: of the queue, of time, or of a picture that could not be made.
+        ServiceError: of the queue, of time, or of a picture that could not be made.
         Gone: there is nobody to answer.
     """
-    tickets = queue.submit(jobs, [None] * len(jobs))
+    tickets = queue.submit(requests, [None] * len(requests))
     made = asyncio.gather(*(asyncio.wrap_future(ticket.done) for ticket in tickets), return_exceptions=True)
-    gone = asyncio.create_task(_disconnected(request))
+    gone = asyncio.create_task(_disconnected(connection))
     awaited: set[asyncio.Future[Any]] = {made, gone}
     try:
         await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if made.done():
             images = [_image(outcome) for outcome in made.result()]
             return [
-                Picture(b64_json=await asyncio.to_thread(encoded, image), seed=job.arguments["seed"])
-                for image, job in zip(images, jobs, strict=True)
+                EncodedImage(b64_json=await asyncio.to_thread(encoded, image), seed=request.seeds()[0])
+                for image, request in zip(images, requests, strict=True)
             ]
         raise Gone if gone.done() else timed_out(timeout)
     finally:
@@ -85,13 +87,13 @@ class EventStream(StreamingResponse):
 
     Args:
         kind: image_generation or image_edit.
-        queue, jobs, timeout: as of `pictures`.
+        queue, requests, timeout: as of `images_of`.
         figures: that are told of errors, which have no status once a stream has begun.
         previews: of each picture.
         facts: that all events tell.
 
     Raises:
-        Refusal: of the queue.
+        ServiceError: of the queue.
     """
 
     media_type = "text/event-stream"
@@ -100,19 +102,19 @@ class EventStream(StreamingResponse):
         self,
         kind: str,
         queue: Queue,
-        jobs: Sequence[Job],
+        requests: Sequence[Request],
         timeout: float,
         figures: Figures,
         *,
         previews: int,
         facts: Event,
     ) -> None:
-        self._kind, self._queue, self._jobs, self._figures, self._facts = kind, queue, jobs, figures, facts
+        self._kind, self._queue, self._requests, self._figures, self._facts = kind, queue, requests, figures, facts
         self._timeout, self._deadline = timeout, time.monotonic() + timeout
         self._news: asyncio.Queue[tuple[int, int | None, Any]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        watches = [Previews(previews, partial(self._tell, row)) if previews else None for row in range(len(jobs))]
-        self._tickets = queue.submit(jobs, watches)
+        watches = [Previews(previews, partial(self._tell, row)) if previews else None for row in range(len(requests))]
+        self._tickets = queue.submit(requests, watches)
         for row, ticket in enumerate(self._tickets):
             ticket.done.add_done_callback(partial(self._tell_done, row))
         super().__init__(self._events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -153,9 +155,9 @@ class EventStream(StreamingResponse):
                     data = {"type": f"{self._kind}.partial_image", "partial_image_index": number}
                     image = to_image(what)
                 data |= {"b64_json": await asyncio.to_thread(encoded, image), "index": row}
-                yield _event({**data, **self._facts, "seed": self._jobs[row].arguments["seed"]})
+                yield _event({**data, **self._facts, "seed": self._requests[row].seeds()[0]})
         except Exception as error:
-            refusal = refusal_of(error)
+            refusal = service_error(error)
             self._figures.erred(refusal.status)
             yield _event({"type": "error", **refusal.body})
 
@@ -171,12 +173,12 @@ def _event(data: Event) -> bytes:
     return format_sse_event(event=data["type"], data_str=json.dumps(data))
 
 
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _disconnected(connection: HTTPRequest) -> None:
+    while (await connection.receive())["type"] != "http.disconnect":
         pass
 
 
 def _image(outcome: Image | BaseException) -> Image:
     if isinstance(outcome, BaseException):
-        raise refusal_of(outcome)
+        raise service_error(outcome)
     return outcome

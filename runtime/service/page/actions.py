@@ -11,14 +11,14 @@ import gradio as gr
 from PIL import Image
 
 from ...errors import ArgumentError
-from ..http.delivery import refusal_of
+from ..errors import ServiceError
+from ..http.delivery import service_error
 from ..http.models import Models
-from ..http.orders import jobs_of
+from ..http.requests import requests_of
 from ..limits import Limits
 from ..queue.batcher import Batcher
-from ..refusals import Refusal
 from .form import Form, beginning_of, offer_of, restored
-from .watching import Making, watched
+from .progress import Making, watched
 
 _HISTORY = 48  # pictures that are kept in view
 
@@ -36,7 +36,7 @@ class Actions:
         """
         try:
             offer = offer_of((await self._loaded(model)).pipe, self._limits)
-        except Refusal as error:
+        except ServiceError as error:
             raise _told(error) from None
         return [
             offer.form.steps,
@@ -54,9 +54,9 @@ class Actions:
         try:
             batcher, asked = self._models.queue(model), Form(*said).asked()
             beginning = await asyncio.to_thread(beginning_of, edited, strength, self._limits)
-            jobs = await asyncio.to_thread(jobs_of, batcher.pipe, asked, self._limits, beginning)
-            seeds = [str(job.arguments["seed"]) for job in jobs]
-            async for states in watched(batcher, jobs, self._limits.timeout):
+            requests = await asyncio.to_thread(requests_of, batcher.pipe, asked, self._limits, beginning)
+            seeds = [str(request.seeds()[0]) for request in requests]
+            async for states in watched(batcher, requests, self._limits.timeout):
                 if isinstance(states[0], Making):
                     drawn = gr.update(value=_drawn(states), visible=True)
                     yield [drawn, gr.update(visible=False), gr.skip(), seeds[0]]
@@ -65,7 +65,7 @@ class Actions:
                     yield [gr.update(visible=False), _gallery(states, seeds), past[:_HISTORY], seeds[0]]
         except Exception as error:
             yield [gr.update(visible=False), gr.update(visible=True), gr.skip(), gr.skip()]
-            raise _told(refusal_of(error)) from None
+            raise _told(service_error(error)) from None
 
     async def stopped(self) -> list[Any]:
         """What is in the making, and the gallery, when it was stopped."""
@@ -78,7 +78,7 @@ class Actions:
         try:
             batcher = await self._loaded(model)
             form, lacking = await asyncio.to_thread(restored, path, batcher.pipe)
-        except (Refusal, ArgumentError) as error:
+        except (ServiceError, ArgumentError) as error:
             raise _told(error) from None
         for sentence in lacking:
             gr.Warning(sentence)

@@ -13,9 +13,9 @@ from ...image.pixels import read_settings
 from ...image.settings import Settings
 from ...pipeline import TextToImage
 from ...sampling.listing import names
+from ..errors import invalid
 from ..http.schema import Generation
 from ..limits import Limits
-from ..refusals import invalid
 
 if TYPE_CHECKING:
     pass
@@ -47,7 +47,7 @@ class Form:
         """As a request.
 
         Raises:
-            Refusal: a field is not what it should be.
+            ServiceError: a field is not what it should be.
         """
         said = {
             "prompt": self.prompt,
@@ -92,10 +92,10 @@ def offer_of(pipe: TextToImage, limits: Limits) -> Offer:
 
 
 def _sizes(pipe: TextToImage, limits: Limits) -> list[str]:
-    own_height, own_width = (side * pipe.vae_scale_factor for side in pipe.latent_size)
+    own_height, own_width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
     sizes = [f"{own_width}x{own_height}"]
-    if not pipe.static:
-        unit, area = pipe.vae_scale_factor * _MULTIPLE, own_height * own_width
+    if not pipe.model.static:
+        unit, area = pipe.model.latents.factor * _MULTIPLE, own_height * own_width
         for across, down in _SHAPES:
             width, height = (max(1, round(math.sqrt(area * ratio) / unit)) * unit
                              for ratio in (across / down, down / across))  # fmt: skip
@@ -152,7 +152,7 @@ def beginning_of(editor: "dict[str, Any] | None", strength: float, limits: Limit
     """What was put into the editor and painted over, as image, mask_image and strength of a job; {} where it is empty.
 
     Raises:
-        Refusal: the picture is larger than is allowed.
+        ServiceError: the picture is larger than is allowed.
     """
     from PIL import Image, ImageChops
 

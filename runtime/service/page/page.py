@@ -14,11 +14,11 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...environment import environment
-from ..http.access import Guard
+from ..http.auth import Guard
 from ..http.models import Models
 from ..limits import Limits
 from ..metrics import Metrics
-from .browsers import PasswordAsKey
+from .basic_auth import PasswordAsKey
 from .layout import blocks_of
 from .style import CSS, THEME
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ...pipeline import TextToImage
-from ...tasks.jobs import Job, key_of
+from ...request import Request
+from ...tasks.batching import key_of
+from ..errors import check_room, unavailable
 from ..metrics import Metrics
-from ..refusals import check_room, unavailable
-from .tickets import Ticket, Watch, make
+from .ticket import Ticket, Watch, make
 
 
 class Batcher:
@@ -38,14 +39,14 @@ class Batcher:
         metrics.watch(name, lambda: len(self._waiting))
         self._thread.start()
 
-    def submit(self, jobs: Sequence[Job], watches: Sequence[Watch | None]) -> list[Ticket]:
+    def submit(self, requests: Sequence[Request], watches: Sequence[Watch | None]) -> list[Ticket]:
         """Put the pictures of a request, which differ in their seeds alone, in the queue, all or none.
 
         Raises:
-            Refusal: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
+            ServiceError: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
         """
-        key = key_of(self.pipe, jobs[0])
-        tickets = [Ticket(job, key, watch) for job, watch in zip(jobs, watches, strict=True)]
+        key = key_of(self.pipe, requests[0])
+        tickets = [Ticket(request, key, watch) for request, watch in zip(requests, watches, strict=True)]
         with self._changed:
             if self._closing:
                 raise unavailable("the service is about to stop", "stopping")

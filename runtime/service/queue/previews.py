@@ -30,7 +30,7 @@ class Previews:
     show: Callable[[int, np.ndarray], None]
 
     def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
-        """See `tickets.Watch`."""
+        """See `ticket.Watch`."""
         number = steps_of(self.count, step.total).get(step.index)
         if number is not None:
             small = PREVIEW_DECODER in pipe.package.components

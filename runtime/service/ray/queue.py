@@ -14,11 +14,11 @@ from ...errors import TriptychError
 from ...image.pixels import to_image
 from ...image.settings import Settings
 from ...pipeline import TextToImage
-from ...tasks.jobs import Job
+from ...request import Request
+from ..errors import check_room, unavailable
 from ..metrics import Figures
 from ..queue.previews import Previews
-from ..queue.tickets import Ticket
-from ..refusals import check_room, unavailable
+from ..queue.ticket import Ticket
 from .replica import Begun, Failed, Made, Preview
 
 _RETRIES = 3  # of a picture whose replica died: one that kills each of them is not tried without end
@@ -46,10 +46,10 @@ class RayQueue:
         self._tasks: dict[Ticket, asyncio.Task[None]] = {}
         self._seconds = 1.0  # between two pictures, as the last one had it
 
-    def submit(self, jobs: Sequence[Job], watches: Sequence[Previews | None]) -> list[Ticket]:
-        """See `tickets.Queue`."""
-        check_room(len(jobs), len(self._waiting), self._most, self._seconds)
-        tickets = [Ticket(job, None, watch) for job, watch in zip(jobs, watches, strict=True)]
+    def submit(self, requests: Sequence[Request], watches: Sequence[Previews | None]) -> list[Ticket]:
+        """See `ticket.Queue`."""
+        check_room(len(requests), len(self._waiting), self._most, self._seconds)
+        tickets = [Ticket(request, None, watch) for request, watch in zip(requests, watches, strict=True)]
         for ticket, watch in zip(tickets, watches, strict=True):
             self._waiting.add(ticket)
             task = self._tasks[ticket] = asyncio.create_task(self._follow(ticket, watch))
@@ -57,7 +57,7 @@ class RayQueue:
         return tickets
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
-        """See `tickets.Queue`."""
+        """See `ticket.Queue`."""
         for ticket in tickets:
             if not (ticket.done.done() or ticket.dropped):
                 ticket.dropped = True
@@ -90,7 +90,7 @@ class RayQueue:
 
     async def _ask(self, ticket: Ticket, watch: Previews | None, shown: set[int]) -> None:
         """A replica for it; `shown` are the previews that need not be shown again."""
-        answer = self._replicas.make.remote(ticket.job, watch.count if watch else 0)
+        answer = self._replicas.make.remote(ticket.request, watch.count if watch else 0)
         try:
             async for what in answer:
                 match what:

@@ -16,11 +16,12 @@ from ray import serve
 from ...errors import TriptychError
 from ...image.pixels import SETTINGS_KEY
 from ...pipeline import TextToImage
-from ...tasks.jobs import Job, key_of
+from ...request import Request
+from ...tasks.batching import key_of
 from ..http.models import suitable
 from ..log import hide_prompts
 from ..queue.previews import Previews
-from ..queue.tickets import Ticket, make
+from ..queue.ticket import Ticket, make
 from .figures import RayFigures
 
 
@@ -85,7 +86,7 @@ class Replica:
         batched.set_max_batch_size(suitable(self._pipe) if batch is None else batch)
         batched.set_batch_wait_timeout_s(wait)
 
-    async def make(self, job: Job, previews: int) -> AsyncIterator[News]:
+    async def make(self, request: Request, previews: int) -> AsyncIterator[News]:
         """What happens to one picture, as it happens; who stops reading drops it."""
         loop, news = asyncio.get_running_loop(), asyncio.Queue[News]()
 
@@ -94,7 +95,7 @@ class Replica:
                 loop.call_soon_threadsafe(news.put_nowait, what)
 
         watch = Previews(previews, lambda number, pixels: tell(Preview(number, pixels))) if previews else None
-        ticket = Ticket(job, key_of(self._pipe, job), watch)
+        ticket = Ticket(request, key_of(self._pipe, request), watch)
         ticket.done.add_done_callback(lambda done: tell(_outcome(done)))
         waiting = asyncio.ensure_future(self._together(_Order(ticket, tell)))
         try:

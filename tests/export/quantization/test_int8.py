@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -149,10 +150,9 @@ class Between(TextToImage):
     """Pipeline whose image is `own` from its own seed, and `other` from any other noise."""
 
     def __init__(self, own: np.ndarray, other: np.ndarray) -> None:
-        self.latent_channels, self.own, self.other = 4, own, other
-
-    def latent_size_of(self, height: int | None, width: int | None) -> tuple[int, int]:
-        return 2, 2
+        latents = SimpleNamespace(channels=4)
+        self.model: Any = SimpleNamespace(latents=latents, latent_size_for=lambda height, width: (2, 2))
+        self.own, self.other = own, other
 
     def __call__(self, prompt: Any, *, latents: Any = None, **_: Any) -> Output:
         images: list[Any] = [self.own if latents is None else self.other]

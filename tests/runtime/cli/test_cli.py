@@ -35,7 +35,7 @@ def test_generate_prints_the_files_it_wrote(package: Path, tmp_path: Path, capsy
     names = ["a-fox-5.png", "a-fox-6.png", "an-owl-5.png", "an-owl-6.png", "grid.png"]
     assert out.splitlines() == [str(tmp_path / name) for name in names]
     assert "(CPUExecutionProvider)" in err
-    assert "4 pictures in" in err
+    assert "4 images in" in err
     settings = read_settings(tmp_path / "an-owl-6.png")
     assert (settings.prompt, settings.seed, settings.num_inference_steps) == ("an owl", 6, 2)
     assert Image.open(tmp_path / "a-fox-5.png").info["parameters"].startswith("a fox\nSteps: 2")

@@ -16,13 +16,14 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.support.graphs import write_graph
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising import bound_denoiser as bound_network
-from triptych.runtime.denoising.bound_denoiser import BoundNetwork
+from triptych.runtime.denoising.bound_denoiser import BoundDenoiser
 from triptych.runtime.denoising.device_loop import BoundLoop
 from triptych.runtime.denoising.guidance import Guidance, guided
 from triptych.runtime.denoising.mask_blending import KnownRegion, mask_blending
+from triptych.runtime.denoising.run import Run
 from triptych.runtime.denoising.step_graph import StepGraph
 from triptych.runtime.errors import ArgumentError, NumericalError, SamplerError
-from triptych.runtime.families.conditioning import BEHIND, TEXT, Conditioning, fed
+from triptych.runtime.families.conditioning import EXTRA_CHANNELS, TEXT, Conditioning, denoiser_inputs
 from triptych.runtime.ort.device import open_device
 from triptych.runtime.ort.session import Graph
 from triptych.runtime.sampling import Sampler, Step, denoise, with_scheduler
@@ -135,7 +136,7 @@ def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
     values: dict[str, Any] = {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
     if behind:
         for conditioning in (values["positive"], values["negative"]):  # not the same: a row's are its own
-            conditioning[BEHIND] = random.standard_normal((batch, behind, *SIZE[1:])).astype(np.float32)
+            conditioning[EXTRA_CHANNELS] = random.standard_normal((batch, behind, *SIZE[1:])).astype(np.float32)
     return values
 
 
@@ -153,7 +154,7 @@ def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
 
 def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: Sampler) -> Iterator[Step]:
     def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
-        inputs = {**fed(latents, conditioning), "timestep": np.asarray(timestep)}
+        inputs = {**denoiser_inputs(latents, conditioning), "timestep": np.asarray(timestep)}
         return graph(inputs)["out_sample"].astype(np.float32)
 
     predict = guided(network, values["positive"], values["negative"], guidance, sampler)
@@ -164,7 +165,7 @@ def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: S
 def bound(
     loop: BoundLoop, graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: Sampler
 ) -> Iterator[Step]:
-    return loop.denoise(graph, guidance=guidance, sampler=sampler, draw=drawing(), **values)
+    return loop.denoise(graph, Run(guidance=guidance, sampler=sampler, draw=drawing(), **values))
 
 
 def for_calls(guidance: Guidance, sampler: Sampler) -> Guidance:
@@ -358,14 +359,14 @@ def test_the_network_reads_and_writes_at_the_same_addresses(
     monkeypatch: pytest.MonkeyPatch, loop: BoundLoop, graph: Graph
 ) -> None:
     addresses: set[tuple[int, ...]] = set()
-    run = BoundNetwork.run
+    run = BoundDenoiser.run
 
-    def watched(network: BoundNetwork) -> None:
+    def watched(network: BoundDenoiser) -> None:
         views = (network.sample, network.timestep, network.output)
         addresses.add(tuple(view.whole.data_ptr() + view.offset for view in views))
         run(network)
 
-    monkeypatch.setattr(BoundNetwork, "run", watched)
+    monkeypatch.setattr(BoundDenoiser, "run", watched)
     for _ in range(2):
         for step in bound(loop, graph, given(2), Guidance(4.0), sampler("unipc", 9)):
             _ = step.latents
@@ -388,13 +389,13 @@ def test_latents_that_were_read_cannot_be_written_into(loop: BoundLoop, graph: G
 def test_nothing_runs_before_it_is_asked_for_or_after_the_caller_leaves(
     monkeypatch: pytest.MonkeyPatch, graph: Graph
 ) -> None:
-    loop, calls, run = BoundLoop(CPU), [], BoundNetwork.run
+    loop, calls, run = BoundLoop(CPU), [], BoundDenoiser.run
 
-    def counting(network: BoundNetwork) -> None:
+    def counting(network: BoundDenoiser) -> None:
         calls.append(network)
         run(network)
 
-    monkeypatch.setattr(BoundNetwork, "run", counting)
+    monkeypatch.setattr(BoundDenoiser, "run", counting)
     steps = bound(loop, graph, given(1), Guidance(4.0), sampler())
     assert calls == []
     next(steps)
@@ -430,13 +431,13 @@ def test_an_output_that_is_not_finite_names_the_first_such_step(tmp_path: Path, 
 
 def test_what_cannot_be_used_is_refused_before_anything_runs(loop: BoundLoop, graph: Graph) -> None:
     with pytest.raises(SamplerError, match="draws noise"):
-        loop.denoise(graph, guidance=Guidance(4.0), sampler=sampler("euler_a"), **given(1))
+        loop.denoise(graph, Run(guidance=Guidance(4.0), sampler=sampler("euler_a"), **given(1)))
     with pytest.raises(ArgumentError, match="needs one for each"):
-        loop.denoise(graph, guidance=Guidance([4.0, 3.0]), sampler=sampler(), **given(1))
+        loop.denoise(graph, Run(guidance=Guidance([4.0, 3.0]), sampler=sampler(), **given(1)))
     long = {TEXT: np.zeros((1, 9, 2), np.float32)}
     values = {**given(1), "positive": long, "negative": long}
     with pytest.raises(ArgumentError, match=r"unet takes encoder_hidden_states of shape \[batch, 3, 2\], not"):
-        next(loop.denoise(graph, guidance=Guidance(4.0), sampler=sampler(), **values))
+        next(loop.denoise(graph, Run(guidance=Guidance(4.0), sampler=sampler(), **values)))
 
 
 @pytest.mark.parametrize("inpainting", [False, True])

@@ -364,7 +364,7 @@ def test_settings_of_the_first_version_are_read(pipe: TextToImage) -> None:
     [
         ({"guidance_scale": "7"}, ArgumentError, "guidance_scale='7'; allowed: a number, or one for each"),
         ({"guidance_scale": float("nan")}, ArgumentError, "guidance_scale=nan; allowed"),
-        ({"guidance_scale": [2.0, 3.0]}, ArgumentError, "guidance_scale has 2 values; .* makes 3 network calls"),
+        ({"guidance_scale": [2.0, 3.0]}, ArgumentError, "guidance_scale has 2 values; .* makes 3 denoiser calls"),
         ({"guidance_rescale": 1.2}, ArgumentError, "guidance_rescale=1.2; allowed: a number from 0 to 1"),
         ({"guidance_rescale": None}, ArgumentError, "guidance_rescale=None; allowed"),
         ({"guidance_interval": (5.42, 0.28)}, ArgumentError, r"guidance_interval=\(5.42, 0.28\); allowed: two noise"),

@@ -423,15 +423,17 @@ def test_strength_can_shorten_the_schedule_of_the_distillation(name: str, distil
     for strength in (0.05, 0.3, 0.57, 0.8, 1.0):
         for steps in range(1, int(distilled * strength) + 1):
             reference.set_timesteps(steps, strength=strength)
-            sampler = Sampler.from_config(config, steps, strength=strength, shortens=True)
+            sampler = Sampler.from_config(config, steps, strength=strength, strength_in_schedule=True)
             assert sampler.timesteps.tolist() == reference.timesteps.tolist()
         leaves = f", of which strength={strength:g} leaves {steps}" if strength < 1 else ""
         with pytest.raises(SamplerError, match=rf"distilled on {distilled} \(original_inference_steps\){leaves}$"):
-            Sampler.from_config(config, steps + 1, strength=strength, shortens=True)
+            Sampler.from_config(config, steps + 1, strength=strength, strength_in_schedule=True)
     # given timesteps are no such schedule, and other schedulers have none
     given: dict[str, Any] = {"timesteps": [899, 599, 299, 99], "strength": 0.5}
-    assert Sampler.from_config(config, **given, shortens=True).timesteps.tolist() == [299, 99]
-    first, second = (Sampler.from_config(SD15, 10, strength=0.5, shortens=each).timesteps for each in (True, False))
+    assert Sampler.from_config(config, **given, strength_in_schedule=True).timesteps.tolist() == [299, 99]
+    first, second = (
+        Sampler.from_config(SD15, 10, strength=0.5, strength_in_schedule=each).timesteps for each in (True, False)
+    )
     np.testing.assert_array_equal(first, second)
 
 

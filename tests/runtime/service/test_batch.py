@@ -19,7 +19,7 @@ from tests.support.command_line import refused, run
 from tests.support.images import picture
 from tests.support.packages import linked
 from triptych.runtime import TextToImage
-from triptych.runtime.batch.making import Made
+from triptych.runtime.batch.generate import Made
 from triptych.runtime.batch.rows import Row, read, seed_of
 from triptych.runtime.batch.run import batch, here
 from triptych.runtime.image.pixels import read_settings

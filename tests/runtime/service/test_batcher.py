@@ -11,12 +11,13 @@ import pytest
 
 from triptych.runtime import Step, TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled
+from triptych.runtime.request import Request
+from triptych.runtime.service.errors import ServiceError
 from triptych.runtime.service.metrics import Metrics
 from triptych.runtime.service.queue.batcher import Batcher
 from triptych.runtime.service.queue.previews import steps_of
-from triptych.runtime.service.queue.tickets import Ticket
-from triptych.runtime.service.refusals import Refusal
-from triptych.runtime.tasks.jobs import Job, run
+from triptych.runtime.service.queue.ticket import Ticket
+from triptych.runtime.tasks.batching import run
 
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 2, "height": 64, "width": 64}
 SECONDS = 30
@@ -40,11 +41,11 @@ class Queue:
     def __init__(self, pipe: TextToImage, **options: Any) -> None:
         self.metrics, self.gate = Metrics(), Gate()
         self.batcher = Batcher("tiny", pipe, self.metrics, **{"batch": 4, "wait": 0.0, "queue": 8} | options)
-        (self.first,) = self.batcher.submit([Job(BASE | {"seed": 0, "num_inference_steps": 5})], [self.gate])
+        (self.first,) = self.batcher.submit([Request(**(BASE | {"seed": 0, "num_inference_steps": 5}))], [self.gate])
         assert self.gate.reached.wait(SECONDS)
 
     def add(self, **arguments: Any) -> Ticket:
-        return self.batcher.submit([Job(BASE | arguments)], [None])[0]
+        return self.batcher.submit([Request(**(BASE | arguments))], [None])[0]
 
     def calls(self) -> tuple[float, float]:
         """How many, and pictures of all."""
@@ -74,8 +75,8 @@ def test_those_that_can_share_a_call_do_and_are_what_they_are_alone(pipe: TextTo
     images = images_of([*same, other])
     assert queue.calls() == (3, 5), "the first; three together; the other"
     for ticket, image in zip([*same, other], images, strict=True):
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.job])[0]))
-        assert image.info["triptych"] == run(pipe, [ticket.job])[0].info["triptych"]
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.request])[0]))
+        assert image.info["triptych"] == run(pipe, [ticket.request])[0].info["triptych"]
 
 
 def test_a_call_has_no_more_than_the_limit(queue: Queue) -> None:
@@ -87,13 +88,13 @@ def test_a_call_has_no_more_than_the_limit(queue: Queue) -> None:
 
 def test_the_first_waits_for_company_and_no_longer(pipe: TextToImage) -> None:
     batcher = Batcher("tiny", pipe, metrics := Metrics(), batch=2, wait=1.0, queue=8)
-    tickets = batcher.submit([Job(BASE | {"seed": 1})], [None])
+    tickets = batcher.submit([Request(**(BASE | {"seed": 1}))], [None])
     time.sleep(0.1)
-    tickets += batcher.submit([Job(BASE | {"seed": 2})], [None])
+    tickets += batcher.submit([Request(**(BASE | {"seed": 2}))], [None])
     images_of(tickets)
     assert metrics.registry.get_sample_value("triptych_batch_size_count", {"model": "tiny"}) == 1
     start = time.monotonic()
-    images_of(batcher.submit([Job(BASE | {"seed": 1})], [None]))
+    images_of(batcher.submit([Request(**(BASE | {"seed": 1}))], [None]))
     assert time.monotonic() - start > 1
     batcher.close()
     batcher.join()
@@ -106,7 +107,7 @@ def test_what_fails_in_company_does_not_take_the_others_along(pipe: TextToImage,
     assert bad.key == good[0].key
     queue.gate.opened.set()
     for ticket, image in zip(good, images_of(good), strict=True):
-        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.job])[0]))
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.request])[0]))
     with pytest.raises(ArgumentError, match="weights"):
         bad.done.result(SECONDS)
 
@@ -133,35 +134,35 @@ def test_what_is_being_made_and_is_dropped_stops_at_the_next_step(queue: Queue) 
 def test_in_company_it_goes_on_for_the_others(pipe: TextToImage, queue: Queue) -> None:
     queue.gate.opened.set()
     gate = Gate()
-    jobs = [Job(BASE | {"seed": seed}) for seed in (1, 2)]
-    gone, stays = queue.batcher.submit(jobs, [gate, None])
+    requests = [Request(**(BASE | {"seed": seed})) for seed in (1, 2)]
+    gone, stays = queue.batcher.submit(requests, [gate, None])
     assert gate.reached.wait(SECONDS)
     queue.batcher.drop([gone])
     gate.opened.set()
-    np.testing.assert_array_equal(np.asarray(images_of([stays])[0]), np.asarray(run(pipe, jobs[1:])[0]))
+    np.testing.assert_array_equal(np.asarray(images_of([stays])[0]), np.asarray(run(pipe, requests[1:])[0]))
     assert gate.steps == 1, "nobody looks at its previews any more"
 
 
 def test_the_queue_is_bounded_and_dropping_makes_room(queue: Queue) -> None:
     tickets = [queue.add(seed=seed) for seed in range(7)]
-    with pytest.raises(Refusal) as refused:
-        queue.batcher.submit([Job(BASE | {"seed": seed}) for seed in range(2)], [None] * 2)
+    with pytest.raises(ServiceError) as refused:
+        queue.batcher.submit([Request(**(BASE | {"seed": seed})) for seed in range(2)], [None] * 2)
     assert refused.value.status == 429
     assert int(refused.value.headers["Retry-After"]) >= 1
     tickets.append(queue.add(seed=7))
-    with pytest.raises(Refusal):
+    with pytest.raises(ServiceError):
         queue.add(seed=8)
     queue.batcher.drop(tickets[:1])
     queue.add(seed=8)
-    with pytest.raises(Refusal) as refused:
-        queue.batcher.submit([Job(BASE | {"seed": seed}) for seed in range(9)], [None] * 9)
+    with pytest.raises(ServiceError) as refused:
+        queue.batcher.submit([Request(**(BASE | {"seed": seed})) for seed in range(9)], [None] * 9)
     assert refused.value.status == 400, "that many never fit"
 
 
 def test_when_it_closes_it_finishes_what_it_accepted(queue: Queue) -> None:
     tickets = [queue.first, queue.add(seed=1), queue.add(seed=2, num_inference_steps=3)]
     queue.batcher.close()
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ServiceError) as refused:
         queue.add(seed=3)
     assert refused.value.status == 503
     queue.gate.opened.set()

@@ -16,11 +16,11 @@ from PIL import Image
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
+from triptych.runtime.request import Request
+from triptych.runtime.service.errors import ServiceError
 from triptych.runtime.service.page.form import AUTO, Form, beginning_of, offer_of, restored
 from triptych.runtime.service.page.page import Page
-from triptych.runtime.service.page.watching import Making, watched
-from triptych.runtime.service.refusals import Refusal
-from triptych.runtime.tasks.jobs import Job
+from triptych.runtime.service.page.progress import Making, watched
 
 from .serving import CALLER, GENERATIONS, LIMITS, Service, png, refused_without, service
 
@@ -101,7 +101,7 @@ def test_what_it_kept_is_deleted_at_the_end(served: Service) -> None:
     ],
 )
 def test_a_form_that_cannot_be_read_says_where(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(ServiceError, match=message):
         dataclasses.replace(FORM, **changes).asked()
 
 
@@ -116,12 +116,12 @@ def test_what_is_offered_is_what_the_package_takes(pipe: TextToImage) -> None:
     assert (offer.form.steps, offer.form.guidance, offer.strength) == (50, 7.5, 0.8)
     assert offer.begins_from_pictures
     assert offer.schedulers[0] == ("PNDM (own)", "")
-    own = "{1}x{0}".format(*(side * pipe.vae_scale_factor for side in pipe.latent_size))
+    own = "{1}x{0}".format(*(side * pipe.model.latents.factor for side in pipe.model.latents.size))
     assert offer.sizes[:2] == [AUTO, own]
     for size in offer.sizes[1:]:
         width, height = map(int, size.split("x"))
         assert width * height <= LIMITS.pixels
-        assert pipe.latent_size_of(height, width)
+        assert pipe.model.latent_size_for(height, width)
 
 
 def test_a_static_package_offers_its_own_size_alone(static_package: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_editor_is_a_picture_and_a_mask_or_nothing() -> None:
     assert found["mask_image"].getbbox() == (4, 4, 8, 8)
     assert found["mask_image"].getextrema() == (0, 255)
     large = Image.new("RGBA", (512, 512), "orange")
-    with pytest.raises(Refusal, match="512x512; allowed"):
+    with pytest.raises(ServiceError, match="512x512; allowed"):
         beginning_of({"background": large, "layers": []}, 0.5, LIMITS)
 
 
@@ -178,7 +178,7 @@ def test_pictures_are_watched_and_are_those_of_the_pipeline(served: Service, pip
 
     async def watch(timeout: float) -> tuple[list[int], list[Any]]:
         steps: list[int] = []
-        async for states in watched(batcher, [Job(said)], timeout):
+        async for states in watched(batcher, [Request(**said)], timeout):
             if not isinstance(states[0], Making):
                 return steps, list(states)
             steps.append(states[0].step)
@@ -188,7 +188,7 @@ def test_pictures_are_watched_and_are_those_of_the_pipeline(served: Service, pip
     assert steps == sorted(steps)
     assert steps[0] == 0
     assert image.tobytes() == pipe(**said).images[0].tobytes()
-    with pytest.raises(Refusal, match="longer than"):
+    with pytest.raises(ServiceError, match="longer than"):
         asyncio.run(watch(0.05))
 
 

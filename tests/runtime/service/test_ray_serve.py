@@ -263,7 +263,7 @@ def test_wrong_use_of_the_command_is_one_line(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "is no package" in refused("ray-config", tmp_path, capsys=capsys)
-    assert "say how many CPUs each replica has" in refused("ray-config", package, "--device", "cpu", capsys=capsys)
+    assert "give the CPUs of each replica" in refused("ray-config", package, "--device", "cpu", capsys=capsys)
     said = ("--min-replicas", 2, "--max-replicas", 1)
     assert "--max-replicas 1; allowed" in refused("ray-config", package, *said, capsys=capsys)
     assert "pip install 'triptych[ray]'" in refused_without("yaml", "ray-config", str(package))

@@ -16,6 +16,7 @@ from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.noise import noise_source
+from triptych.runtime.request import Request
 from triptych.runtime.tasks.interpolation import conditioning_between, noise_between, slerp, walk
 
 SHAPE = (1, 4, 16, 16)
@@ -57,7 +58,7 @@ def test_noise_between_seeds_is_unit_noise() -> None:
 def test_a_walk_begins_and_ends_with_the_pictures_themselves(pipe: TextToImage) -> None:
     prompts = ["a fox", "an owl BREAK at night", "a car"]
     asked: dict[str, Any] = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
-    outs = list(walk(pipe, prompts, 3, seed=5, to_seed=6, **asked))
+    outs = list(walk(pipe, Request(prompts, seed=5, **asked), 3, to_seed=6))
     assert len(outs) == 5
     # a prompt of two chunks makes all of them two chunks long, so that the ends are those of one call
     tokens = pipe.encode(prompts)
@@ -77,7 +78,7 @@ def test_embeddings_take_the_place_of_the_prompt(pipe: TextToImage) -> None:
     np.testing.assert_array_equal(out.latents, pipe("a fox", **asked).latents)
     between = conditioning_between(pipe.encode(["a fox"]), pipe.encode(["an owl"]), 0.5)
     assert not np.allclose(pipe("x", prompt_embeds=between, **asked).latents, out.latents)
-    with pytest.raises(ArgumentError, match="prompt_embeds has 1 rows of encoder_hidden_states for 2 pictures"):
+    with pytest.raises(ArgumentError, match="prompt_embeds has 1 rows of encoder_hidden_states for 2 images"):
         pipe(["a", "b"], prompt_embeds=pipe.encode(["a fox"]), num_inference_steps=STEPS)
 
 
@@ -87,14 +88,17 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
     assert status == 0
     written = [Path(line) for line in out.split()]
     assert [path.name for path in written] == ["walk-000.png", "walk-001.png", "walk-002.png"]
-    assert "3 pictures in" in err
+    assert "3 images in" in err
     with pytest.raises(ArgumentError, match="from given latents or embeddings"):
         read_settings(written[1]).arguments()
     for arguments, message in (
         (["--walk", 3], "from prompt to prompt, or from seed to seed; give a second prompt"),
-        (["--walk", 1, "--to-seed", 4], "a walk of 1 pictures; allowed: 2 or more"),
+        (["--walk", 1, "--to-seed", 4], "a walk of 1 images; allowed: 2 or more"),
         (["--to-seed", 4], "--to-seed is the end of a walk; give --walk, too"),
-        (["--walk", 3, "--to-seed", 4, "--num", 2], "leave --num, --grid, --from-image and --upscale out"),
+        (
+            ["--walk", 3, "--to-seed", 4, "--num", 2],
+            "leave --num, --grid, --from-image, --upscale and --save-latents out",
+        ),
     ):
         assert message in refused(*command, *arguments, capsys=capsys)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Refusal(Exception):
+class ServiceError(Exception):
     """An answer that is no picture.
 
     Attributes:
@@ -31,14 +31,14 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-def invalid(message: str, param: str | None = None) -> Refusal:
+def invalid(message: str, param: str | None = None) -> ServiceError:
     """400: the request cannot be done as it is."""
-    return Refusal(400, message, code="invalid_value", param=param)
+    return ServiceError(400, message, code="invalid_value", param=param)
 
 
-def too_large(given: str, allowed: int) -> Refusal:
+def too_large(given: str, allowed: int) -> ServiceError:
     """413: more bytes than are taken."""
-    return Refusal(413, f"the body has {given}; allowed: {allowed} bytes", code="body_too_large")
+    return ServiceError(413, f"the body has {given}; allowed: {allowed} bytes", code="body_too_large")
 
 
 def check_room(count: int, waiting: int, most: int, seconds: float) -> None:
@@ -51,30 +51,30 @@ def check_room(count: int, waiting: int, most: int, seconds: float) -> None:
         seconds: that each takes, for when to come back.
 
     Raises:
-        Refusal: more than ever may (400), or more than now (429).
+        ServiceError: more than ever may (400), or more than now (429).
     """
     if count > most:
         raise invalid(f"n={count}; allowed: {most}, which is as many as may wait", "n")
     if waiting + count > most:
         after = max(1, math.ceil(waiting * seconds))
         message = f"{waiting} pictures are waiting, of {most} that may; try again in {after} s"
-        raise Refusal(429, message, code="queue_full", headers={"Retry-After": str(after)})
+        raise ServiceError(429, message, code="queue_full", headers={"Retry-After": str(after)})
 
 
-def unavailable(message: str, code: str, *, seconds: int = 1) -> Refusal:
+def unavailable(message: str, code: str, *, seconds: int = 1) -> ServiceError:
     """503: not now."""
-    return Refusal(503, message, code=code, headers={"Retry-After": str(seconds)})
+    return ServiceError(503, message, code=code, headers={"Retry-After": str(seconds)})
 
 
-def timed_out(seconds: float) -> Refusal:
+def timed_out(seconds: float) -> ServiceError:
     """503: it took too long; clients of OpenAI's API that try again by themselves are told not to."""
     message = f"the request took longer than {seconds:g} s, which is all it may"
-    return Refusal(503, message, code="timeout", headers={"x-should-retry": "false"})
+    return ServiceError(503, message, code="timeout", headers={"x-should-retry": "false"})
 
 
-def failed() -> Refusal:
+def failed() -> ServiceError:
     """500: nothing is said of what went wrong inside; the log has it."""
-    return Refusal(500, "the picture could not be made; the log of the service says why", code="internal_error")
+    return ServiceError(500, "the picture could not be made; the log of the service says why", code="internal_error")
 
 
 def _type_of(status: int) -> str:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TriptychError
-from ..image.inputs import read_picture
+from ..image.inputs import read_image
 from ..pipeline import TextToImage
-from ..tasks.jobs import EACH, Job, key_of, run
+from ..request import Request
+from ..tasks.batching import EACH, IMAGES, key_of, run
 from .rows import Row
-
-_FILES = ("image", "mask_image")
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,22 @@ def units_of(rows: Sequence[Row], size: int) -> list[list[Row]]:
 
 def make(pipe: TextToImage, unit: Sequence[Row], folder: Path) -> Iterator[Made]:
     """The pictures of a unit, in as few calls as can be; files that rows name are relative to `folder`."""
-    calls: dict[Hashable, list[tuple[Row, Job]]] = {}
+    calls: dict[Hashable, list[tuple[Row, Request]]] = {}
     for row in unit:
         try:
-            job = Job(
-                row.settings
-                | {name: read_picture(folder / row.settings[name]) for name in _FILES if name in row.settings}
-            )
-            calls.setdefault(key_of(pipe, job), []).append((row, job))
+            images = {name: read_image(folder / row.settings[name]) for name in IMAGES if name in row.settings}
+            request = Request(**(row.settings | images))
+            calls.setdefault(key_of(pipe, request), []).append((row, request))
         except Exception as error:
             yield Made(row.id, None, reason_of(error))
     for call in calls.values():
         yield from _make(pipe, call)
 
 
-def _make(pipe: TextToImage, call: Sequence[tuple[Row, Job]]) -> Iterator[Made]:
+def _make(pipe: TextToImage, call: Sequence[tuple[Row, Request]]) -> Iterator[Made]:
     start = time.perf_counter()
     try:
-        images = run(pipe, [job for _, job in call])
+        images = run(pipe, [request for _, request in call])
     except Exception as error:  # of whatever kind: it is these rows', and the others are still to be made
         if len(call) == 1:
             yield Made(call[0][0].id, None, reason_of(error), time.perf_counter() - start)

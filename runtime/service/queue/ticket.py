@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...errors import Cancelled, TriptychError
 from ...pipeline import TextToImage
+from ...request import Request
 from ...sampling import Step
-from ...tasks.jobs import Job, call
+from ...tasks.batching import call
 from ..metrics import Figures
 from .previews import Previews
 
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Ticket:
     """A picture that was accepted. `done` gives it; `dropped` says that nobody waits for it any more."""
 
-    job: Job
+    request: Request
     key: Hashable
     watch: Watch | None = None
     done: "Future[Image]" = field(default_factory=Future)
@@ -49,11 +50,11 @@ class Queue(Protocol):
     @property
     def pipe(self) -> TextToImage: ...  # noqa: D102
 
-    def submit(self, jobs: Sequence[Job], watches: Sequence[Previews | None]) -> list[Ticket]:
+    def submit(self, requests: Sequence[Request], watches: Sequence[Previews | None]) -> list[Ticket]:
         """Put the pictures of a request, which differ in their seeds alone, in the queue, all or none.
 
         Raises:
-            Refusal: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
+            ServiceError: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
         """
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
@@ -61,7 +62,7 @@ class Queue(Protocol):
 
 
 def make(name: str, pipe: TextToImage, tickets: Sequence[Ticket], figures: Figures) -> None:
-    """Make pictures whose jobs have equal keys in one call, or each alone where that fails; `done` has what came of it.
+    """Make images whose requests have equal keys in one call, or each alone where that fails; `done` has the results.
 
     Args:
         name: of the model.
@@ -77,7 +78,7 @@ def make(name: str, pipe: TextToImage, tickets: Sequence[Ticket], figures: Figur
         return not all(ticket.dropped for ticket in tickets)
 
     try:
-        output = call(pipe, [ticket.job for ticket in tickets], after)
+        output = call(pipe, [ticket.request for ticket in tickets], after)
     except Exception as error:
         if len(tickets) > 1 and not isinstance(error, Cancelled):
             for ticket in tickets:  # what one of them brought about is not the others' fault

@@ -10,10 +10,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import ServiceError, too_large
 from ..limits import JSON_BYTES, Limits
 from ..metrics import Figures
 from ..options import is_local
-from ..refusals import Refusal, too_large
 
 OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 """Paths that need no key: they say nothing of what is asked for."""
@@ -71,7 +71,7 @@ class Guard:
         try:
             self._check_caller(scope, headers)
             body = _Body(receive, self._limits, scope["path"], headers)
-        except Refusal as refusal:
+        except ServiceError as refusal:
             answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, **_CLOSE})
             await answer(scope, receive, counted)
             return
@@ -88,7 +88,7 @@ class Guard:
             same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
             path = scope["path"]
             if not (path in OPEN or path.startswith(f"{DOCS_FILES}/")) and not (same and scheme.lower() == "bearer"):
-                raise Refusal(
+                raise ServiceError(
                     401,
                     "no key, or a wrong one; give the service's as Authorization: Bearer KEY",
                     code="invalid_api_key",
@@ -98,9 +98,11 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         caller, _ = scope.get("client") or ("", 0)
         if self._local and not (is_local(_name_in(f"//{host}")) and is_local(caller)):
-            raise Refusal(403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host")
+            raise ServiceError(
+                403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host"
+            )
         if origin is not None and origin.partition("://")[2] != host:
-            raise Refusal(403, "pages of other sites may not ask this service", code="wrong_origin")
+            raise ServiceError(403, "pages of other sites may not ask this service", code="wrong_origin")
 
 
 class _Body:

@@ -12,13 +12,13 @@ import numpy as np
 
 from ...package.graphs import PREVIEW_DECODER
 from ...pipeline import TextToImage
+from ...request import Request
 from ...sampling import Step
-from ...tasks.jobs import Job
-from ..http.delivery import refusal_of
+from ..errors import timed_out
+from ..http.delivery import service_error
 from ..queue.batcher import Batcher
 from ..queue.previews import Previews
-from ..queue.tickets import Watch
-from ..refusals import timed_out
+from ..queue.ticket import Watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,19 +39,21 @@ class Making:
     preview: np.ndarray | None = None
 
 
-async def watched(batcher: Batcher, jobs: Sequence[Job], timeout: float) -> "AsyncIterator[list[Making] | list[Image]]":
+async def watched(
+    batcher: Batcher, requests: Sequence[Request], timeout: float
+) -> "AsyncIterator[list[Making] | list[Image]]":
     """How far the pictures are, again and again, and at last the pictures; dropped when nobody asks any more.
 
     Args:
         batcher: whose queue they wait in.
-        jobs: of one request.
+        requests: of one request.
         timeout: seconds that it may take.
 
     Raises:
-        Refusal: of the queue, of time, or of a picture that could not be made.
+        ServiceError: of the queue, of time, or of a picture that could not be made.
     """
     loop, news = asyncio.get_running_loop(), asyncio.Event()
-    states = [Making(job.arguments["seed"]) for job in jobs]
+    states = [Making(request.seeds()[0]) for request in requests]
     deadline = time.monotonic() + timeout
 
     def tell(state: Making, changes: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ async def watched(batcher: Batcher, jobs: Sequence[Job], timeout: float) -> "Asy
         with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that would read it
             loop.call_soon_threadsafe(tell, state, changes)
 
-    tickets = batcher.submit(jobs, [_watch(batcher.pipe, partial(later, state)) for state in states])
+    tickets = batcher.submit(requests, [_watch(batcher.pipe, partial(later, state)) for state in states])
     try:
         for ticket in tickets:
             ticket.done.add_done_callback(lambda _: later(states[0]))  # nothing but that there is news
@@ -78,7 +80,7 @@ async def watched(batcher: Batcher, jobs: Sequence[Job], timeout: float) -> "Asy
                 raise timed_out(timeout)
         for ticket in tickets:
             if error := asyncio.CancelledError() if ticket.done.cancelled() else ticket.done.exception():
-                raise refusal_of(error)
+                raise service_error(error)
         yield [ticket.done.result() for ticket in tickets]
     finally:
         batcher.drop(tickets)

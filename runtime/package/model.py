@@ -1,0 +1,83 @@
+"""The facts of a loaded package that a request is planned against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import ArgumentError
+from ..families.conditioning import SIZES
+from ..families.family import Family
+from ..ort.session import Tensor
+from .geometry import LatentGeometry, latent_geometry
+from .graphs import DECODER, Components
+from .package import Package, family_of
+
+
+@dataclass(frozen=True)
+class Model:
+    """A package's family, inputs and sizes.
+
+    Attributes:
+        package: the folder.
+        family: of the model.
+        inputs: of the denoiser, by name.
+        latents: their channels and sizes.
+    """
+
+    package: Package
+    family: Family
+    inputs: Mapping[str, Tensor]
+    latents: LatentGeometry
+
+    @classmethod
+    def of(cls, package: Package, graphs: Components) -> "Model":
+        """Read the facts of an opened package.
+
+        Raises:
+            PackageError: a configuration cannot be read.
+        """
+        family = family_of(package)
+        denoiser = graphs.signature(family.denoiser)
+        vae, config = package.config(DECODER), package.config(family.denoiser)
+        latents = latent_geometry(denoiser, config, vae, scaling_factor=family.scaling_factor)
+        return cls(package, family, denoiser.inputs, latents)
+
+    @property
+    def static(self) -> bool:
+        """Whether the graphs take images of one size only."""
+        return isinstance(self.inputs["sample"].shape[2], int)
+
+    @property
+    def edits(self) -> bool:
+        """Whether the model edits an image by instruction, and takes it as extra channels."""
+        return self.family.image_guidance_scale is not None
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether the denoiser takes a mask and the masked image as extra channels."""
+        return self.latents.denoiser_channels > self.latents.channels and not self.edits
+
+    @property
+    def micro_conditioning(self) -> tuple[str, ...]:
+        """Names of the arguments that the denoiser is given as numbers, in order."""
+        return self.family.micro_conditioning if SIZES in self.inputs else ()
+
+    def latent_size_for(self, height: int | None, width: int | None) -> tuple[int, int]:
+        """Height and width of the latents for an image of that size in pixels; None is the package's own.
+
+        Raises:
+            ArgumentError: a side is not a positive multiple of `latents.factor`, or not that of fixed shapes.
+        """
+        own_height, own_width = self.latents.size
+        return self._side("height", height, own_height), self._side("width", width, own_width)
+
+    def _side(self, name: str, pixels: int | None, own: int) -> int:
+        factor = self.latents.factor
+        if pixels is None:
+            return own
+        if pixels < 1 or pixels % factor:
+            raise ArgumentError(f"{name}={pixels} must be a positive multiple of {factor}")
+        if self.static and pixels != own * factor:
+            raise ArgumentError(
+                f"{name}={pixels}: this package was exported with static shapes, {name}={own * factor} only"
+            )
+        return pixels // factor

@@ -1,0 +1,147 @@
+"""A request resolved against a package: every default filled in, every argument checked, nothing computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .denoising.guidance import Guidance
+from .errors import ArgumentError
+from .families.conditioning import GUIDANCE, TEXT, MicroConditioning
+from .families.family import Family
+from .image.init_image import InitImage
+from .noise import noise_source
+from .package.model import Model
+from .request import Request, Texts, check_latents
+from .sampling import Sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One call of the pipeline.
+
+    Attributes:
+        request: with the values in use for steps, guidance, strength, size and scheduler.
+        model: that runs it.
+        texts: of each image.
+        seeds: of each image; None where the caller gave the starting noise.
+        sampler: of the run.
+        guidance: of the run.
+        needs_negative: the negative prompts are encoded: some call has guidance.
+        init_image: the image to start from; None for text to image.
+        shape: of the latents, [n, C, h, w].
+    """
+
+    request: Request
+    model: Model
+    texts: Sequence[Texts]
+    seeds: Sequence[int | None]
+    sampler: Sampler
+    guidance: Guidance
+    needs_negative: bool
+    init_image: InitImage | None
+    shape: tuple[int, int, int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        factor = self.model.latents.factor
+        return self.shape[2] * factor, self.shape[3] * factor
+
+
+def plan(request: Request, model: Model) -> Plan:
+    """Resolve a request.
+
+    Raises:
+        ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed.
+    """
+    request = _with_defaults(request, model.family)
+    texts, encoders = request.texts(), len(model.family.encoders)
+    _check_texts(request, encoders)
+    init_image = InitImage.read(request, model)
+    height, width = request.height, request.width
+    if init_image is not None and not model.static:
+        height, width = init_image.size(height, width)
+    latent_height, latent_width = model.latent_size_for(height, width)
+    shape = request.count, model.latents.channels, latent_height, latent_width
+    MicroConditioning.of(request).check(model.micro_conditioning)
+    noise_source(request.noise, 0)
+    sampler, scheduler = _sampler(request, model, init_image)
+    guidance = Guidance(
+        request.guidance_scale,  # type: ignore[arg-type]  # the default is filled in
+        request.guidance_rescale,
+        request.guidance_interval,
+        request.guidance_projection,
+        request.image_guidance_scale,
+    )
+    embeds_guidance = GUIDANCE in model.inputs
+    if embeds_guidance:
+        guidance.only_scale()
+    guided = bool((guidance.scales(sampler) > 1).any())
+    _check_arrays(request, init_image, shape, resumes=sampler.resumes)
+    by_grid = request.timesteps is not None or request.sigmas is not None
+    resolved = replace(
+        request,
+        num_inference_steps=len(sampler) if by_grid else request.num_inference_steps,
+        strength=None if init_image is None else init_image.strength,
+        height=latent_height * model.latents.factor,
+        width=latent_width * model.latents.factor,
+        scheduler=scheduler,
+    )
+    seeds: Sequence[int | None] = request.seeds() if request.latents is None else [None] * request.count
+    return Plan(
+        request=resolved,
+        model=model,
+        texts=texts,
+        seeds=seeds,
+        sampler=sampler,
+        guidance=guidance,
+        needs_negative=guided and not embeds_guidance,
+        init_image=init_image,
+        shape=shape,
+    )
+
+
+def _with_defaults(request: Request, family: Family) -> Request:
+    """The request with the family's defaults; those that depend on an image are `InitImage.read`'s."""
+    names = ("num_inference_steps", "guidance_scale", "image_guidance_scale")
+    return replace(request, **{name: getattr(family, name) for name in names if getattr(request, name) is None})
+
+
+def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
+    """The sampler, and the name of its scheduler as the caller knows it."""
+    config = model.family.scheduler_config(model.package.scheduler_config(), request.scheduler)
+    sampler = Sampler.from_config(
+        config,
+        request.num_inference_steps,  # type: ignore[arg-type]  # the default is filled in
+        eta=request.eta,
+        timesteps=request.timesteps,
+        sigmas=request.sigmas,
+        strength=1.0 if init_image is None else init_image.strength,
+        strength_in_schedule=model.family.strength_in_schedule,
+        denoising_start=request.denoising_start,
+        denoising_end=request.denoising_end,
+    )
+    return sampler, str(config["_class_name"]) if request.scheduler is None else request.scheduler
+
+
+def _check_texts(request: Request, encoders: int) -> None:
+    for name in ("prompt_2", "negative_prompt_2"):
+        if encoders == 1 and getattr(request, name) is not None:
+            raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
+
+
+def _check_arrays(
+    request: Request, init_image: InitImage | None, shape: tuple[int, int, int, int], *, resumes: bool
+) -> None:
+    """Refuse arrays that do not fit the call."""
+    if init_image is not None:
+        init_image.check_shape(shape)
+    if request.latents is not None:
+        if init_image is not None and resumes and not init_image.blends:
+            raise ArgumentError("latents are the starting noise, which denoising_start does not use; leave it out")
+        check_latents(request.latents, shape)
+    if request.prompt_embeds is not None:
+        if TEXT not in request.prompt_embeds:
+            raise ArgumentError(f"prompt_embeds has no {TEXT}; it has: {', '.join(request.prompt_embeds)}")
+        for name, array in request.prompt_embeds.items():
+            if len(array) != shape[0]:
+                raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {shape[0]} images")

@@ -1,0 +1,311 @@
+"""Every argument of an image, once: its type, default, check and documentation."""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+import numpy as np
+
+from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SEED_LIMIT = 2**64
+_DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
+
+Images = Union["Image", np.ndarray, Sequence["Image | np.ndarray"]]
+"""Pillow images or arrays uint8 [H, W, 3] ([H, W] for masks): one for all prompts, one for each prompt, or one for each
+image of the call. Or latents, float32 [n, C, h, w], where n is any of these numbers."""
+
+
+class Rule(NamedTuple):
+    """A check of one argument: a test of the value, and the words for allowed values."""
+
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+def _listed(value: Any) -> bool:
+    return np.ndim(value) == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _seed(value: Any) -> bool:
+    return _whole(value) and 0 <= value < SEED_LIMIT
+
+
+def _interval(value: Any) -> bool:
+    if not (_listed(value) and len(value) == 2 and all(isinstance(each, Real) for each in value)):
+        return False
+    return bool(0 <= value[0] < value[1])  # high may be infinite, neither may be NaN
+
+
+def _projection(value: Any) -> bool:
+    return _listed(value) and len(value) == 3 and all(map(_finite, value)) and value[1] >= 0 and -1 < value[2] < 1
+
+
+def _pixels(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_whole(each) and each >= 0 for each in value)
+
+
+_SIDE = Rule(_whole, "a whole number of pixels")
+_PAIR = Rule(_pixels, "two whole numbers of pixels, none below 0")
+_SCORE = Rule(_finite, "a number, such as 6")
+_NAME = Rule(lambda value: isinstance(value, str), "a name")
+
+
+def _argument(default: Any, holds: Callable[[Any], bool], allowed: str) -> Any:
+    return field(default=default, metadata={"rule": Rule(holds, allowed)})
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """The arguments of one call, checked as far as they can be without a package.
+
+    Attributes:
+        prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them. All
+            prompts of a call are padded to the longest.
+        image: the image to start from, for all prompts or one for each; resized to `height` and `width`, which default
+            to its own size. Or latents, float32 [n, C, h, w], such as `Output.latents`.
+        mask_image: for inpainting, of the size of `image`; white where the image is redrawn, black where it stays.
+        strength: share of the steps that are run on `image`, above 0, to 1: at 1 nothing of it need remain. Latent
+            consistency models run all steps, from that share of the noise. None is the default of diffusers' pipelines.
+        denoising_start: resume at this share of the training timesteps, above 0 and below 1, from `image`: latents that
+            a run with `denoising_end` returned.
+        denoising_end: stop at this share of the training timesteps, above 0, to 1; the latents are still noisy then,
+            for another model to resume from.
+        negative_prompt: text to steer away from; one for all prompts, or one for each. None is the empty text, or for
+            SDXL zeros in place of its embedding, where the checkpoint says so.
+        prompt_2: prompt of the second text encoder; None is `prompt`.
+        negative_prompt_2: negative prompt of the second text encoder; None is `negative_prompt`.
+        num_inference_steps: steps of the scheduler; None is the default of diffusers' pipeline for this family.
+        guidance_scale: classifier-free guidance; 1 or less is none, at half the cost (as in diffusers). A list has one
+            scale for each denoiser call. Latent consistency models take one number, at no cost. None is the default of
+            diffusers' pipeline.
+        guidance_rescale: share of the guided output that is rescaled to the standard deviation of the positive output,
+            0 to 1 (Lin et al. 2023).
+        guidance_interval: (low, high), the noise levels sigma / alpha between which guidance is applied; elsewhere a
+            call costs half, except with graphs of a fixed batch (Kynkäänniemi et al. 2024).
+        guidance_projection: `Projection` or (eta, norm_threshold, momentum): adaptive projected guidance (Sadat et al.
+            2024).
+        image_guidance_scale: for models that edit an image: how closely to follow it, 1 or more. None is the default of
+            diffusers' pipeline.
+        eta: share of new noise in each step, 0 to 1, for schedulers that take it (DDIM, TCD).
+        timesteps: the timesteps in place of `num_inference_steps`: a decreasing list, or a name, see
+            `Sampler.from_config`.
+        sigmas: likewise as noise levels.
+        seed: image k of the call uses seed + k, alone or in a batch; a list has one seed for each image. None draws
+            one, see `Output.seeds`.
+        height, width: pixels; None is the package's own size.
+        original_size, crops_coords_top_left, target_size: SDXL's micro-conditioning, (height, width) and (top, left) in
+            pixels; None is the size of the image, and no crop.
+        aesthetic_score, negative_aesthetic_score: micro-conditioning of SDXL's refiner, 0 to 10; None is 6 and 2.5.
+        num_images_per_prompt: images for each prompt, next to each other in the output.
+        scheduler: a scheduler in place of the package's, by short name or diffusers class name.
+        latents: the starting noise in place of the seed's, unit Gaussian float32 [n, C, h, w].
+        prompt_embeds: conditioning in place of that of `prompt`, see `TextToImage.encode`.
+        noise: source of the seed's noise: torch (as PyTorch on CPU), torch_cuda or numpy.
+
+    Raises:
+        ArgumentError: a value that no package can use. `Sampler.from_config` checks the arguments of the scheduler, and
+            `plan` those that depend on the package.
+    """
+
+    prompt: str | Sequence[str]
+    image: Images | None = None
+    mask_image: Images | None = None
+    strength: float | None = None
+    denoising_start: float | None = None
+    denoising_end: float | None = None
+    negative_prompt: str | Sequence[str] | None = None
+    prompt_2: str | Sequence[str] | None = None
+    negative_prompt_2: str | Sequence[str] | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | Sequence[float] | None = _argument(
+        None,
+        lambda value: all(map(_finite, value if _listed(value) else [value])),
+        "a number, or one for each denoiser call",
+    )
+    guidance_rescale: float = _argument(0.0, lambda value: _finite(value) and 0 <= value <= 1, "a number from 0 to 1")
+    guidance_interval: Sequence[float] | None = _argument(
+        None, _interval, "two noise levels (low, high) with 0 <= low < high"
+    )
+    guidance_projection: Sequence[float] | None = _argument(
+        None,
+        _projection,
+        "(eta, norm_threshold, momentum), the norm not below 0, the momentum above -1 and below 1",
+    )
+    image_guidance_scale: float | None = _argument(
+        None, lambda value: _finite(value) and value >= 1, "a number, 1 or more"
+    )
+    eta: float = 0.0
+    timesteps: Sequence[float] | str | None = None
+    sigmas: Sequence[float] | str | None = None
+    seed: int | Sequence[int] | None = _argument(
+        None,
+        lambda value: all(map(_seed, value if _listed(value) else [value])),
+        "a whole number from 0 to 2^64 - 1, or one for each image",
+    )
+    height: int | None = _argument(None, *_SIDE)
+    width: int | None = _argument(None, *_SIDE)
+    original_size: Sequence[int] | None = _argument(None, *_PAIR)
+    crops_coords_top_left: Sequence[int] | None = _argument(None, *_PAIR)
+    target_size: Sequence[int] | None = _argument(None, *_PAIR)
+    aesthetic_score: float | None = _argument(None, *_SCORE)
+    negative_aesthetic_score: float | None = _argument(None, *_SCORE)
+    num_images_per_prompt: int = _argument(1, lambda value: _whole(value) and value >= 1, "a whole number, 1 or more")
+    scheduler: str | None = _argument(None, *_NAME)
+    latents: np.ndarray | None = None
+    prompt_embeds: Mapping[str, np.ndarray] | None = None
+    noise: str = _argument("torch", *_NAME)
+
+    def __post_init__(self) -> None:
+        for name in RULES:
+            check(name, getattr(self, name))
+        self.texts()
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return 1 if isinstance(self.prompt, str) else len(self.prompt)
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return self.prompts * self.num_images_per_prompt
+
+    def texts(self) -> "list[Texts]":
+        """The texts of each image, those of one prompt next to each other.
+
+        Raises:
+            ArgumentError: no prompts, a value that is not text, or neither one text for all prompts nor one for each.
+        """
+        columns = {name: _texts(name, getattr(self, name)) for name in Texts._fields}
+        prompts = columns["prompt"]
+        if prompts == [None]:
+            raise ArgumentError("no prompt: give a text")
+        if not prompts:
+            raise ArgumentError("no prompt: the list of prompts is empty")
+        for name, column in columns.items():
+            if isinstance(getattr(self, name), str | None):
+                columns[name] = column * len(prompts)
+            elif len(column) != len(prompts):
+                raise ArgumentError(
+                    f"{name} has {len(column)} texts for {len(prompts)} prompts; allowed: one for all, or one for each"
+                )
+        rows = [Texts(*row) for row in zip(*columns.values(), strict=True)]
+        return [row for row in rows for _ in range(self.num_images_per_prompt)]
+
+    def seeds(self) -> list[int]:
+        """A seed for each image; drawn where none is given, so a second call gives others.
+
+        Raises:
+            ArgumentError: a list of another length.
+        """
+        return seeds_from(self.seed, self.count)
+
+
+class Texts(NamedTuple):
+    """The texts of one image, named as the arguments; None where no text was given."""
+
+    prompt: str
+    prompt_2: str | None
+    negative_prompt: str | None
+    negative_prompt_2: str | None
+
+    def positive(self, encoders: int) -> tuple[str, ...]:
+        """A prompt for each text encoder: `prompt` where there is no other."""
+        return _each(self.prompt, self.prompt_2, encoders)
+
+    def negative(self, encoders: int) -> tuple[str, ...] | None:
+        """A negative prompt for each text encoder; None where no negative prompt was given at all."""
+        if self.negative_prompt is None and self.negative_prompt_2 is None:
+            return None
+        return _each(self.negative_prompt or "", self.negative_prompt_2, encoders)
+
+
+FIELDS = tuple(each.name for each in fields(Request))
+"""Names of all arguments; the tables of settings, batch columns, command options and HTTP fields are checked
+against them."""
+
+RULES: dict[str, Rule] = {each.name: each.metadata["rule"] for each in fields(Request) if "rule" in each.metadata}
+"""Name of an argument -> its check."""
+
+_REQUIRED = {each.name for each in fields(Request) if each.default is not None}
+
+
+def check(name: str, value: Any) -> None:
+    """Check one argument by its rule; None is allowed where it is the default.
+
+    Raises:
+        ArgumentError: the value is not allowed.
+    """
+    if value is not None or name in _REQUIRED:
+        require(name, value)
+
+
+def require(name: str, value: Any) -> None:
+    """Check one argument by its rule; None is not allowed.
+
+    Raises:
+        ArgumentError: the value is not allowed.
+    """
+    if value is None or not RULES[name].holds(value):
+        raise ArgumentError(f"{name}={value!r}; allowed: {RULES[name].allowed}")
+
+
+def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "latents") -> np.ndarray:
+    """Latents of the caller as float32.
+
+    Raises:
+        ArgumentError: another shape, NaN or infinity.
+    """
+    given = np.shape(latents)
+    if given != shape:
+        raise ArgumentError(f"{name} have shape {list(given)}; these prompts and this size need {list(shape)}")
+    if not np.isfinite(latents).all():
+        raise ArgumentError(f"{name} hold NaN or infinity")
+    return np.asarray(latents, np.float32)
+
+
+def seeds_from(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    """Seeds of `count` images: seed, seed + 1, ..., or one for each; None draws the first.
+
+    Raises:
+        ArgumentError: a value that is not a seed, or a list of another length.
+    """
+    check("seed", seed)
+    if seed is None:
+        seed = int.from_bytes(os.urandom(_DRAWN_SEED_BYTES))
+    if not _listed(seed):
+        return [(int(seed) + k) % SEED_LIMIT for k in range(count)]  # type: ignore[arg-type]
+    seeds = [int(each) for each in seed]  # type: ignore[union-attr]
+    if len(seeds) != count:
+        raise ArgumentError(f"seed has {len(seeds)} seeds for {count} images; allowed: one for each, or the first")
+    return seeds
+
+
+def _each(first: str, second: str | None, encoders: int) -> tuple[str, ...]:
+    return (first, *(first if second is None else second for _ in range(encoders - 1)))
+
+
+def _texts(name: str, value: Any) -> list[str | None]:
+    if value is None or isinstance(value, str):
+        return [value]
+    if not isinstance(value, Sequence):
+        raise ArgumentError(f"{name} must be text or a list of texts, not {type(value).__name__}")
+    for text in value:
+        if not isinstance(text, str):
+            raise ArgumentError(f"{name} must be text, not {type(text).__name__}")
+    return list(value)

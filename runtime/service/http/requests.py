@@ -1,0 +1,78 @@
+"""The fields of an HTTP request as requests of the pipeline, within the limits of the service."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from PIL.Image import Resampling
+
+from ...image.encoding import ENCODER
+from ...parsing import size_of
+from ...pipeline import TextToImage
+from ...plan import plan
+from ...request import Request, seeds_from
+from ..errors import invalid
+from ..limits import MOST_CHUNKS, Limits
+from .schema import ImageFields, setting_names
+
+_TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+_GRIDS = ("timesteps", "sigmas")
+_IMAGES = ("image", "mask_image")
+
+
+def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Mapping[str, Any]) -> list[Request]:
+    """A request for each image, their seeds counting up.
+
+    Args:
+        pipe: the package that is asked for.
+        body: the fields of the request.
+        limits: of the service.
+        start: image, mask_image and strength, where given.
+
+    Raises:
+        ServiceError: more than the limits allow, or a component that this package lacks.
+        ArgumentError, SamplerError: a value that this package cannot use.
+    """
+    _check_limits(pipe, body, limits)
+    if "image" in start and ENCODER not in pipe.package.components:
+        raise invalid("this model has no VAE encoder, and cannot start from an image", "image")
+    settings = {name: getattr(body, name) for name in setting_names(type(body))}
+    width, height = (None, None) if body.size == "auto" else size_of("size", body.size)
+    given = {name: value for name, value in settings.items() if value is not None}
+    request = Request(**{**given, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
+    # Planned now: a request that this package cannot run is refused before it waits, not when its turn has come
+    resolved = plan(request, pipe.model)
+    height, width = resolved.size
+    if height * width > limits.pixels:
+        raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
+    # Resized now, as the pipeline would: images that wait are small, and requests of one size can share a call
+    images = {
+        name: start[name].resize((width, height), Resampling.LANCZOS) for name in _IMAGES if start.get(name) is not None
+    }
+    steps = given.get("num_inference_steps", pipe.family.num_inference_steps)
+    shared = replace(request, **images, height=height, width=width, num_inference_steps=steps)
+    return [replace(shared, seed=seed) for seed in seeds_from(request.seed, body.n)]
+
+
+def _check_limits(pipe: TextToImage, body: ImageFields, limits: Limits) -> None:
+    if body.n > limits.pictures:
+        raise invalid(f"n={body.n}; allowed: 1 to {limits.pictures}", "n")
+    for name in _TEXTS:
+        _check_text(pipe, name, getattr(body, name), limits)
+    steps = pipe.family.num_inference_steps if body.num_inference_steps is None else body.num_inference_steps
+    if steps > limits.steps:
+        raise invalid(f"num_inference_steps={steps}; allowed: 1 to {limits.steps}", "num_inference_steps")
+    for name in _GRIDS:
+        grid = getattr(body, name)
+        if isinstance(grid, list) and len(grid) > limits.steps:
+            raise invalid(f"{name} has {len(grid)} numbers; allowed: {limits.steps}", name)
+
+
+def _check_text(pipe: TextToImage, name: str, text: str | None, limits: Limits) -> None:
+    if text is None:
+        return
+    if len(text) > limits.prompt:
+        raise invalid(f"{name} has {len(text)} characters; allowed: {limits.prompt}", name)
+    chunks = pipe.text_encoders.chunks_of(text)
+    if chunks > MOST_CHUNKS:
+        raise invalid(f"{name} is read in {chunks} chunks; allowed: {MOST_CHUNKS}", name)

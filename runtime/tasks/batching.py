@@ -1,0 +1,52 @@
+"""Several requests of one image each in one call; each image is the one that its request gives alone."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..pipeline import Output, TextToImage
+from ..request import FIELDS, Request
+from ..sampling import Step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+IMAGES = ("image", "mask_image")
+EACH = (*TEXTS, *IMAGES)
+"""Arguments of which a call takes one for each image, beside the seed."""
+
+
+def key_of(pipe: TextToImage, request: Request) -> Hashable:
+    """Batching key: requests of equal keys can share a call.
+
+    All arguments are equal but texts, images and seeds, and images have equal sizes. Texts are padded to the longest of
+    a call, which changes the others, so texts of different numbers of chunks do not share a call.
+    """
+    given = tuple(name for name in EACH if getattr(request, name) is not None)
+    shared = tuple(repr(getattr(request, name)) for name in FIELDS if name not in (*EACH, "seed"))
+    sizes = tuple(getattr(request, name).size for name in IMAGES if name in given)
+    chunks = max(pipe.text_encoders.chunks_of(getattr(request, name)) for name in TEXTS if name in given)
+    return shared, given, sizes, chunks
+
+
+def merged(requests: Sequence[Request]) -> Request:
+    """One request for the images of requests with equal keys."""
+    first = requests[0]
+    names = [name for name in (*EACH, "seed") if getattr(first, name) is not None]
+    columns: dict[str, Any] = {name: [getattr(each, name) for each in requests] for name in names}
+    return replace(first, **columns)
+
+
+def call(
+    pipe: TextToImage, requests: Sequence[Request], callback: Callable[[Step], bool | None] | None = None
+) -> Output:
+    """Run requests with equal keys in one call; errors are those of `TextToImage.generate`."""
+    return pipe.generate(merged(requests), callback)
+
+
+def run(
+    pipe: TextToImage, requests: Sequence[Request], callback: Callable[[Step], bool | None] | None = None
+) -> "list[Image]":
+    """The images of `call`."""
+    return call(pipe, requests, callback).images
