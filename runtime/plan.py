@@ -65,13 +65,7 @@ def plan(request: Request, model: Model) -> Plan:
     MicroConditioning.of(request).check(model.micro_conditioning)
     noise_source(request.noise, 0)
     sampler, scheduler = _sampler(request, model, init_image)
-    guidance = Guidance(
-        request.guidance_scale,  # type: ignore[arg-type]  # the default is filled in
-        request.guidance_rescale,
-        request.guidance_interval,
-        request.guidance_projection,
-        request.image_guidance_scale,
-    )
+    guidance = _guidance(request)
     embeds_guidance = GUIDANCE in model.inputs
     if embeds_guidance:
         guidance.only_scale()
@@ -121,6 +115,16 @@ def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tu
         denoising_end=request.denoising_end,
     )
     return sampler, str(config["_class_name"]) if request.scheduler is None else request.scheduler
+
+
+def _guidance(request: Request) -> Guidance:
+    return Guidance(
+        scale=request.guidance_scale,  # type: ignore[arg-type]  # the default is filled in
+        rescale=request.guidance_rescale,
+        interval=request.guidance_interval,
+        projection=request.guidance_projection,
+        image_scale=request.image_guidance_scale,
+    )
 
 
 def _check_texts(request: Request, encoders: int) -> None:

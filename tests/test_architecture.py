@@ -63,6 +63,20 @@ CONVERTERS = ("triptych.export", "triptych.benchmarks")
 MOST_SIDE_BY_SIDE = 20
 """Modules in a folder of `runtime`."""
 
+LONGEST_FUNCTION = 60
+"""Lines of the body of a function of `runtime` and `export`, docstring aside."""
+
+MOST_PARAMETERS = 8
+PUBLIC_SIGNATURES = {
+    "triptych.runtime.pipeline": {"__call__", "denoise"},
+    "triptych.runtime.sampling.sampler": {"from_config"},
+    "triptych.export.exporter": {"export"},
+}
+"""Signatures of public calls, which may have more parameters; so may commands, whose options are theirs."""
+
+NO_FIRST_WORDS = ("What", "How", "Those", "Likewise", "The same", "Where", "Which", "Whose", "Of")
+"""Beginnings of first lines that do not stand alone."""
+
 
 @cache
 def modules() -> dict[str, Path]:
@@ -220,3 +234,55 @@ def test_the_places_that_the_documentation_names_exist() -> None:
     missing = [path for path in named if not any((REPOSITORY / root / path).exists() for root in roots)]
     assert len(named) > 30
     assert missing == []
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def definitions() -> tuple[tuple[str, Function | ast.ClassDef | ast.Module], ...]:
+    """Name of a module of `runtime` or `export`, and each module, class and function in it."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
+    return tuple(
+        (name, node)
+        for name, file in modules().items()
+        if not name.startswith("triptych.benchmarks")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, kinds)
+    )
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    for name, node in definitions():
+        if isinstance(node, Function):
+            yield name, node
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for name, node in functions():
+        body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+        lines = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+        if lines > LONGEST_FUNCTION:
+            long.append((name, node.name, lines))
+    assert long == []
+
+
+def test_signatures_are_short() -> None:
+    long = []
+    for name, node in functions():
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        count = len([each for each in arguments if each.arg not in ("self", "cls")])
+        public = node.name in PUBLIC_SIGNATURES.get(name, ()) or name.startswith("triptych.runtime.cli.")
+        if count > MOST_PARAMETERS and not public:
+            long.append((name, node.name, count))
+    assert long == []
+
+
+def test_first_lines_of_docstrings_stand_alone() -> None:
+    wrong = []
+    for name, node in definitions():
+        first = (ast.get_docstring(node) or "").partition("\n")[0]
+        if first.startswith(tuple(f"{word} " for word in NO_FIRST_WORDS)):
+            wrong.append((name, getattr(node, "name", ""), first))
+    assert wrong == []

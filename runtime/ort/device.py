@@ -45,7 +45,7 @@ _FATAL = 4  # severity of ONNX Runtime's log
 
 @dataclass(frozen=True)
 class Device:
-    """Where sessions are created.
+    """A device for sessions, with its providers and options.
 
     `providers` are (name, options) in ONNX Runtime's order of preference; the first must be in use.
     `session_options` maps attributes of `onnxruntime.SessionOptions`, or session configuration keys, to values.
@@ -67,7 +67,7 @@ class Device:
 
     @property
     def memory(self) -> Memory:
-        """Where the graphs read and write."""
+        """Memory that graphs read and write."""
         if self.provider == CUDA:
             return Memory("cuda", int(self.providers[0][1].get("device_id", 0)))
         return Memory("cpu", 0)

@@ -13,7 +13,7 @@ _ALIGNMENT = 256  # bytes, as CUDA's own allocations have it
 
 @dataclass(frozen=True)
 class Memory:
-    """Where values live: a device type and index, as `onnxruntime.OrtValue` has them."""
+    """Memory of a device: its type and index, as `onnxruntime.OrtValue` has them."""
 
     kind: str
     index: int

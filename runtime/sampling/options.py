@@ -45,7 +45,7 @@ class OptionGroup:
         raise AttributeError(f"{name} cannot be changed")
 
     def replaced(self, **values: Any) -> Self:
-        """The same options with other values of some."""
+        """Copy the options with some values replaced."""
         return type(self)(**vars(self) | values)
 
 

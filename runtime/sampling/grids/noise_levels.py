@@ -101,7 +101,7 @@ def positions_of(levels: np.ndarray) -> np.ndarray:
 
 
 def initial_scale(options: SpacedLevelOptions, levels: np.ndarray) -> float:
-    """Of the first latents: diffusers begins with noise times the largest level, or sqrt(level^2 + 1) for leading."""
+    """Scale of the first latents: diffusers' noise is scaled by the largest level, or sqrt(level^2 + 1) for leading."""
     first, largest = levels[0], float(levels.max())
     scale = (largest**2 + 1) ** 0.5 if options.timestep_spacing == "leading" else largest
     return float(scale / (first**2 + 1) ** 0.5)

@@ -92,7 +92,7 @@ class SolverGrid:
         return self.positions[origin], self.positions[i + 1], float(self.lambdas[i + 1] - self.lambdas[origin])
 
     def nodes(self, i: int, count: int, origin: int | None = None) -> list[float]:
-        """Where calls i, i-1, ..., `count` of them, were made, in units of `step(i, origin)` from its start."""
+        """Positions of the calls i, i-1, ..., `count` of them, in units of `step(i, origin)` from its start."""
         start = self.lambdas[i if origin is None else origin]
         made = self.lambdas[i - count + 1 : i + 1][::-1]
         nodes: list[float] = ((made - start) / (self.lambdas[i + 1] - start)).tolist()

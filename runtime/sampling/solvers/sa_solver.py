@@ -67,7 +67,7 @@ def _polynomial(g: float, nodes: list[float], basis: Basis) -> np.ndarray:
 
 
 def _orders_of(i: int, calls: int, options: SASolverOptions) -> tuple[int, int]:
-    """Of the predictor of step i and of its corrector: few at the start, and few at the end."""
+    """Orders of the predictor of step i and of its corrector: low at the start, and low at the end."""
     before, after = min(options.predictor_order, i + 1), min(options.corrector_order, i + 2)
     if options.lower_order_final:
         before, after = min(before, calls - i), min(after, calls - i + 1)
