@@ -17,8 +17,6 @@ POOLED = "text_embeds"
 """[n, width]: one embedding of the whole text."""
 SIZES = "time_ids"
 """[n, 6], or 5 of a refiner: see `MicroConditioning`."""
-UNNAMED = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}
-"""Inputs of an SDXL U-Net to which an exporter (Olive) gave no name."""
 GUIDANCE = "timestep_cond"
 """[n, width]: the embedded guidance scale, of denoisers that were trained to take it (latent consistency models)."""
 EXTRA_CHANNELS = "extra_channels"

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..sampling import defaults, with_scheduler
+from .conditioning import POOLED, SIZES
 
 TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
 
@@ -57,6 +58,7 @@ class Family:
         chunks: chunks of a prompt at most, see `triptych.runtime.text.chunks`; None is as many as it needs.
         scaling_factor: factor of the latents, where the configuration of the VAE has none.
         denoiser: the folder of the denoiser: a U-Net or a transformer.
+        aliases: name of an input in graphs of some exporter -> its name here, see `conditioning`.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Family:
     chunks: int | None = None
     scaling_factor: float = 0.18215
     denoiser: str = "unet"
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
@@ -112,6 +115,8 @@ class Family:
             return {**config, **updated}
         return with_scheduler({name: updated.get(name, value) for name, value in config.items()}, scheduler)
 
+
+_SDXL_ALIASES = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}  # Olive gives these inputs no name
 
 STABLE_DIFFUSION = Family(
     name="stable-diffusion",
@@ -153,6 +158,7 @@ STABLE_DIFFUSION_XL = Family(
     scaling_factor=0.13025,
     zeroes_negatives=True,
     micro_conditioning=("original_size", "crops_coords_top_left", "target_size"),
+    aliases=_SDXL_ALIASES,
 )
 
 STABLE_DIFFUSION_XL_REFINER = Family(
@@ -172,6 +178,7 @@ STABLE_DIFFUSION_XL_REFINER = Family(
     scaling_factor=0.13025,
     zeroes_negatives=True,
     micro_conditioning=("original_size", "crops_coords_top_left", "aesthetic_score"),
+    aliases=_SDXL_ALIASES,
     is_refiner=True,
 )
 """Its classes are those of SDXL, with `requires_aesthetics_score`."""

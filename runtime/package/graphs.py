@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import ArgumentError, ProviderError, nearest
-from ..families.conditioning import UNNAMED
 from ..ort.blocking import channels_block
 from ..ort.device import PROVIDERS, Device
 from ..ort.saturation import PAIR_LIMIT, saturates
@@ -110,14 +109,15 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         PackageError: see `Graph`.
     """
     check_device(package, device)
+    family = family_of(package)
     return Graph(
         package.graph(name),
         device,
         name,
         keep_memory=keep_memory,
         optimised=package.is_optimised(name),
-        capture=package.manifest.static is not None and name == family_of(package).denoiser,
-        aliases=UNNAMED,
+        capture=package.manifest.static is not None and name == family.denoiser,
+        aliases=family.aliases,
     )
 
 
