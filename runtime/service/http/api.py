@@ -161,7 +161,7 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def unfit(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"][1:]))
+        name = str(first["loc"][1]) if len(first["loc"]) > 1 else ""  # the rest are alternatives of a type
         return answered(invalid(f"{name or 'the body'}: {first['msg']}", name or None))
 
     @app.exception_handler(HTTPException)

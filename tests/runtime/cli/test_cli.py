@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_text_that_does_not_fit_is_a_warning_on_stderr(
         (["a fox", "--device", "CUDAExecutionProvidr"], "did you mean CUDAExecutionProvider"),
         (["a fox", "--memory", "lo"], "unknown memory policy 'lo'; did you mean low?"),
         (["a fox", "--noise", "tourch"], "torch"),
-        (["a fox", "--seed", "-1"], "seed=-1 is out of range"),
+        (["a fox", "--seed", "-1"], "seed=-1; allowed: a whole number from 0 to 2^64 - 1"),
         (["a fox", "--stpes", "3"], "--steps"),
         (["a fox", "--session-option", "threads"], "give KEY=VALUE"),
         (["a fox", "--session-option", "threads=1"], "unknown session option 'threads'"),
@@ -113,8 +114,8 @@ def test_an_unwritable_folder_is_told_before_anything_is_computed(
 def test_a_full_disk_leaves_nothing_half_written(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def save(self: Image.Image, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
+    def save(self: Image.Image, file: IO[bytes], **_: object) -> None:
+        file.write(b"half")
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(Image.Image, "save", save)

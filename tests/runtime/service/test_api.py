@@ -459,7 +459,7 @@ def test_what_goes_wrong_inside_is_500_and_says_nothing_of_it(
         raise RuntimeError("/secret/path")
 
     with service(package) as running:
-        monkeypatch.setattr(TextToImage, "__call__", broken)
+        monkeypatch.setattr(TextToImage, "generate", broken)
         assert "secret" not in error_of(running.client.post(GENERATIONS, json=BODY), 500)["message"]
         monkeypatch.setattr(Models, "listed", broken)
         assert "secret" not in error_of(running.client.get("/v1/models"), 500)["message"]

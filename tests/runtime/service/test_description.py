@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.images import picture
+from triptych.runtime.service.http.schema import Edit, setting_names
 
 from .serving import png, service
 
@@ -37,6 +38,8 @@ OPERATIONS = [
 ]
 POSSIBLE = {"num_inference_steps": 2, "size": "64x64", "n": 1}
 """What the model can do, of all that a description can say."""
+IMPOSSIBLE = ("model", "mask", *{*setting_names(Edit), "strength"} - {"prompt", "negative_prompt", *POSSIBLE})
+"""Fields whose values depend on the model, or on each other."""
 
 MAKE = OPERATIONS[:2]
 
@@ -68,7 +71,7 @@ def ask(description: Any, path: str, method: str, mode: GenerationMode, count: i
         if possible and mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             body: dict[str, Any] = case.body
             body |= POSSIBLE | ({"image": png(picture(64, 64))} if "image" in case.body else {})
-            for name in ("model", "scheduler", "mask", "strength"):
+            for name in IMPOSSIBLE:
                 body.pop(name, None)
         checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
         statuses.add(case.call_and_validate(checks=checks).status_code)
