@@ -85,7 +85,7 @@ def families(readme: str) -> str:
         )
         for family in FAMILIES
     ]
-    head = ("models", "checkpoints of", "text encoders", *TASKS, "guidance", "steps, where nothing is said")
+    head = ("models", "checkpoints of", "text encoders", *TASKS, "guidance", "default steps")
     before, rest = readme.split(START)
     return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
 
