@@ -12,7 +12,7 @@ EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt -
 
 .PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat lint types docs clean
 
-# Exports the demo checkpoint, makes a grid of pictures and prints the latency of each component.
+# Exports the demo checkpoint, generates a grid of images and prints the latency of each component.
 demo: $(VENV)/.ready
 	$(BIN)/triptych export models/emoji models/emoji-package --force
 	rm -rf out/demo
@@ -20,8 +20,8 @@ demo: $(VENV)/.ready
 		--steps 20 --guidance 2.5 --num 4 --seed 0 --out out/demo --grid
 	$(BIN)/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
 
-# Trains the demo checkpoint anew, which takes hours (killed, it goes on where it was), and scores it as PyTorch has
-# it and as ONNX packages have it. The pictures are drawn from a font: apt-get install fonts-noto-color-emoji
+# Trains the demo checkpoint again, which takes hours (it resumes after an interruption), and scores the checkpoint and
+# its ONNX packages. The training images are drawn from a font: apt-get install fonts-noto-color-emoji
 train-demo: $(VENV)/.ready
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[train]'
 	$(BIN)/python models/emoji/train/run.py

@@ -23,33 +23,33 @@ SCHEDULERS, PLOT = DOCS / "schedulers.md", DOCS / "schedulers.png"
 _SCHEDULERS = """\
 # Schedulers
 
-Each is a table of coefficients, worked out before the loop starts, and gives the latents that diffusers' gives. It goes
-by diffusers' class name, as in `scheduler_config.json`, or by a short name. What follows is what `triptych schedulers`
-prints: diffusers' defaults, but for the options that a short name stands for.
+A scheduler is a table of coefficients that is computed before the loop starts, and gives the latents that diffusers'
+gives. Its name is diffusers' class name, as in `scheduler_config.json`, or a short name. The table is the output of
+`triptych schedulers`: diffusers' defaults, except for the options that a short name stands for.
 
 {table}
 
-*takes* is what a run may say beside the configuration: `eta`; a grid of its own as `timesteps` or `sigmas`, a list or a
-name of Align Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas); and `mu`, the shift of a schedule with
+*takes* lists the arguments of a run beside the configuration: `eta`; `timesteps` or `sigmas`, a list or a name of Align
+Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas); and `mu`, the shift of a schedule with
 `use_dynamic_shifting`.
 
 ![Noise levels and coefficients of every scheduler]({plot})
 
-`triptych schedulers NAMES --plot FILE` draws some of them. How a row of coefficients is applied is said in
-[table.py](../runtime/sampling/table.py).
+`triptych schedulers NAMES --plot FILE` draws a selection. [table.py](../runtime/sampling/table.py) states how a row of
+coefficients is applied.
 
 ## Papers
 
 {papers}
 
-## Not here, and why
+## Not supported, and why
 
 {refused}
 """
 
 
 def text() -> str:
-    """The page of the command line, from the commands themselves."""
+    """Page of the command line, from the commands."""
     root = cli.make_context("triptych", [], resilient_parsing=True, terminal_width=WIDTH)
     parts = ["# The command line\n", _help(cli, root)]
     for name, command in sorted(cli.commands.items()):
@@ -59,7 +59,7 @@ def text() -> str:
 
 
 def schedulers() -> str:
-    """The page of schedulers, from samplers that are built for it."""
+    """Page of schedulers, from samplers that are built for it."""
     descriptions = [listing.describe(name) for name in listing.names()]
     head, *rows = scheduler_table.rows(descriptions)
     papers = [(f"`{name}`", _linked(paper)) for name, paper in scheduler_table.papers(descriptions).items()]

@@ -36,9 +36,9 @@ def draw(url: str) -> Image.Image:
         page.locator("#history img").nth(5).wait_for(timeout=120_000)
         page.mouse.move(0, 0)
         page.wait_for_timeout(1000)
-        picture = Image.open(io.BytesIO(page.screenshot()))
+        image = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
-    return picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    return image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

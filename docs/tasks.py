@@ -24,14 +24,14 @@ WEIGHTS = (0.2, 0.6, 1.0, 1.5, 2.0)
 
 
 def right_half(size: int) -> Image.Image:
-    """A mask, light on the right."""
+    """A mask, white on the right."""
     values = np.zeros((size, size), np.uint8)
     values[:, size // 2 :] = 255
     return Image.fromarray(values)
 
 
 def main() -> None:
-    """Draw all rows and write the sheet."""
+    """Generate all rows and write the contact sheet."""
     pipe = TextToImage.load(REPOSITORY / "models" / "emoji-package", device="cpu")
 
     def draw(prompt: str, seed: int, **arguments: Any) -> Image.Image:

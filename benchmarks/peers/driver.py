@@ -67,7 +67,7 @@ def measure(plan: Plan, peers: Sequence[Peer], cases: Sequence[Case], results: R
         missing = [peer for peer in able if not _done(results, peer, case, plan.rounds)]
         if missing or not _done(results, first, case, plan.rounds):
             for heat in _heats(first, missing, plan.together):
-                report(f"{case}: {', '.join(peer.name for peer in heat)}")
+                report(f"{case.title}: {', '.join(peer.name for peer in heat)}")
                 _measure_heat(plan, heat, case, results, report)
 
 

@@ -29,9 +29,18 @@ class Case:
     steps: int | None = None
 
     def __str__(self) -> str:
+        """Key of the case in recorded negative results."""
+        return self._describe(self.what)
+
+    @property
+    def title(self) -> str:
+        """The case in a heading."""
+        return self._describe("image" if self.what == "picture" else self.what)
+
+    def _describe(self, name: str) -> str:
         steps = f" of {self.steps} steps" if self.steps else ""
         size = self.size
-        return f"{self.what}{steps}, {size.width}x{size.height}, batch {size.batch}, {self.threads} threads"
+        return f"{name}{steps}, {size.width}x{size.height}, batch {size.batch}, {self.threads} threads"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def as_text(results: Results) -> str:
     """Each case with its newest figures, then the negative results."""
     lines = []
     for case in dict.fromkeys(figure.case for figure in results.figures):
-        lines += ["", str(case), *columns([list(HEAD), *rows(results, case)])]
+        lines += ["", case.title, *columns([list(HEAD), *rows(results, case)])]
     lines += ["", *(f"{each.peer}, {each.tried}: {each.outcome}" for each in results.negatives)]
     return "\n".join(lines).strip()
 

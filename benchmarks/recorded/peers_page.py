@@ -20,7 +20,7 @@ LIKENESS = RESULTS / "likeness.json"
 PAGE = REPOSITORY / "docs" / "peers.md"
 
 _HEAD = """\
-# Beside its peers
+# Triptych and other runtimes
 
 Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json`
 ([format](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, is installed in an environment of
@@ -65,14 +65,14 @@ def _machine(results: Results, stem: str) -> str:
         *(f"![{name}]({stem}-{name}.png)\n" for name in plots_of(results)),
     ]
     for case in dict.fromkeys(figure.case for figure in results.figures):
-        lines += [f"### {case}", "", *table(results, case), ""]
+        lines += [f"### {case.title}", "", *table(results, case), ""]
     weights = [
         [name, f"{facts['megabytes']:,.0f} MB"]
         for name, facts in sorted(results.environments.items())
         if facts["megabytes"] is not None
     ]
     lines += ["### Environments on disk", "", *_markdown(["environment", "size"], weights), ""]
-    lines += ["### What did not work, or did not pay", ""]
+    lines += ["### Negative results", ""]
     negatives = [[each.peer, each.tried, each.outcome.replace("|", "\\|")] for each in results.negatives]
     lines += _markdown(["peer", "tried", "outcome"], negatives)
     return "\n".join(lines) + "\n"
@@ -84,7 +84,7 @@ def _likeness(compared: Any) -> list[str]:
         "## Likeness to exact images\n",
         f"{compared['pictures']} images of the demo model, which has real weights, of {compared['steps']} steps at "
         f"guidance {compared['guidance_scale']:g}, each against Triptych's in fp32 ({compared['cpu']}, "
-        f"{compared['date'][:10]}). Those that calibrate themselves did it on the same prompts.\n",
+        f"{compared['date'][:10]}). Runtimes with a calibration used the same prompts.\n",
         f"    {_LIKENESS_COMMAND}\n",
     ]
     cells = []

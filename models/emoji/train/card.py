@@ -8,7 +8,7 @@ CARD = MODEL / "README.md"
 SOURCES = {"checkpoint": "PyTorch", "onnx-fp32": "ONNX fp32", "onnx-fp16": "ONNX fp16", "onnx-int8": "ONNX int8"}
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
-# What is shown, what was aimed at, where it stands in evaluate.py's JSON, and how it is written
+# Label, aim, keys in evaluate.py's JSON, and format
 ROWS = (
     ("names: right in the top 1", "90%", ("names", "top1"), "{:.0%}"),
     ("names: right in the top 5", "", ("names", "top5"), "{:.0%}"),

@@ -1,6 +1,6 @@
 """Score a checkpoint or an ONNX package: ``python models/emoji/train/evaluate.py SOURCE --json FILE``.
 
-What is measured is told in the model card; how the nearest emoji is found, in recognise.py.
+The model card describes the figures, and recognise.py the search for the nearest emoji.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Query:
     """A prompt, and the subject and background that its image must show."""
 
     prompt: str
-    wanted: frozenset[int]  # concepts, any of which is right
+    accepted: frozenset[int]  # concepts, any of which is right
     background: int  # into images.BACKGROUND_NAMES
     seed: int
 
@@ -55,8 +55,8 @@ def score(gallery: Gallery, painted: Tensor, queries: list[Query]) -> dict[str, 
     """Shares of images with the requested subject (top 1, top 5), the requested background, and both."""
     shown = foreground(painted)
     ranked, distance = gallery.rank(shown)
-    first = torch.tensor([int(r[0]) in q.wanted for r, q in zip(ranked, queries, strict=True)])
-    five = torch.tensor([bool(q.wanted & set(r.tolist())) for r, q in zip(ranked, queries, strict=True)])
+    first = torch.tensor([int(r[0]) in q.accepted for r, q in zip(ranked, queries, strict=True)])
+    five = torch.tensor([bool(q.accepted & set(r.tolist())) for r, q in zip(ranked, queries, strict=True)])
     background = background_name(shown.background) == torch.tensor([q.background for q in queries])
     return {
         "pictures": len(queries),
@@ -104,15 +104,15 @@ def open_word_scores(painter: Painter, gallery: Gallery, concepts: list[Concept]
     """Difference between seeds, and number of emoji shown, for words with many meanings."""
     meanings, result = captions.meanings(concepts), {}
     for word in OPEN_WORDS:
-        wanted = frozenset(meanings[word])
-        painted = paint_all(painter, [Query(word, wanted, 0, SEED + seed) for seed in range(OPEN_SEEDS)])
+        accepted = frozenset(meanings[word])
+        painted = paint_all(painter, [Query(word, accepted, 0, SEED + seed) for seed in range(OPEN_SEEDS)])
         ranked, _ = gallery.rank(foreground(painted))
         shown = set(ranked[:, 0].tolist())
         pairs = torch.pdist(painted.flatten(1)).square() / painted[0].numel()
         result[word] = {
-            "emoji_of_this_name": len(wanted),
-            "different_emoji_shown": len(shown & wanted),
-            "right": _share(torch.tensor([int(r) in wanted for r in ranked[:, 0]])),
+            "emoji_of_this_name": len(accepted),
+            "different_emoji_shown": len(shown & accepted),
+            "right": _share(torch.tensor([int(r) in accepted for r in ranked[:, 0]])),
             "mean_pairwise_psnr_db": round(float((-10 * pairs.log10()).mean()), 2),
         }
     return result
@@ -127,7 +127,7 @@ def seed_psnr(painted: Tensor, count: int) -> float:
 def wrong_with_both_seeds(gallery: Gallery, painted: Tensor, queries: list[Query]) -> list[str]:
     """Prompts of which neither image shows the subject; ``queries`` has all prompts twice."""
     ranked, _ = gallery.rank(foreground(painted))
-    wrong = [int(r[0]) not in q.wanted for r, q in zip(ranked, queries, strict=True)]
+    wrong = [int(r[0]) not in q.accepted for r, q in zip(ranked, queries, strict=True)]
     half = len(queries) // 2
     return [q.prompt for q, first, second in zip(queries, wrong[:half], wrong[half:], strict=False) if first and second]
 
