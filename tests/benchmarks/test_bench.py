@@ -70,16 +70,16 @@ def test_a_network_call_is_measured_with_the_two_rows_of_guidance(written: dict[
     assert measured["text_encoder"]["macs"] == manifest["text_encoder"]["macs"]
 
 
-def test_the_parts_of_a_picture_add_up(written: dict[str, Any]) -> None:
-    picture, sampler = written["picture"], written["sampler"]
-    parts = picture["seconds_by_component"]
+def test_the_parts_of_an_image_add_up(written: dict[str, Any]) -> None:
+    image, sampler = written["picture"], written["sampler"]
+    parts = image["seconds_by_component"]
     assert set(parts) == {"text_encoder", "unet", "sampler", "vae_decoder"}
-    assert sum(parts.values()) <= picture["seconds"]
+    assert sum(parts.values()) <= image["seconds"]
     assert sampler["network_calls"] == PNDM_CALLS
     assert sampler["seconds_per_step"] * PNDM_CALLS == pytest.approx(parts["sampler"])
     assert sampler["share_of_network_call"] == pytest.approx(parts["sampler"] / parts["unet"])
-    assert picture["weights_bytes"] == sum(figures["bytes"] for figures in written["components"].values())
-    assert picture["peak_to_weights"] == pytest.approx(picture["peak_bytes"] / picture["weights_bytes"])
+    assert image["weights_bytes"] == sum(figures["bytes"] for figures in written["components"].values())
+    assert image["peak_to_weights"] == pytest.approx(image["peak_bytes"] / image["weights_bytes"])
 
 
 def test_the_json_says_what_was_asked_for_and_where(written: dict[str, Any], package: Path) -> None:
@@ -117,7 +117,7 @@ def test_every_key_is_described_and_every_description_is_of_a_key(written: dict[
     assert found == described
 
 
-def test_the_plot_is_a_picture(folder: Path) -> None:
+def test_the_plot_is_an_image(folder: Path) -> None:
     with Image.open(folder / "a.png") as image:
         image.verify()
         assert image.format == "PNG"

@@ -28,7 +28,7 @@ from triptych.benchmarks.recorded import peers_page
 from triptych.runtime.errors import ArgumentError, TriptychError
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "peers-schema.md"
-SAME_PICTURE_DB = 60  # of 8-bit pictures: a few pixels are one off
+SAME_IMAGE_DB = 60  # of 8-bit images: a few pixels are one off
 STEPS, ROUNDS = 2, 2
 
 
@@ -58,8 +58,8 @@ def peers(package: Path) -> list[Peer]:
 
 @pytest.fixture(scope="module")
 def cases(package: Path) -> list[Case]:
-    unet, picture = cases_of(("threads", "picture"), default_size(package), STEPS, threads=1)
-    return [unet, picture]
+    unet, image = cases_of(("threads", "picture"), default_size(package), STEPS, threads=1)
+    return [unet, image]
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +84,11 @@ def test_every_peer_has_all_rounds_of_every_case(results: Results, peers: list[P
     assert len({figure.run for figure in results.figures if figure.case == cases[0]}) == 1
 
 
-def test_the_peers_draw_the_same_picture(results: Results, cases: list[Case]) -> None:
+def test_the_peers_draw_the_same_image(results: Results, cases: list[Case]) -> None:
     by_peer = {figure.peer: figure.psnr_db for figure in results.figures if figure.case == cases[1]}
     assert by_peer.pop("triptych") is None
     assert by_peer.keys() == {"diffusers", "onnxruntime"}
-    assert all(db is not None and db > SAME_PICTURE_DB for db in by_peer.values())
+    assert all(db is not None and db > SAME_IMAGE_DB for db in by_peer.values())
 
 
 def test_the_arithmetic_is_that_of_the_manifest(package: Path, checkpoint: Path) -> None:
@@ -97,9 +97,9 @@ def test_the_arithmetic_is_that_of_the_manifest(package: Path, checkpoint: Path)
     for case in cases:
         rows = case.size.batch * (2 if case.what == "unet" else 1)
         assert macs_of(case, str(checkpoint)) == rows * facts[case.what]["macs"]
-    picture = macs_of(Case("picture", default_size(package), 1, steps=3), str(checkpoint))
+    image = macs_of(Case("picture", default_size(package), 1, steps=3), str(checkpoint))
     text, unet, decoder = (facts[name]["macs"] for name in ("text_encoder", "unet", "vae_decoder"))
-    assert picture == 2 * text + 3 * 2 * unet + decoder
+    assert image == 2 * text + 3 * 2 * unet + decoder
 
 
 def test_what_is_written_is_what_was_measured(results: Results, plan: Plan) -> None:
@@ -309,10 +309,10 @@ def test_the_page_holds_every_peer_and_every_negative(
     assert "| 1.10 s | ±9.1% | 1.00 |" in lines[0]
 
 
-def test_the_pictures_are_pictures(drawn: Results) -> None:
-    pictures = peers_page.plots_of(drawn)
-    assert pictures.keys() == {"components", "scaling", "roofline"}
-    assert all(picture.startswith(b"\x89PNG") for picture in pictures.values())
+def test_the_images_are_images(drawn: Results) -> None:
+    images = peers_page.plots_of(drawn)
+    assert images.keys() == {"components", "scaling", "roofline"}
+    assert all(image.startswith(b"\x89PNG") for image in images.values())
 
 
 def test_names_in_the_original_layout_are_those_that_diffusers_reads(checkpoint: Path) -> None:
@@ -346,7 +346,7 @@ def test_figures_of_another_kind_are_refused(tmp_path: Path) -> None:
             read(file)
 
 
-def test_likeness_is_taken_picture_by_picture_against_the_first(
+def test_likeness_is_taken_image_by_image_against_the_first(
     package: Path, portable_package: Path, tmp_path: Path
 ) -> None:
     """By real processes: the same weights with other operators, and latents taken for others'."""

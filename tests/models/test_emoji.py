@@ -12,18 +12,18 @@ from triptych.runtime import TextToImage
 MODEL = Path(__file__).parents[2] / "models" / "emoji"
 MOST_BYTES = 16 * 2**20  # of all weights together
 STEPS, GUIDANCE = 20, 2.5  # what the model card recommends
-FP16_DB = 35.0  # PSNR of pictures made in fp16 against fp32
+FP16_DB = 35.0  # PSNR of images made in fp16 against fp32
 BACKGROUND_ERROR = 40  # of 255, of the border's median colour
 PROMPTS = ("red heart", "strawberry on a blue background", "penguin on a yellow background", "sunflower")
 
 
 def psnr(first: np.ndarray, second: np.ndarray) -> float:
-    """dB, of uint8 pictures."""
+    """dB, of uint8 images."""
     return float(-10 * np.log10(np.mean((first / 255.0 - second / 255.0) ** 2) + 1e-12))
 
 
 def draw(pipe: TextToImage, prompt: str, seed: int = 5) -> np.ndarray:
-    """One picture uint8 [64, 64, 3]."""
+    """One image uint8 [64, 64, 3]."""
     return np.asarray(pipe(prompt, num_inference_steps=STEPS, guidance_scale=GUIDANCE, seed=seed).images[0])
 
 
@@ -55,7 +55,7 @@ def test_the_figures_in_the_model_card_are_those_of_the_evaluation() -> None:
     assert (figures["steps"], figures["guidance"]) == (STEPS, GUIDANCE)
 
 
-def test_pictures_equal_those_of_diffusers(packages: dict[str, TextToImage]) -> None:
+def test_images_equal_those_of_diffusers(packages: dict[str, TextToImage]) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -70,7 +70,7 @@ def test_pictures_equal_those_of_diffusers(packages: dict[str, TextToImage]) -> 
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_half_precision_gives_the_same_picture(packages: dict[str, TextToImage], prompt: str) -> None:
+def test_half_precision_gives_the_same_image(packages: dict[str, TextToImage], prompt: str) -> None:
     assert psnr(draw(packages["fp16"], prompt), draw(packages["fp32"], prompt)) >= FP16_DB
 
 
@@ -78,8 +78,8 @@ def test_half_precision_gives_the_same_picture(packages: dict[str, TextToImage],
     ("name", "colour"), [("yellow", (250, 218, 84)), ("blue", (72, 132, 226)), ("black", (28, 28, 32))]
 )
 def test_the_background_is_the_one_asked_for(packages: dict[str, TextToImage], name: str, colour: tuple) -> None:
-    picture = draw(packages["fp32"], f"red heart on a {name} background")
-    border = np.concatenate([picture[:2].reshape(-1, 3), picture[-2:].reshape(-1, 3)])
+    image = draw(packages["fp32"], f"red heart on a {name} background")
+    border = np.concatenate([image[:2].reshape(-1, 3), image[-2:].reshape(-1, 3)])
     assert np.abs(np.median(border, axis=0) - colour).max() < BACKGROUND_ERROR
 
 
@@ -90,6 +90,6 @@ def test_hearts_have_the_colour_asked_for(packages: dict[str, TextToImage], prom
     assert middle[channel] > np.delete(middle, channel).max() + 30
 
 
-def test_seeds_give_different_pictures(packages: dict[str, TextToImage]) -> None:
+def test_seeds_give_different_images(packages: dict[str, TextToImage]) -> None:
     distances = [psnr(draw(packages["fp32"], prompt, 1), draw(packages["fp32"], prompt, 2)) for prompt in PROMPTS]
     assert np.median(distances) < 22

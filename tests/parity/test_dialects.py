@@ -1,4 +1,4 @@
-"""Packages in the dialects of other exporters run unchanged, and give the pictures of diffusers."""
+"""Packages in the dialects of other exporters run unchanged, and give the images of diffusers."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from tests.parity.comparison import LATENTS_TOLERANCE, SEED, check, theirs
 from tests.support.dialects import DIALECTS, HALF, in_dialect
 from tests.support.graphs import write_graph
-from tests.support.images import picture
+from tests.support.images import example_image
 from triptych.runtime import TextToImage
 from triptych.runtime.image.encoding import ENCODER
 from triptych.runtime.package.package import open_package
@@ -49,7 +49,7 @@ def folders(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.mark.parametrize("bound", [False, True], ids=["on the host", "on the device"])
 @pytest.mark.parametrize("name", DIALECTS)
-def test_a_package_of_another_exporter_gives_the_picture_of_diffusers(
+def test_a_package_of_another_exporter_gives_the_image_of_diffusers(
     folders: dict[str, Path], expected: tuple[np.ndarray, np.ndarray], name: str, bound: bool
 ) -> None:
     pipe = TextToImage.load(folders[name], device="cpu")
@@ -83,7 +83,7 @@ def test_an_encoder_that_draws_is_taken_at_its_word(
 
     monkeypatch.setattr(pipe, "encode_image", encoding)
     asked: dict[str, Any] = {"prompt": "a fox", "num_inference_steps": STEPS, "strength": 0.7}
-    outs = [pipe(**asked, image=picture(), seed=SEED) for _ in range(2)]
+    outs = [pipe(**asked, image=example_image(), seed=SEED) for _ in range(2)]
     assert 1e-6 < np.abs(drawn[0] - drawn[1]).mean() < 1
     beginning = StableDiffusionImg2ImgPipeline(**reference.components, requires_safety_checker=False)
     beginning.set_progress_bar_config(disable=True)

@@ -1,4 +1,4 @@
-"""Editing by instruction against diffusers' InstructPix2Pix pipeline: same checkpoint, picture, seed, fp32, CPU."""
+"""Editing by instruction against diffusers' InstructPix2Pix pipeline: same checkpoint, image, seed, fp32, CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from tests.parity.comparison import SEED, check, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from triptych.benchmarks.components import image_arguments
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance
@@ -24,7 +24,7 @@ STEPS = 5
 
 @pytest.fixture(scope="module")
 def folders(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkpoint whose U-Net takes a picture behind the latents, and its package."""
+    """A checkpoint whose U-Net takes an image behind the latents, and its package."""
     folder = tmp_path_factory.mktemp("editing")
     checkpoint = make_checkpoint(folder / "checkpoint", kind=INSTRUCT_PIX2PIX.pipelines[0], unet={"in_channels": 8})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
@@ -54,17 +54,17 @@ def reference(folders: tuple[Path, Path]) -> Any:
     ("count", "arguments"),
     [
         (1, {}),
-        (1, {"image_guidance_scale": 2.5, "negative_prompt": "blurry", "image": picture(150, 110)}),
+        (1, {"image_guidance_scale": 2.5, "negative_prompt": "blurry", "image": example_image(150, 110)}),
         (2, {"image_guidance_scale": 1, "num_images_per_prompt": 2}),
-        (2, {"prompt": ["as a fox", "as an owl"], "image": [picture(seed=1), picture(seed=2)]}),
+        (2, {"prompt": ["as a fox", "as an owl"], "image": [example_image(seed=1), example_image(seed=2)]}),
         (1, {"guidance_scale": 1.0}),
     ],
-    ids=["plain", "odd size", "two", "a picture for each", "unguided"],
+    ids=["plain", "odd size", "two", "an image for each", "unguided"],
 )
-def test_editing_gives_the_picture_of_diffusers(
+def test_editing_gives_the_image_of_diffusers(
     pipe: TextToImage, bound: TextToImage, reference: Any, count: int, arguments: dict[str, Any]
 ) -> None:
-    asked = {"prompt": "make it snow", "image": picture(), "num_inference_steps": STEPS, **arguments}
+    asked = {"prompt": "make it snow", "image": example_image(), "num_inference_steps": STEPS, **arguments}
     expected = theirs(reference, count, **asked)
     for each in (pipe, bound):
         check(each(**asked, seed=SEED), *expected)
@@ -81,13 +81,16 @@ def test_what_is_left_out_is_what_the_pipeline_of_diffusers_takes(pipe: TextToIm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "this package edits pictures by instruction; give image"),
-        ({"image": picture(), "mask_image": mask()}, "and no mask_image or strength"),
-        ({"image": picture(), "strength": 0.5}, "and no mask_image or strength"),
-        ({"image": picture(), "image_guidance_scale": 0.5}, "image_guidance_scale=0.5; allowed: a number, 1 or more"),
-        ({"image": picture(), "image_guidance_scale": "2"}, "image_guidance_scale='2'; allowed: a number"),
+        ({}, "this package edits images by instruction; give image"),
+        ({"image": example_image(), "mask_image": mask()}, "and no mask_image, strength or denoising_start"),
+        ({"image": example_image(), "strength": 0.5}, "and no mask_image, strength or denoising_start"),
+        (
+            {"image": example_image(), "image_guidance_scale": 0.5},
+            "image_guidance_scale=0.5; allowed: a number, 1 or more",
+        ),
+        ({"image": example_image(), "image_guidance_scale": "2"}, "image_guidance_scale='2'; allowed: a number"),
     ],
-    ids=["no picture", "mask", "strength", "below 1", "text"],
+    ids=["no image", "mask", "strength", "below 1", "text"],
 )
 def test_what_it_does_not_take_is_one_clear_line(pipe: TextToImage, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message) as caught:
@@ -95,19 +98,19 @@ def test_what_it_does_not_take_is_one_clear_line(pipe: TextToImage, arguments: d
     assert "\n" not in str(caught.value)
 
 
-def test_other_models_take_no_guidance_of_pictures(package: Path) -> None:
+def test_other_models_take_no_guidance_of_images(package: Path) -> None:
     pipe = TextToImage.load(package, device="cpu")
-    with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: this model edits no picture; leave it out"):
-        pipe("a fox", image=picture(), image_guidance_scale=1.5, num_inference_steps=2)
+    with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: this model edits no image; leave it out"):
+        pipe("a fox", image=example_image(), image_guidance_scale=1.5, num_inference_steps=2)
     conditioning, noise = pipe.encode(["a fox"]), np.zeros((1, 4, 16, 16), np.float32)
     sampler = Sampler.from_config(pipe.package.scheduler_config(), 2)
     for pipe._bound in (False, True):
-        with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: the network is given no picture"):
+        with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: the denoiser is given no image"):
             next(pipe.denoise(conditioning, conditioning, noise, sampler, Guidance(2.0, image_scale=1.5)))
 
 
 def test_the_command_line_edits(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture().save(tmp_path / "image.png")
+    example_image().save(tmp_path / "image.png")
     out = tmp_path / "out.png"
     command = ["generate", folders[1], "make it snow", "--steps", 2, "--image", tmp_path / "image.png"]
     assert run(*command, "--image-guidance", 2, "--out", out, capsys=capsys)[0] == 0

@@ -26,7 +26,7 @@ from tests.parity.comparison import check, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import refused
 from tests.support.dialects import OLIVE_XL, in_dialect
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from tests.support.packages import linked
 from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
@@ -83,7 +83,7 @@ CALLS: list[tuple[int, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("count", "arguments"), CALLS, ids=["plain", "unguided", "wide", "batch"])
 @pytest.mark.parametrize("model", MODELS)
-def test_every_family_gives_the_pictures_of_diffusers(
+def test_every_family_gives_the_images_of_diffusers(
     pipes: dict[str, TextToImage], references: dict[str, Any], model: str, count: int, arguments: dict[str, Any]
 ) -> None:
     expected = theirs(references[model], count, num_inference_steps=STEPS, **arguments)
@@ -171,11 +171,11 @@ def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
     check(pipe("a red fox", num_inference_steps=STEPS, seed=123456789012), *expected)
 
 
-FROM_PICTURES: list[tuple[int, dict[str, Any]]] = [
+FROM_IMAGES: list[tuple[int, dict[str, Any]]] = [
     (1, {"prompt": "a red fox", "strength": 0.7}),
-    (1, {"prompt": "a red fox", "guidance_scale": 1.0, "image": picture(104, 136)}),
-    (2, {"prompt": "two, wide!", "num_images_per_prompt": 2, "image": picture(192, 128), "strength": 0.5}),
-    (2, {"prompt": ["a cat", "a dog"], "image": [picture(seed=1), picture(seed=2)], "strength": 0.6}),
+    (1, {"prompt": "a red fox", "guidance_scale": 1.0, "image": example_image(104, 136)}),
+    (2, {"prompt": "two, wide!", "num_images_per_prompt": 2, "image": example_image(192, 128), "strength": 0.5}),
+    (2, {"prompt": ["a cat", "a dog"], "image": [example_image(seed=1), example_image(seed=2)], "strength": 0.6}),
 ]
 TASKS = {
     ("sd21", "image to image"): StableDiffusionImg2ImgPipeline,
@@ -185,9 +185,9 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize(("count", "arguments"), FROM_PICTURES, ids=["plain", "unguided", "wide", "batch"])
+@pytest.mark.parametrize(("count", "arguments"), FROM_IMAGES, ids=["plain", "unguided", "wide", "batch"])
 @pytest.mark.parametrize(("model", "task"), TASKS)
-def test_every_family_begins_from_pictures(
+def test_every_family_begins_from_images(
     pipes: dict[str, TextToImage],
     references: dict[str, Any],
     model: str,
@@ -200,17 +200,17 @@ def test_every_family_begins_from_pictures(
     reference.set_progress_bar_config(disable=True)
     # said, since for inpainting with SDXL diffusers would take another guidance than for all else
     asked: dict[str, Any] = {
-        "image": picture(),
+        "image": example_image(),
         "num_inference_steps": 6,
         "guidance_scale": pipes[model].family.guidance_scale,
     }
     asked |= arguments
     expected: dict[str, Any] = dict(asked)
     if task == "inpainting":
-        pictures = asked["image"] if isinstance(asked["image"], list) else [asked["image"]] * count
-        asked |= {"mask_image": mask(*pictures[0].size)}
-        expected = asked | {"image": pictures, "mask_image": [asked["mask_image"]] * count}  # see `one_each`
-        height, width = pictures[0].height, pictures[0].width
+        images = asked["image"] if isinstance(asked["image"], list) else [asked["image"]] * count
+        asked |= {"mask_image": mask(*images[0].size)}
+        expected = asked | {"image": images, "mask_image": [asked["mask_image"]] * count}  # see `one_each`
+        height, width = images[0].height, images[0].width
         expected |= {"height": height, "width": width}  # which are the model's own where they are left out
     check(pipes[model](**asked, seed=123456789012), *theirs(reference, count, **expected))
 
@@ -219,12 +219,12 @@ def test_every_family_begins_from_pictures(
     ("count", "arguments"),
     [
         (1, {}),
-        (2, {"strength": 0.3, "num_images_per_prompt": 2, "image": picture(136, 104)}),
+        (2, {"strength": 0.3, "num_images_per_prompt": 2, "image": example_image(136, 104)}),
         (1, {"strength": 1.0, "num_inference_steps": 2, "guidance_scale": 1.0}),
     ],
     ids=["plain", "two", "all of it"],
 )
-def test_latent_consistency_models_begin_from_a_picture(
+def test_latent_consistency_models_begin_from_an_image(
     folders: dict[str, tuple[Path, Path]],
     references: dict[str, Any],
     tmp_path: Path,
@@ -235,7 +235,7 @@ def test_latent_consistency_models_begin_from_a_picture(
     reference.set_progress_bar_config(disable=True)
     name = type(reference).__name__
     pipe = TextToImage.load(linked(folders["lcm"][1], tmp_path / "lcm", _class_name=name), device="cpu")
-    asked = {"prompt": "a fox", "image": picture(), **arguments}
+    asked = {"prompt": "a fox", "image": example_image(), **arguments}
     expected = theirs(reference, count, **asked)
     check(pipe(**asked, seed=123456789012), *expected)
     pipe._bound = True
@@ -311,7 +311,7 @@ def test_embedded_guidance_is_that_of_diffusers(width: int) -> None:
     np.testing.assert_allclose(given, expected.numpy(), atol=2e-3)  # sines of up to 13,000, in float32
 
 
-def test_settings_repeat_the_picture(pipes: dict[str, TextToImage], tmp_path: Path) -> None:
+def test_settings_repeat_the_image(pipes: dict[str, TextToImage], tmp_path: Path) -> None:
     out = pipes["sdxl"](
         "a fox", prompt_2="snow", num_inference_steps=2, seed=5, original_size=(96, 200), crops_coords_top_left=(0, 8)
     )
@@ -325,13 +325,13 @@ def test_settings_repeat_the_picture(pipes: dict[str, TextToImage], tmp_path: Pa
     [
         ("sd21", {"prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
         ("lcm", {"negative_prompt_2": "b"}, "negative_prompt_2: this package has one text encoder"),
-        ("sd21", {"original_size": (64, 64)}, r"original_size=\(64, 64\): this model is not told that"),
+        ("sd21", {"original_size": (64, 64)}, r"original_size=\(64, 64\): this model does not take it; leave it out"),
         ("sdxl", {"target_size": (64, -1)}, r"target_size=\(64, -1\); allowed: two whole numbers of pixels"),
         ("sdxl", {"original_size": 64}, "original_size=64; allowed: two whole numbers"),
         ("sdxl", {"prompt_2": ["a", "b"]}, "prompt_2 has 2 texts for 1 prompts"),
         ("lcm", {"guidance_scale": [1.0, 2.0, 3.0, 4.0]}, "takes its guidance as one number"),
         ("lcm", {"guidance_rescale": 0.5}, "takes its guidance as one number"),
-        ("lcm", {"guidance_interval": (0, 3)}, "guidance_interval: this network takes its guidance as a number"),
+        ("lcm", {"guidance_interval": (0, 3)}, "guidance_interval: this model takes its guidance as a number"),
     ],
     ids=str,
 )
@@ -403,7 +403,7 @@ def test_float16_of_stable_diffusion_2_keeps_attention_in_float32(
 def test_an_autoencoder_that_overflows_float16_is_kept_in_float32(
     folders: dict[str, tuple[Path, Path]], tmp_path: Path
 ) -> None:
-    """As SDXL's: every number in the middle of the decoder 100,000 times as large, and the picture the same."""
+    """As SDXL's: every number in the middle of the decoder 100,000 times as large, and the image the same."""
     from safetensors.torch import load_file, save_file
 
     source = shutil.copytree(folders["lcm"][0], tmp_path / "source")

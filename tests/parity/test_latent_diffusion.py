@@ -22,7 +22,7 @@ from diffusers import (
 
 from tests.parity.comparison import SEED, check
 from tests.support.checkpoints import export_parts, make_checkpoint
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from tests.support.packages import linked
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PromptWarning
@@ -83,7 +83,7 @@ CALLS: list[tuple[int, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("count", "arguments", "own"), CALLS, ids=["plain", "guided", "wide", "batch"])
 @pytest.mark.parametrize("model", MODELS)
-def test_pictures_are_those_of_diffusers(
+def test_images_are_those_of_diffusers(
     pipes: dict[str, TextToImage],
     references: dict[str, Any],
     model: str,
@@ -210,7 +210,7 @@ def test_a_negative_prompt_takes_the_place_of_the_empty_one(pipes: dict[str, Tex
 
 @pytest.mark.parametrize("with_mask", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_it_begins_from_a_picture(
+def test_it_begins_from_an_image(
     folders: dict[str, tuple[Path, Path]], references: dict[str, Any], tmp_path: Path, model: str, with_mask: bool
 ) -> None:
     """As the pipelines of Stable Diffusion do it, which take its parts and what its text encoder says.
@@ -228,7 +228,7 @@ def test_it_begins_from_a_picture(
     ids = own.tokenizer(["a fox", ""], padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.inference_mode():
         positive, negative = own.bert(ids)[0].chunk(2)
-    given: dict[str, Any] = {"image": picture(), "num_inference_steps": 6, "strength": 0.7, "guidance_scale": 4.0}
+    given: dict[str, Any] = {"image": example_image(), "num_inference_steps": 6, "strength": 0.7, "guidance_scale": 4.0}
     if with_mask:
         given["mask_image"] = mask()
     asked = {**given, "generator": [torch.Generator().manual_seed(SEED)], "output_type": "latent"}
@@ -251,7 +251,7 @@ def test_the_loop_on_the_device_gives_the_same(
     np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
 
 
-def test_settings_repeat_the_picture(pipes: dict[str, TextToImage], tmp_path: Path) -> None:
+def test_settings_repeat_the_image(pipes: dict[str, TextToImage], tmp_path: Path) -> None:
     out = pipes["ldm"]("a fox", num_inference_steps=2, seed=5)
     out.images[0].save(tmp_path / "p.png")
     settings = read_settings(tmp_path / "p.png")
@@ -264,7 +264,7 @@ def test_settings_repeat_the_picture(pipes: dict[str, TextToImage], tmp_path: Pa
     [
         ({"prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
         ({"negative_prompt_2": "b"}, "negative_prompt_2: this package has one text encoder"),
-        ({"original_size": (64, 64)}, r"original_size=\(64, 64\): this model is not told that"),
+        ({"original_size": (64, 64)}, r"original_size=\(64, 64\): this model does not take it; leave it out"),
         ({"height": 100}, "height=100 must be a positive multiple of 8"),
     ],
     ids=str,

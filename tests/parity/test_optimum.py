@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support.checkpoints import make_checkpoint
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from triptych.benchmarks.peers.environments import install, python_of
 from triptych.export import export
 from triptych.runtime import TextToImage
@@ -94,7 +94,7 @@ def compare(optimum: Optimum, package: Path, pipeline: str, tmp_path: Path, **mo
     ours = TextToImage.load(package, device="cpu")(**ASKED, **more, seed=SEEDS[0]).latents
     theirs = np.load(out)
     np.testing.assert_allclose(ours, theirs, atol=TOLERANCE * max(1, theirs.std()), rtol=0)
-    assert np.abs(theirs[0] - theirs[1]).mean() > 0.1, "two seeds, two pictures"
+    assert np.abs(theirs[0] - theirs[1]).mean() > 0.1, "two seeds, two images"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -112,11 +112,13 @@ def test_optimum_runs_our_packages(optimum: Optimum, packages: dict[str, Path], 
         ("lcm", IMAGE_PIPELINES["lcm"], False),
     ],
 )
-def test_optimum_begins_from_pictures_with_our_packages(
+def test_optimum_begins_from_images_with_our_packages(
     optimum: Optimum, packages: dict[str, Path], tmp_path: Path, model: str, pipeline: str, masked: bool
 ) -> None:
     # said, because diffusers' pipeline for inpainting takes another guidance than the rest of SDXL
-    given = {"image": picture(), "strength": 0.7, "guidance_scale": 5.0} | ({"mask_image": mask()} if masked else {})
+    given = {"image": example_image(), "strength": 0.7, "guidance_scale": 5.0} | (
+        {"mask_image": mask()} if masked else {}
+    )
     compare(optimum, packages[model], pipeline, tmp_path, **given)
 
 
@@ -127,4 +129,4 @@ def test_packages_of_optimum_run_here_unchanged(
     theirs = tmp_path / "theirs"
     optimum("export", checkpoint=checkpoints[model], package=theirs)
     compare(optimum, theirs, PIPELINES[model], tmp_path)
-    compare(optimum, theirs, IMAGE_PIPELINES[model], tmp_path, image=picture(), strength=0.7)
+    compare(optimum, theirs, IMAGE_PIPELINES[model], tmp_path, image=example_image(), strength=0.7)

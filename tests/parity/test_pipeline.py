@@ -43,7 +43,7 @@ SCHEDULERS = {
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_every_scheduler_gives_the_picture_of_diffusers(
+def test_every_scheduler_gives_the_image_of_diffusers(
     pipe: TextToImage, diffusers_pipe: StableDiffusionPipeline, name: str
 ) -> None:
     own = diffusers_pipe.scheduler
@@ -94,7 +94,7 @@ def test_outdated_scheduler_options_are_mended_as_diffusers_does(
     ],
     ids=lambda value: value if isinstance(value, int) else "-".join(value),
 )
-def test_every_kind_of_call_gives_the_pictures_of_diffusers(
+def test_every_kind_of_call_gives_the_images_of_diffusers(
     pipe: TextToImage, diffusers_pipe: StableDiffusionPipeline, count: int, arguments: dict[str, Any]
 ) -> None:
     expected = theirs(diffusers_pipe, count, num_inference_steps=STEPS, **arguments)
@@ -109,14 +109,14 @@ def test_given_latents_take_the_place_of_the_seed(pipe: TextToImage, diffusers_p
     assert out.seeds == [None]
 
 
-def test_a_picture_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
+def test_an_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
     batch = pipe(["a cat", "a dog"], num_inference_steps=3, seed=SEED, num_images_per_prompt=2)
     assert batch.seeds == [SEED + k for k in range(4)]
     alone = pipe("a dog", num_inference_steps=3, seed=SEED + 3)
     np.testing.assert_array_equal(np.asarray(alone.images[0]), np.asarray(batch.images[3]))
 
 
-def test_phases_can_be_used_alone_and_give_the_picture_of_the_call(pipe: TextToImage) -> None:
+def test_phases_can_be_used_alone_and_give_the_image_of_the_call(pipe: TextToImage) -> None:
     out = pipe("a red fox", num_inference_steps=3, seed=SEED)
     positive, negative = pipe.encode(["a red fox"]), pipe.encode([""])
     sampler = Sampler.from_config(pipe.package.scheduler_config(), num_inference_steps=3)
@@ -140,7 +140,7 @@ def test_the_callback_sees_every_step_and_can_cancel(pipe: TextToImage) -> None:
         pipe("x", num_inference_steps=3, seed=0, scheduler="ddim", callback=lambda step: step.index < 1)
 
 
-def test_settings_repeat_the_picture(pipe: TextToImage, tmp_path: Path) -> None:
+def test_settings_repeat_the_image(pipe: TextToImage, tmp_path: Path) -> None:
     out = pipe(
         ["a", "b ✈"], negative_prompt="c", num_inference_steps=3, guidance_scale=2.5, scheduler="euler", width=192
     )
@@ -151,7 +151,7 @@ def test_settings_repeat_the_picture(pipe: TextToImage, tmp_path: Path) -> None:
     assert np.abs(np.asarray(again).astype(int) - np.asarray(out.images[1])).max() <= PIXEL_TOLERANCE
 
 
-def test_a_seed_for_each_picture(pipe: TextToImage) -> None:
+def test_a_seed_for_each_image(pipe: TextToImage) -> None:
     """Also where noise is drawn on the way."""
     batch = pipe(["a cat", "a dog"], num_inference_steps=3, seed=[SEED, 7], scheduler="euler_a")
     assert batch.seeds == [SEED, 7]
@@ -166,7 +166,7 @@ def test_drawn_seeds_differ_and_are_told(pipe: TextToImage) -> None:
 
 
 @pytest.mark.parametrize("noise", ["torch_cuda", "numpy"])
-def test_other_noise_gives_another_picture(pipe: TextToImage, noise: str) -> None:
+def test_other_noise_gives_another_image(pipe: TextToImage, noise: str) -> None:
     out = pipe("x", num_inference_steps=1, seed=0, noise=noise)
     assert np.abs(out.latents - pipe("x", num_inference_steps=1, seed=0).latents).max() > 0.1
 
@@ -273,14 +273,14 @@ def test_one_object_serves_threads(pipe: TextToImage) -> None:
 
 
 def test_settings_are_complete() -> None:
-    """Every argument that changes the picture is in the settings, or is a way to give several pictures at once."""
+    """Every argument that changes the image is in the settings, or is a way to give several images at once."""
     import inspect
 
     from triptych.runtime.image.settings import Settings
 
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}
-    unrepeatable = {"latents", "prompt_embeds", "image", "mask_image"}  # such a picture's settings say so
+    unrepeatable = {"latents", "prompt_embeds", "image", "mask_image"}  # such an image's settings say so
     assert arguments - fields == {"self", "num_images_per_prompt", "callback", *unrepeatable}
 
 

@@ -22,7 +22,7 @@ from tests.parity.comparison import SEED, check, theirs
 from tests.parity.test_tasks import one_each
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import run
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from tests.support.packages import linked
 from triptych.benchmarks.components import image_arguments
 from triptych.export.checkpoint import open_checkpoint
@@ -98,7 +98,7 @@ CALLS: dict[str, tuple[int, dict[str, Any]]] = {
 def test_the_refiner_goes_on_where_the_base_stops(
     base: TextToImage, refiner: TextToImage, references: tuple[Any, Any], scheduler: str, call: str
 ) -> None:
-    """Latents, and pictures of both, the first of which are noisy; the refiner takes more steps in the same share."""
+    """Latents, and images of both, the first of which are noisy; the refiner takes more steps in the same share."""
     count, asked = CALLS[call]
     own = [reference.scheduler for reference in references]
     for reference in references:
@@ -129,7 +129,7 @@ def test_the_refiner_goes_on_where_the_base_stops(
     ("count", "asked"),
     [
         (1, {}),
-        (1, {"strength": 0.6, "guidance_scale": 1.0, "image": picture(136, 104)}),
+        (1, {"strength": 0.6, "guidance_scale": 1.0, "image": example_image(136, 104)}),
         (2, {"strength": 0.9, "num_images_per_prompt": 2, "negative_prompt": "grey"}),
         (1, {"aesthetic_score": 9.0, "negative_aesthetic_score": 1.0, "strength": 0.9}),
         (1, {"original_size": (96, 200), "crops_coords_top_left": (8, 30), "strength": 0.9}),
@@ -137,10 +137,10 @@ def test_the_refiner_goes_on_where_the_base_stops(
     ],
     ids=lambda value: "-".join(value) or "plain" if isinstance(value, dict) else "",
 )
-def test_the_refiner_alone_begins_from_a_picture(
+def test_the_refiner_alone_begins_from_an_image(
     refiner: TextToImage, references: tuple[Any, Any], count: int, asked: dict[str, Any]
 ) -> None:
-    asked = {"prompt": "a fox", "image": picture(), "num_inference_steps": STEPS, **asked}
+    asked = {"prompt": "a fox", "image": example_image(), "num_inference_steps": STEPS, **asked}
     check(refiner(**asked, seed=SEED), *theirs(references[1], count, **asked))
 
 
@@ -159,10 +159,10 @@ def test_a_mask_is_handed_over_too(base: TextToImage, refiner: TextToImage, refe
     asked: dict[str, Any] = {"prompt": "an owl", "mask_image": mask(), "num_inference_steps": STEPS}
     asked["guidance_scale"] = 5.0  # for inpainting alone, diffusers would take 7.5
     first: dict[str, Any] = {"denoising_end": SHARE, "strength": 1.0}
-    stopped = theirs(painters[0], 1, **one_each(asked | {"image": picture()}, 1), **first)
+    stopped = theirs(painters[0], 1, **one_each(asked | {"image": example_image()}, 1), **first)
     latents = torch.from_numpy(stopped[0])
     done = theirs(painters[1], 1, **asked, image=latents, denoising_start=SHARE, height=128, width=128)
-    given = base(**asked, **first, image=picture(), seed=SEED)
+    given = base(**asked, **first, image=example_image(), seed=SEED)
     check(given, *stopped)
     check(refiner(**asked, image=given.latents, denoising_start=SHARE, seed=SEED), *done)
 
@@ -199,7 +199,7 @@ def test_a_refiner_is_told_by_its_flag(
     folders: tuple[Path, Path], refiner: TextToImage, tmp_path: Path, name: str
 ) -> None:
     package = linked(folders[1], tmp_path / "package", _class_name=name)
-    asked: dict[str, Any] = {"image": picture(), "num_inference_steps": 4, "seed": 3}
+    asked: dict[str, Any] = {"image": example_image(), "num_inference_steps": 4, "seed": 3}
     np.testing.assert_array_equal(
         TextToImage.load(package, device="cpu")("a fox", **asked).latents, refiner("a fox", **asked).latents
     )
@@ -219,22 +219,28 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "this package is a refiner, which makes no picture of its own; give image: a picture, or latents of the"),
-        ({"denoising_start": 0.5}, "denoising_start is for a picture to begin from; give image, too"),
+        ({}, "this package is a refiner, which starts from an image; give image: an image, or latents of the"),
+        ({"denoising_start": 0.5}, "denoising_start needs an image to start from; give image, too"),
         ({"image": np.zeros((1, 3, 16, 16), np.float32)}, r"the latents in image have shape \[1, 3, 16, 16\]"),
         ({"image": np.full((1, 4, 16, 16), np.nan, np.float32)}, "the latents in image hold NaN or infinity"),
-        ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "image has 2 pictures for 1 prompts"),
+        ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "image has 2 images for 1 prompts"),
         ({"image": np.zeros((1, 4, 16, 16), np.float32), "height": 64}, r"need \[1, 4, 8, 16\]"),
         ({"image": np.zeros((1, 4, 16, 16), np.float32), "mask_image": mask(64, 64)}, "mask_image is 64x64 pixels"),
-        ({"image": picture(), "denoising_start": 0.5, "strength": 0.5}, "strength and denoising_start exclude"),
+        ({"image": example_image(), "denoising_start": 0.5, "strength": 0.5}, "strength and denoising_start exclude"),
         (
-            {"image": picture(), "denoising_start": 0.5, "latents": np.zeros((1, 4, 16, 16), np.float32)},
-            "latents are noise to begin from, which denoising_start takes none of",
+            {"image": example_image(), "denoising_start": 0.5, "latents": np.zeros((1, 4, 16, 16), np.float32)},
+            "latents are the starting noise, which denoising_start does not use; leave it out",
         ),
-        ({"image": picture(), "denoising_end": 0.0}, "denoising_end=0.0 is out of range"),
-        ({"image": picture(), "target_size": (8, 8)}, r"target_size=\(8, 8\): this model is not told that"),
-        ({"image": picture(), "aesthetic_score": "high"}, "aesthetic_score='high'; allowed: a number, such as 6"),
-        ({"image": picture(), "prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
+        ({"image": example_image(), "denoising_end": 0.0}, "denoising_end=0.0 is out of range"),
+        (
+            {"image": example_image(), "target_size": (8, 8)},
+            r"target_size=\(8, 8\): this model does not take it; leave it out",
+        ),
+        ({"image": example_image(), "aesthetic_score": "high"}, "aesthetic_score='high'; allowed: a number, such as 6"),
+        (
+            {"image": example_image(), "prompt_2": "b"},
+            "prompt_2: this package has one text encoder, which reads prompt",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
@@ -247,24 +253,24 @@ def test_bad_use_is_one_clear_line(refiner: TextToImage, asked: dict[str, Any], 
 def test_the_base_takes_no_score(base: TextToImage) -> None:
     for name in ("aesthetic_score", "negative_aesthetic_score"):
         score: dict[str, Any] = {name: 6.0}
-        with pytest.raises(ArgumentError, match=f"^{name}=6.0: this model is not told that; leave it out"):
+        with pytest.raises(ArgumentError, match=f"^{name}=6.0: this model does not take it; leave it out"):
             base("a fox", **score)
 
 
-def test_settings_travel_with_the_picture(
+def test_settings_travel_with_the_image(
     base: TextToImage, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = base("a fox", num_inference_steps=4, denoising_end=0.5, seed=5)
     out.images[0].save(tmp_path / "noisy.png")
     again = base(**read_settings(tmp_path / "noisy.png").arguments())
     np.testing.assert_array_equal(again.latents, out.latents)
-    picture().save(tmp_path / "image.png")
+    example_image().save(tmp_path / "image.png")
     command = ["generate", folders[1], "a fox", "--image", tmp_path / "image.png", "--steps", 4, "--strength", 0.5]
     scores = ["--aesthetic", 7, "--negative-aesthetic", 2]
     assert run(*command, *scores, "--out", tmp_path / "out.png", capsys=capsys)[0] == 0
     settings = read_settings(tmp_path / "out.png")
     assert (settings.aesthetic_score, settings.negative_aesthetic_score) == (7, 2)
-    with pytest.raises(ArgumentError, match="made from another one"):
+    with pytest.raises(ArgumentError, match="made from another image: it cannot be repeated"):
         settings.arguments()
 
 

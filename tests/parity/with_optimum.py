@@ -28,12 +28,12 @@ def draw(
     package: str,
     pipeline: str,
     seeds: list[int],
-    picture: str | None,
+    image: str | None,
     mask: str | None,
     arguments: dict[str, Any],
     out: str,
 ) -> None:
-    """One call of the pipeline, a generator for each picture."""
+    """One call of the pipeline, a generator for each image."""
     import numpy as np
     import optimum.onnxruntime
     import torch
@@ -41,7 +41,7 @@ def draw(
 
     pipe = getattr(optimum.onnxruntime, pipeline).from_pretrained(package, provider="CPUExecutionProvider")
     pipe.set_progress_bar_config(disable=True)
-    files = {"image": picture, "mask_image": mask}
+    files = {"image": image, "mask_image": mask}
     given = {name: [Image.open(file)] * len(seeds) for name, file in files.items() if file is not None}
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     latents = pipe(**arguments, **given, generator=generators, output_type="latent").images

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 
-def picture(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
+def example_image(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
     """Soft spots of colour."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
@@ -17,3 +17,6 @@ def mask(width: int = 128, height: int = 128) -> Image.Image:
     values[: height // 3, : width // 4] = 200
     values[:, width // 2 - 3] = 127
     return Image.fromarray(values)
+
+
+picture = example_image

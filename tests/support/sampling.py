@@ -41,7 +41,7 @@ def property_test(
 
 
 def network(latents: np.ndarray, timestep: float) -> np.ndarray:
-    """Bounded, smooth, and different for each picture, place and time."""
+    """Bounded, smooth, and different for each image, place and time."""
     phase = np.arange(latents[0].size, dtype=latents.dtype).reshape(latents.shape[1:]) / 10
     bounded = np.tanh(0.7 * latents + 0.2 * np.roll(latents, 1, axis=-1) ** 2 / (1 + latents**2))
     output: np.ndarray = bounded + 0.4 * np.sin(phase + latents.dtype.type(timestep / 150))

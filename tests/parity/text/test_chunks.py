@@ -1,4 +1,4 @@
-"""Weights and chunks: embeddings are those of the web UI's algorithm in PyTorch, pictures those of diffusers."""
+"""Weights and chunks: embeddings are those of the web UI's algorithm in PyTorch, images those of diffusers."""
 
 import warnings
 from collections.abc import Sequence
@@ -179,7 +179,7 @@ def test_only_weighted_chunks_are_touched() -> None:
 
 
 @pytest.mark.parametrize(("positive", "negative"), [(WEIGHTED, "blurry"), ("a fox", "grey (end:1.3) BREAK (bad)")])
-def test_long_and_weighted_pictures_are_those_of_diffusers(
+def test_long_and_weighted_images_are_those_of_diffusers(
     pipe: TextToImage, diffusers_pipe: StableDiffusionPipeline, positive: str, negative: str
 ) -> None:
     meant = {
@@ -218,7 +218,7 @@ def test_a_package_of_fixed_shapes_says_what_it_leaves_out(static_package: Path,
         pipe.encode(["a " * 75])
 
 
-def test_a_picture_is_repeated_from_its_prompt_as_written(
+def test_an_image_is_repeated_from_its_prompt_as_written(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prompt = r"a (red:1.3) fox \(vixen\) BREAK [den] :)"

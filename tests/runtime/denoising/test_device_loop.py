@@ -141,7 +141,7 @@ def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
 
 
 def known(batch: int, noise: np.ndarray) -> KnownRegion:
-    """A picture of which a soft mask leaves about half."""
+    """An image of which a soft mask leaves about half."""
     random = np.random.default_rng(1)
     mask = random.uniform(0, 1, (batch, 1, *SIZE[1:])).astype(np.float32)
     return KnownRegion(mask, random.standard_normal((batch, *SIZE)).astype(np.float32), noise)
@@ -479,7 +479,7 @@ def test_step_graphs_are_standard_onnx(
 
 
 @pytest.mark.parametrize("scheduler", ["pndm", "dpmpp_2m", "euler_a"])
-def test_whole_pictures_are_those_of_the_numpy_loop(package: Path, scheduler: str) -> None:
+def test_whole_images_are_those_of_the_numpy_loop(package: Path, scheduler: str) -> None:
     numpys, bounds = (TextToImage.load(package, device="cpu") for _ in range(2))
     bounds._bound = True
     asked: dict[str, Any] = {"num_inference_steps": 5, "seed": 3, "num_images_per_prompt": 2, "scheduler": scheduler}

@@ -106,9 +106,9 @@ def test_the_projection_of_one_update_is_its_formula() -> None:
     update, x0 = arrays(2)
     for eta, threshold in ((0.0, 0.0), (0.0, 5.0), (0.4, 1e6), (1.0, 2.0)):
         result = project_update(update, x0, eta, threshold)
-        for one, own, picture in zip(result, update, x0, strict=True):
+        for one, own, image in zip(result, update, x0, strict=True):
             short = own * min(1, threshold / np.linalg.norm(own)) if threshold else own
-            parallel = (short * picture).sum() / (picture**2).sum() * picture
+            parallel = (short * image).sum() / (image**2).sum() * image
             np.testing.assert_allclose(one, short - parallel + eta * parallel, rtol=1e-4, atol=TOLERANCE)
 
 
@@ -210,11 +210,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
-def expected_rows(pipe: TextToImage, name: str, steps: int, interval: tuple[float, float], pictures: int) -> list[int]:
+def expected_rows(pipe: TextToImage, name: str, steps: int, interval: tuple[float, float], images: int) -> list[int]:
     config = pipe.family.scheduler_config(pipe.package.scheduler_config(), name)
     levels = Sampler.from_config(config, num_inference_steps=steps).noise_levels
-    rows = [2 * pictures if interval[0] < level <= interval[1] else pictures for level in levels]
-    assert set(rows) == {pictures, 2 * pictures}
+    rows = [2 * images if interval[0] < level <= interval[1] else images for level in levels]
+    assert set(rows) == {images, 2 * images}
     return rows
 
 
@@ -261,7 +261,7 @@ def test_a_negative_prompt_that_is_never_used_is_not_encoded(pipe: TextToImage, 
     assert encoded(guidance_scale=[1.0, 1.5]) == 2
 
 
-def test_a_guided_picture_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
+def test_a_guided_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
     arguments: dict[str, Any] = {
         "num_inference_steps": 4,
         "scheduler": "euler",
@@ -308,7 +308,7 @@ def theirs(checkpoint: Path) -> Callable[..., np.ndarray]:
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
-def test_the_picture_is_that_of_diffusers(
+def test_the_image_is_that_of_diffusers(
     pipe: TextToImage,
     theirs: Callable[..., np.ndarray],
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Decoding in tiles: every pixel is covered, and the picture is that of the whole decoder."""
+"""Decoding in tiles: every pixel is covered, and the image is that of the whole decoder."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -68,7 +68,7 @@ def latents(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 56), (33, 32), (16, 61)])
-def test_tiles_give_the_picture_of_the_whole(decoder: Graph, height: int, width: int) -> None:
+def test_tiles_give_the_image_of_the_whole(decoder: Graph, height: int, width: int) -> None:
     given_latents = latents(2, 4, height, width)
     whole = decode(decoder, given_latents)
     tiled = decode_in_tiles(decoder, given_latents, FACTOR, tile=32, overlap=8)
@@ -77,7 +77,7 @@ def test_tiles_give_the_picture_of_the_whole(decoder: Graph, height: int, width:
     assert psnr(tiled, whole) >= SEAMS_DB
 
 
-def test_a_picture_no_larger_than_a_tile_is_the_same_to_the_bit(decoder: Graph) -> None:
+def test_an_image_no_larger_than_a_tile_is_the_same_to_the_bit(decoder: Graph) -> None:
     small = latents(2, 4, 16, 24)
     np.testing.assert_array_equal(decode_in_tiles(decoder, small, FACTOR, tile=24, overlap=8), decode(decoder, small))
 

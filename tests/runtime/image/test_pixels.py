@@ -62,17 +62,17 @@ def test_the_parameters_text_reads_as_other_tools_write_it() -> None:
     assert last.startswith("Steps: 20, Sampler: DDIMScheduler, CFG scale: 7.5, Seed: 18446744073709551615, Size: 24x16")
 
 
-def test_a_picture_of_given_latents_cannot_be_repeated() -> None:
+def test_an_image_of_given_latents_cannot_be_repeated() -> None:
     with pytest.raises(ArgumentError, match="given latents"):
         dataclasses.replace(SETTINGS, seed=None).arguments()
 
 
-def test_pictures_without_settings_are_refused(tmp_path: Path) -> None:
+def test_images_without_settings_are_refused(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "plain.png")
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     with pytest.raises(ArgumentError, match="carries no settings"):
         read_settings(tmp_path / "plain.png")
-    with pytest.raises(ArgumentError, match="cannot be read as a picture"):
+    with pytest.raises(ArgumentError, match="cannot be read as an image"):
         read_settings(tmp_path / "text.png")
     with pytest.raises(ArgumentError, match="does not exist"):
         read_settings(tmp_path / "absent.png")
@@ -80,11 +80,11 @@ def test_pictures_without_settings_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{}", "[1]", "nonsense", '{"prompt": "x", "colour": 3}'])
 def test_foreign_settings_are_refused(text: str) -> None:
-    with pytest.raises(ArgumentError, match="settings in the picture cannot be read"):
+    with pytest.raises(ArgumentError, match="settings in the image cannot be read"):
         Settings.from_json(text)
 
 
-def test_a_contact_sheet_holds_every_picture_once() -> None:
+def test_a_contact_sheet_holds_every_image_once() -> None:
     images = [Image.new("RGB", (30, 20), (10 * k, 0, 255)) for k in range(1, 7)]
     sheet = contact_sheet(
         images, 3, row_labels=["a prompt", "another " * 30], column_labels=["seed 0", "seed 1", "seed 2"]

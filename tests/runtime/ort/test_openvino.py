@@ -18,7 +18,7 @@ from triptych.runtime.ort.openvino import OPENVINO, with_precision
 
 REPOSITORY = Path(__file__).parents[3]
 FP32_DB, BF16_DB, INT8_DB, EXACT_DB = 60, 30, 20, 55
-"""Floors: fp32 of the latents against the CPU provider's, bf16 and int8 of the picture's pixels (peak signal-to-noise
+"""Floors: fp32 of the latents against the CPU provider's, bf16 and int8 of the image's pixels (peak signal-to-noise
 ratio); and what eight bits cannot reach."""
 
 SCRIPT = """\
@@ -101,7 +101,7 @@ def decibels(pixels: np.ndarray, reference: np.ndarray) -> float:
 
 @pytest.mark.slow
 def test_openvino_in_an_environment_of_its_own(portable_package: Path, made: Made, tmp_path: Path) -> None:
-    """Pictures in both precisions, against the CPU provider's."""
+    """Images in both precisions, against the CPU provider's."""
     reference = TextToImage.load(portable_package, "cpu")("a fox", num_inference_steps=3, seed=1)
     exact, half = made(portable_package, {}), made(portable_package, {"precision": "bf16"})
     assert not isinstance(exact, str)

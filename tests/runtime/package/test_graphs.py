@@ -47,7 +47,7 @@ def test_fast_has_all_from_the_start_and_keeps_them(package: Path, loads: list[s
     assert loads == list(NAMES)
 
 
-def test_low_has_one_at_a_time_in_the_order_of_the_picture(package: Path, loads: list[str]) -> None:
+def test_low_has_one_at_a_time_in_the_order_of_the_image(package: Path, loads: list[str]) -> None:
     pipe = TextToImage.load(package, device="cpu", memory="low")
     assert loads == []
     held = []
@@ -77,7 +77,7 @@ def test_what_is_freed_is_gone_before_the_next_is_loaded(package: Path, monkeypa
     assert len(alive) == len(NAMES)
 
 
-def test_pictures_are_equal_to_the_bit_where_sessions_are(package: Path) -> None:
+def test_images_are_equal_to_the_bit_where_sessions_are(package: Path) -> None:
     options = policy._mapping(open_package(package), open_device("cpu"), "unet").session_options
     fast = TextToImage.load(package, device="cpu", session_options=options)
     low = TextToImage.load(package, device="cpu", memory="low")
@@ -86,7 +86,7 @@ def test_pictures_are_equal_to_the_bit_where_sessions_are(package: Path) -> None
     np.testing.assert_array_equal(first.latents, second.latents)
 
 
-def test_pictures_are_equal_as_people_see_them_by_default(package: Path) -> None:
+def test_images_are_equal_as_people_see_them_by_default(package: Path) -> None:
     first, second = (
         np.asarray(
             TextToImage.load(package, device="cpu", memory=memory)("x", num_inference_steps=3, seed=1).images[0]

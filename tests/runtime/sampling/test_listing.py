@@ -70,7 +70,7 @@ def test_the_plot_is_written_whole(tmp_path: Path, suffix: str, capsys: pytest.C
     if suffix == ".png":
         with Image.open(path) as image:
             assert image.info["Title"] == "euler, pndm"
-            assert np.asarray(image.convert("L")).std() > 10, "an empty picture"
+            assert np.asarray(image.convert("L")).std() > 10, "an empty image"
     else:
         assert "<svg" in path.read_text()
 

@@ -153,7 +153,7 @@ def test_nothing_runs_before_it_is_asked_for_or_after_the_caller_leaves() -> Non
 
 
 def test_threads_and_repeats_share_a_sampler() -> None:
-    """diffusers keeps history on its schedulers, and leaks it from one picture into the next (its issue 8711)."""
+    """diffusers keeps history on its schedulers, and leaks it from one image into the next (its issue 8711)."""
     sampler = Sampler.from_config(SD15, 12)
     results = []
     with ThreadPoolExecutor(4) as threads:
@@ -437,7 +437,7 @@ def test_strength_can_shorten_the_schedule_of_the_distillation(name: str, distil
     np.testing.assert_array_equal(first, second)
 
 
-def test_noise_is_added_to_a_picture_as_far_as_the_first_call_wants_it() -> None:
+def test_noise_is_added_to_an_image_as_far_as_the_first_call_wants_it() -> None:
     sampler = Sampler.from_config(EULER, 10, strength=0.6)
     image, noise = unit_noise(1), unit_noise(2)
     fed: list[np.ndarray] = []

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.images import picture
+from tests.support.images import example_image
 from triptych.runtime import TextToImage
 from triptych.runtime.request import Request
 from triptych.runtime.tasks.batching import key_of, run
@@ -20,7 +20,7 @@ def pipe(package: Path) -> TextToImage:
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 3}
 
 
-def test_a_picture_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:
+def test_an_image_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:
     """Also where noise is drawn on the way."""
     requests = [
         Request(**(BASE | {"prompt": text, "negative_prompt": avoided, "seed": seed, "scheduler": "euler_a"}))
@@ -34,8 +34,10 @@ def test_a_picture_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:
         assert image.info == alone.info
 
 
-def test_pictures_to_begin_from_share_a_call(pipe: TextToImage) -> None:
-    requests = [Request(**(BASE | {"image": picture(seed=seed), "strength": 0.7, "seed": seed})) for seed in (1, 2)]
+def test_images_to_begin_from_share_a_call(pipe: TextToImage) -> None:
+    requests = [
+        Request(**(BASE | {"image": example_image(seed=seed), "strength": 0.7, "seed": seed})) for seed in (1, 2)
+    ]
     assert len({key_of(pipe, request) for request in requests}) == 1
     for request, image in zip(requests, run(pipe, requests), strict=True):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [request])[0]))
@@ -50,7 +52,7 @@ def test_pictures_to_begin_from_share_a_call(pipe: TextToImage) -> None:
         {"height": 64},
         {"negative_prompt": ""},
         {"prompt": "a fox BREAK in the snow"},
-        {"image": picture(), "strength": 0.5},
+        {"image": example_image(), "strength": 0.5},
     ],
     ids=lambda other: next(iter(other)),
 )
