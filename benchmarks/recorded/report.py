@@ -110,7 +110,8 @@ def _memory() -> list[str]:
     )
     lines.append(
         f"| decoding 1024x1024, beyond the weights | {whole / 1e9:.2f} GB; in tiles {tiles / 1e9:.2f}, apart by "
-        f"{memory['tiles_db']:.0f} dB; 2048x2048 in tiles {large / 1e9:.2f}, or {of_cpu / 1e9:.2f} in the cpu operator set |"
+        f"{memory['tiles_db']:.0f} dB; 2048x2048 in tiles {large / 1e9:.2f}, or {of_cpu / 1e9:.2f} in the cpu "
+        "operator set |"
     )
     return lines
 

@@ -33,9 +33,9 @@ def short() -> Any:
 def folder(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a run at the package's own size wrote."""
     folder = tmp_path_factory.mktemp("bench")
-    said: list[str] = []
-    bench(package, OPTIONS, steps=STEPS, json_file=folder / "a.json", plot=folder / "a.png", report=said.append)
-    assert [line.split()[0] for line in said].count("calling") == 3
+    reported: list[str] = []
+    bench(package, OPTIONS, steps=STEPS, json_file=folder / "a.json", plot=folder / "a.png", report=reported.append)
+    assert [line.split()[0] for line in reported].count("calling") == 3
     return folder
 
 
@@ -117,7 +117,7 @@ def test_every_key_is_described_and_every_description_is_of_a_key(written: dict[
     assert found == described
 
 
-def test_the_plot_is_an_image(folder: Path) -> None:
+def test_the_plot_is_a_png(folder: Path) -> None:
     with Image.open(folder / "a.png") as image:
         image.verify()
         assert image.format == "PNG"
@@ -157,10 +157,10 @@ def test_results_that_cannot_be_written_are_refused_first(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said: list[str] = []
+    reported: list[str] = []
     with pytest.raises(ArgumentError, match=message):
-        bench(package, OPTIONS, **arguments, report=said.append)
-    assert said == []
+        bench(package, OPTIONS, **arguments, report=reported.append)
+    assert reported == []
 
 
 def test_what_the_package_does_not_take_is_refused(package: Path, tmp_path: Path) -> None:

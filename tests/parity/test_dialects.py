@@ -1,4 +1,4 @@
-"""Packages in the dialects of other exporters run unchanged, and give the images of diffusers."""
+"""Packages of other exporters run unchanged, and give the images of diffusers."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ ASKED: dict[str, Any] = {
     "prompt": "a red fox",
     "num_images_per_prompt": 2,
     "num_inference_steps": STEPS,
-    "height": 136,  # said, because graphs without a config.json do not say their own
+    "height": 136,  # explicit, because graphs without a config.json have no default
     "width": 104,
 }
 
@@ -88,8 +88,8 @@ def test_an_encoder_that_draws_is_taken_at_its_word(
     beginning = StableDiffusionImg2ImgPipeline(**reference.components, requires_safety_checker=False)
     beginning.set_progress_bar_config(disable=True)
     for out, latents in zip(outs, drawn, strict=True):
-        wanted, pixels = theirs(beginning, 1, **asked, image=torch.from_numpy(latents))
-        check(out, wanted, pixels)
+        expected, pixels = theirs(beginning, 1, **asked, image=torch.from_numpy(latents))
+        check(out, expected, pixels)
 
 
 def test_other_graphs_in_the_folder_are_left_alone(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ STEPS = 5
 
 @pytest.fixture(scope="module")
 def folders(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkpoint whose U-Net takes an image behind the latents, and its package."""
+    """A checkpoint whose U-Net takes an image as extra channels, and its package."""
     folder = tmp_path_factory.mktemp("editing")
     checkpoint = make_checkpoint(folder / "checkpoint", kind=INSTRUCT_PIX2PIX.pipelines[0], unet={"in_channels": 8})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")

@@ -171,7 +171,7 @@ def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
     check(pipe("a red fox", num_inference_steps=STEPS, seed=123456789012), *expected)
 
 
-FROM_IMAGES: list[tuple[int, dict[str, Any]]] = [
+IMAGE_CASES: list[tuple[int, dict[str, Any]]] = [
     (1, {"prompt": "a red fox", "strength": 0.7}),
     (1, {"prompt": "a red fox", "guidance_scale": 1.0, "image": example_image(104, 136)}),
     (2, {"prompt": "two, wide!", "num_images_per_prompt": 2, "image": example_image(192, 128), "strength": 0.5}),
@@ -185,9 +185,9 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize(("count", "arguments"), FROM_IMAGES, ids=["plain", "unguided", "wide", "batch"])
+@pytest.mark.parametrize(("count", "arguments"), IMAGE_CASES, ids=["plain", "unguided", "wide", "batch"])
 @pytest.mark.parametrize(("model", "task"), TASKS)
-def test_every_family_begins_from_images(
+def test_image_to_image_of_every_family_is_that_of_diffusers(
     pipes: dict[str, TextToImage],
     references: dict[str, Any],
     model: str,
@@ -224,7 +224,7 @@ def test_every_family_begins_from_images(
     ],
     ids=["plain", "two", "all of it"],
 )
-def test_latent_consistency_models_begin_from_an_image(
+def test_image_to_image_of_latent_consistency_models_is_that_of_diffusers(
     folders: dict[str, tuple[Path, Path]],
     references: dict[str, Any],
     tmp_path: Path,

@@ -210,7 +210,7 @@ def test_a_negative_prompt_takes_the_place_of_the_empty_one(pipes: dict[str, Tex
 
 @pytest.mark.parametrize("with_mask", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_it_begins_from_an_image(
+def test_image_to_image_is_that_of_diffusers(
     folders: dict[str, tuple[Path, Path]], references: dict[str, Any], tmp_path: Path, model: str, with_mask: bool
 ) -> None:
     """As the pipelines of Stable Diffusion do it, which take its parts and what its text encoder says.

@@ -83,8 +83,8 @@ def packages(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFact
 
 def compare(optimum: Optimum, package: Path, pipeline: str, tmp_path: Path, **more: Any) -> None:
     """Latents of optimum's pipeline and of ours on the same package."""
-    files: dict[str, Path | None] = {"picture": None, "mask": None}
-    for name, argument in (("picture", "image"), ("mask", "mask_image")):
+    files: dict[str, Path | None] = {"image": None, "mask": None}
+    for name, argument in (("image", "image"), ("mask", "mask_image")):
         if argument in more:
             files[name] = tmp_path / f"{name}.png"
             more[argument].save(files[name])
@@ -112,10 +112,10 @@ def test_optimum_runs_our_packages(optimum: Optimum, packages: dict[str, Path], 
         ("lcm", IMAGE_PIPELINES["lcm"], False),
     ],
 )
-def test_optimum_begins_from_images_with_our_packages(
+def test_optimum_runs_image_to_image_with_our_packages(
     optimum: Optimum, packages: dict[str, Path], tmp_path: Path, model: str, pipeline: str, masked: bool
 ) -> None:
-    # said, because diffusers' pipeline for inpainting takes another guidance than the rest of SDXL
+    # explicit, because diffusers' pipeline for inpainting takes another guidance than the rest of SDXL
     given = {"image": example_image(), "strength": 0.7, "guidance_scale": 5.0} | (
         {"mask_image": mask()} if masked else {}
     )

@@ -59,18 +59,18 @@ OUTDATED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("said", [{"clip_sample": True, "steps_offset": 0}, {}], ids=["said", "by default"])
+@pytest.mark.parametrize("options", [{"clip_sample": True, "steps_offset": 0}, {}], ids=["stated", "by default"])
 @pytest.mark.parametrize("other", [None, "ddim", "pndm"])
 def test_outdated_scheduler_options_are_mended_as_diffusers_does(
     package: Path,
     tmp_path: Path,
     diffusers_pipe: StableDiffusionPipeline,
-    said: dict[str, Any],
+    options: dict[str, Any],
     other: str | None,
 ) -> None:
     """Early checkpoints have steps_offset 0 and clip_sample true; StableDiffusionPipeline changes both on loading."""
     own, own_class = ("DDIMScheduler", DDIMScheduler) if other != "ddim" else ("PNDMScheduler", PNDMScheduler)
-    config = {"_class_name": own, **said, **OUTDATED}
+    config = {"_class_name": own, **options, **OUTDATED}
     parts = {**diffusers_pipe.components, "scheduler": own_class.from_config(config)}
     outdated = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     outdated.set_progress_bar_config(disable=True)
@@ -116,7 +116,7 @@ def test_an_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
     np.testing.assert_array_equal(np.asarray(alone.images[0]), np.asarray(batch.images[3]))
 
 
-def test_phases_can_be_used_alone_and_give_the_image_of_the_call(pipe: TextToImage) -> None:
+def test_parts_can_be_used_alone_and_give_the_image_of_the_call(pipe: TextToImage) -> None:
     out = pipe("a red fox", num_inference_steps=3, seed=SEED)
     positive, negative = pipe.encode(["a red fox"]), pipe.encode([""])
     sampler = Sampler.from_config(pipe.package.scheduler_config(), num_inference_steps=3)
@@ -210,7 +210,7 @@ def test_bad_arguments_are_one_clear_line(
 
 
 class Poisoned:
-    """A graph that answers with NaN from a given call on."""
+    """A graph that returns NaN from a given call on."""
 
     def __init__(self, graph: Any, call: int) -> None:
         self.graph, self.calls_left = graph, call
@@ -268,8 +268,8 @@ def test_one_object_serves_threads(pipe: TextToImage) -> None:
 
     expected = [run(seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as threads:
-        for got, wanted in zip(threads.map(run, range(4)), expected, strict=True):
-            np.testing.assert_allclose(got, wanted, atol=1e-5)
+        for actual, expected_latents in zip(threads.map(run, range(4)), expected, strict=True):
+            np.testing.assert_allclose(actual, expected_latents, atol=1e-5)
 
 
 def test_settings_are_complete() -> None:
@@ -280,7 +280,12 @@ def test_settings_are_complete() -> None:
 
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     fields = {field.name for field in dataclasses.fields(Settings)}
-    unrepeatable = {"latents", "prompt_embeds", "image", "mask_image"}  # such an image's settings say so
+    unrepeatable = {
+        "latents",
+        "prompt_embeds",
+        "image",
+        "mask_image",
+    }  # settings of such an image have no seed, or a strength
     assert arguments - fields == {"self", "num_images_per_prompt", "callback", *unrepeatable}
 
 

@@ -137,7 +137,7 @@ def test_the_refiner_goes_on_where_the_base_stops(
     ],
     ids=lambda value: "-".join(value) or "plain" if isinstance(value, dict) else "",
 )
-def test_the_refiner_alone_begins_from_an_image(
+def test_image_to_image_of_the_refiner_is_that_of_diffusers(
     refiner: TextToImage, references: tuple[Any, Any], count: int, asked: dict[str, Any]
 ) -> None:
     asked = {"prompt": "a fox", "image": example_image(), "num_inference_steps": STEPS, **asked}

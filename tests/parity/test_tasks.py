@@ -140,7 +140,7 @@ def test_inpainting_with_a_plain_model_gives_the_image_of_diffusers(
 
 @pytest.fixture(scope="module")
 def inpainting(package: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkpoint whose U-Net takes mask and image behind the latents, and its package."""
+    """A checkpoint whose U-Net takes mask and image latents as extra channels, and its package."""
     folder = tmp_path_factory.mktemp("inpainting")
     checkpoint = make_checkpoint(folder / "checkpoint", kind="StableDiffusionInpaintPipeline", unet={"in_channels": 9})
     return checkpoint, export_parts(checkpoint, package, folder / "package", ["unet"], dialect="cpu")
@@ -191,7 +191,7 @@ def test_one_set_of_graphs_serves_all_tasks(pipe: TextToImage) -> None:
     assert {name: pipe._graphs.loaded[name].session for name in sessions} == sessions
 
 
-def test_what_the_mask_leaves_out_is_the_images_own(pipe: TextToImage) -> None:
+def test_the_known_region_is_that_of_the_image(pipe: TextToImage) -> None:
     out = pipe("a fox", image=example_image(), mask_image=mask(), num_inference_steps=3, seed=SEED)
     other = pipe("an owl", image=example_image(), mask_image=mask(), num_inference_steps=3, seed=SEED)
     covered = shrunk(np.asarray(mask(), np.float32)[None, None] / 255 >= 0.5, 8)[0, 0]
@@ -199,7 +199,7 @@ def test_what_the_mask_leaves_out_is_the_images_own(pipe: TextToImage) -> None:
     assert not np.allclose(out.latents[0][:, covered], other.latents[0][:, covered])
 
 
-def test_the_loop_on_the_device_begins_from_the_same_image(pipe: TextToImage, bound: TextToImage) -> None:
+def test_image_to_image_is_the_same_in_the_device_loop(pipe: TextToImage, bound: TextToImage) -> None:
     for arguments in ({}, {"mask_image": mask()}):
         asked: dict[str, Any] = {
             "image": example_image(),
@@ -259,7 +259,7 @@ def test_bad_images_are_one_clear_line(pipe: TextToImage, arguments: dict[str, A
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_line_begins_from_files(
+def test_the_command_line_reads_image_and_mask(
     package: Path, pipe: TextToImage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example_image().save(tmp_path / "image.png")

@@ -1,7 +1,7 @@
 """Run by the interpreter of an environment with optimum, where Triptych is not: one JSON object a line on stdin.
 
     {"do": "export", "checkpoint": FOLDER, "package": FOLDER}       export a checkpoint as optimum does
-    {"do": "draw", "package": FOLDER, "pipeline": CLASS, "seeds": [...], "picture": FILE or null, "mask": FILE or null,
+    {"do": "draw", "package": FOLDER, "pipeline": CLASS, "seeds": [...], "image": FILE or null, "mask": FILE or null,
      "arguments": {...}, "out": FILE.npy}                           its final latents
 
 Each is answered with a line, {} or {"error": reason}.

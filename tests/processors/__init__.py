@@ -1,7 +1,7 @@
-"""ONNX Runtime as on an x86 processor with fewer instructions, at full speed: a copy of it that is told of fewer.
+"""ONNX Runtime as on an x86 processor with fewer instructions, at full speed: a copy of it that sees fewer.
 
 ONNX Runtime chooses its kernels by the CPUID instruction. In the copy each CPUID is replaced by UD2, an instruction of
-the same length that is illegal; `cpuid.c` handles the signal and answers with the features of the wanted processor.
+the same length that is illegal; `cpuid.c` handles the signal and answers with the features of the emulated processor.
 """
 
 import os

@@ -52,13 +52,13 @@ def prepare(folder: Path) -> None:
     for name, kind in PACKAGES.items():
         write(folder / name, kind)
     places = np.arange(96 * 64 * 3, dtype=np.uint64).reshape(96, 64, 3)
-    image = Image.fromarray((places * 2654435761 % 2**32 >> 24).astype(np.uint8))
+    pattern = Image.fromarray((places * 2654435761 % 2**32 >> 24).astype(np.uint8))
     light = np.zeros((96, 64), np.uint8)
     light[:, 32:] = 255
     light[:24, :16] = 200
-    transparent = image.convert("RGBA")
+    transparent = pattern.convert("RGBA")
     transparent.putalpha(Image.fromarray(255 - light))
-    for name, image in {IMAGE: image, MASK: Image.fromarray(light), "transparent.png": transparent}.items():
+    for name, image in {IMAGE: pattern, MASK: Image.fromarray(light), "transparent.png": transparent}.items():
         image.save(folder / name)
     for name, rows in JOBS.items():
         with (folder / name).open("w", encoding="utf-8", newline="") as file:

@@ -61,7 +61,7 @@ def test_the_wheel_holds_every_package() -> None:
 
 @pytest.mark.slow
 def test_an_environment_without_torch_generates(package: Path, tmp_path: Path) -> None:
-    """Installs triptych[cpu] alone, weighs it, and makes an image with it."""
+    """Install triptych[cpu] alone, measure its size, and generate an image with it."""
     from triptych.benchmarks.files import weight_mb
 
     home = tmp_path / "venv"

@@ -30,5 +30,5 @@ def refused(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
     assert out == ""
     lines = err.strip().splitlines()
     assert [line.startswith("error: ") for line in lines[-2:]].count(True) == 1
-    assert len(lines) <= 2, "the device in use may be told before"
+    assert len(lines) <= 2, "the device in use may be reported before"
     return lines[-1]

@@ -58,6 +58,6 @@ def drawing(seed: int, dtype: type = np.float32) -> Callable[[tuple[int, ...]], 
     return lambda shape: generator.standard_normal(shape).astype(dtype)
 
 
-def relative_error(given: np.ndarray, wanted: np.ndarray) -> float:
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     """Largest difference over the largest value."""
-    return float(np.abs(given - wanted).max() / np.abs(wanted).max())
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())

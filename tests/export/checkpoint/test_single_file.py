@@ -1,4 +1,4 @@
-"""Single files of the original layout: the same graphs as the folder's, the families told apart, the rest refused."""
+"""Single files of the original layout: graphs as those of the folder, families recognised, other files refused."""
 
 import hashlib
 import json

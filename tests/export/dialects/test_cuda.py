@@ -50,7 +50,7 @@ SIZES_THAT_HOLD: dict[str, Any] = {
 """Sizes that the kernels take in all layers but those of 32 channels."""
 
 
-class Said:
+class Exported:
     """A component of a checkpoint in the cuda operator set: its declared operators, and its graph in float32."""
 
     def __init__(self, checkpoint: Path, name: str, folder: Path, choices: Choices) -> None:
@@ -67,15 +67,15 @@ class Said:
 
 @pytest.fixture(scope="module")
 def graphs(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """(kind of sizes, component, choices) -> Said, each exported once."""
+    """(kind of sizes, component, choices) -> Exported, each exported once."""
     root = tmp_path_factory.mktemp("cuda")
     sources = {"hold": make_checkpoint(root / "source", **SIZES_THAT_HOLD), "odd": checkpoint}
-    made: dict[Any, Said] = {}
+    made: dict[Any, Exported] = {}
 
-    def get(sizes: str, component: str, choices: Choices = Choices()) -> Said:  # noqa: B008
+    def get(sizes: str, component: str, choices: Choices = Choices()) -> Exported:  # noqa: B008
         key = (sizes, component, choices)
         if key not in made:
-            made[key] = Said(sources[sizes], component, root / str(len(made)), choices)
+            made[key] = Exported(sources[sizes], component, root / str(len(made)), choices)
         return made[key]
 
     return get
@@ -91,7 +91,7 @@ def decibels(outputs: dict[str, np.ndarray], case: ReferenceCase) -> float:
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
 def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: str, sizes: str) -> None:
-    made: Said = graphs(sizes, component)
+    made: Exported = graphs(sizes, component)
     case = made.cases[0]
     evaluator = ReferenceEvaluator(str(made.path), new_ops=OPERATORS)
     outputs = dict(zip(case.outputs, evaluator.run(None, dict(case.inputs)), strict=True))
@@ -103,7 +103,7 @@ def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: s
 def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, sizes: str, choices: Choices) -> None:
     if choices == OTHERS and (component, sizes) != ("unet", "hold"):
         pytest.skip("what can be chosen is the same in all of them")
-    made: Said = graphs(sizes, component, choices)
+    made: Exported = graphs(sizes, component, choices)
     loaded = expansion.open_on_cpu(made.path)
     for case in made.cases:
         outputs = dict(zip(case.outputs, loaded.run(None, dict(case.inputs)), strict=True))
@@ -112,7 +112,7 @@ def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, si
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
 def test_the_graph_holds_what_was_said(graphs: Any, component: str, sizes: str) -> None:
-    made: Said = graphs(sizes, component)
+    made: Exported = graphs(sizes, component)
     contrib = {name: number for name, number in count_operators(made.path).items() if "::" in name}
     assert contrib == made.counts != {}
 

@@ -84,7 +84,7 @@ def compare(
         config: of both.
         steps: None where `grid` gives timesteps or sigmas.
         eta: for DDIM and TCD.
-        strength: below 1 begins in the middle, with noise added to an image.
+        strength: below 1 starts in the middle, with noise added to an image.
         grid: timesteps, sigmas or mu.
         seed: of all noise.
         shape: of the latents.

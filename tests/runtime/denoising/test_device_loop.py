@@ -71,8 +71,8 @@ def write_network(
     channels, *size = SIZE
     nodes = [
         helper.make_node("Split", ["sample", "parts"], ["latents", "others"], axis=1),
-        helper.make_node("ReduceSum", ["others", "channel"], ["told"]),
-        helper.make_node("Add", ["latents", "told"], ["seen"]),
+        helper.make_node("ReduceSum", ["others", "channel"], ["sum"]),
+        helper.make_node("Add", ["latents", "sum"], ["seen"]),
         helper.make_node("ReduceMean", ["encoder_hidden_states", "axes"], ["mean"]),
         helper.make_node("Unsqueeze", ["mean", "last"], ["scale"]),
         helper.make_node("Cast", ["timestep"], ["time"], to=kind),
@@ -141,7 +141,7 @@ def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
 
 
 def known(batch: int, noise: np.ndarray) -> KnownRegion:
-    """An image of which a soft mask leaves about half."""
+    """An image with a soft mask over about half of it."""
     random = np.random.default_rng(1)
     mask = random.uniform(0, 1, (batch, 1, *SIZE[1:])).astype(np.float32)
     return KnownRegion(mask, random.standard_normal((batch, *SIZE)).astype(np.float32), noise)

@@ -351,11 +351,11 @@ def test_a_short_name_is_kept_with_the_options_that_it_stands_for(pipe: TextToIm
 
 def test_settings_of_the_first_version_are_read(pipe: TextToImage) -> None:
     out = pipe("a", num_inference_steps=3, seed=1)
-    said = json.loads(out.images[0].info["triptych"])
+    stored = json.loads(out.images[0].info["triptych"])
     new = {"guidance_rescale", "guidance_interval", "guidance_projection", "eta", "timesteps", "sigmas"}
-    assert new <= said.keys()
-    old = Settings.from_json(json.dumps({key: value for key, value in said.items() if key not in new}))
-    assert dataclasses.asdict(old) == said
+    assert new <= stored.keys()
+    old = Settings.from_json(json.dumps({key: value for key, value in stored.items() if key not in new}))
+    assert dataclasses.asdict(old) == stored
     np.testing.assert_array_equal(pipe(**old.arguments()).latents, out.latents)
 
 

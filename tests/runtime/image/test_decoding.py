@@ -58,9 +58,9 @@ def decoder(package: Path) -> Graph:
     return Graph(package / "vae_decoder" / "model.onnx", open_device("cpu"), "vae_decoder")
 
 
-def psnr(given: np.ndarray, wanted: np.ndarray) -> float:
+def psnr(actual: np.ndarray, expected: np.ndarray) -> float:
     """Peak signal-to-noise ratio of uint8 pixels, dB."""
-    return float(10 * np.log10(255**2 / np.mean((given.astype(float) - wanted) ** 2)))
+    return float(10 * np.log10(255**2 / np.mean((actual.astype(float) - expected) ** 2)))
 
 
 def latents(*shape: int) -> np.ndarray:

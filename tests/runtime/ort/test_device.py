@@ -75,17 +75,19 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
     device = open_device("cpu", session_options={**settings, "intra_op_num_threads": "1"})
     options = device.options()
     assert options.intra_op_num_threads == 1
-    for said, meant in (("0", False), ("False", False), ("1", True), ("true", True)):
-        assert open_device("cpu", session_options={"enable_mem_pattern": said}).options().enable_mem_pattern is meant
+    for text, value in (("0", False), ("False", False), ("1", True), ("true", True)):
+        assert open_device("cpu", session_options={"enable_mem_pattern": text}).options().enable_mem_pattern is value
     assert options.get_session_config_entry("session.disable_prepacking") == "1"
     Graph(write_adder(tmp_path / "m.onnx"), device, "unet")
     assert list(tmp_path.glob("profile*.json"))
 
 
-@pytest.mark.parametrize(("said", "stops"), [({}, "1"), ({"session.force_spinning_stop": 0}, "0")])
-def test_threads_stop_spinning_when_a_run_ends_unless_asked_otherwise(said: dict[str, int], stops: str) -> None:
+@pytest.mark.parametrize(("options", "stops"), [({}, "1"), ({"session.force_spinning_stop": 0}, "0")])
+def test_threads_stop_spinning_when_a_run_ends_unless_an_option_says_otherwise(
+    options: dict[str, int], stops: str
+) -> None:
     """Those of one graph would be in the way of the next one's."""
-    options = open_device("cpu", session_options=said).options()
+    options = open_device("cpu", session_options=options).options()
     assert options.get_session_config_entry("session.force_spinning_stop") == stops
 
 

@@ -243,7 +243,7 @@ def test_conversions_between_predictions_agree() -> None:
     for angle in generator.uniform(0.1, 1.4, 20):
         alpha, sigma, x0, eps = np.cos(angle), np.sin(angle), *generator.standard_normal(2)
         x = alpha * x0 + sigma * eps
-        for given, wanted in itertools.product(PREDICTIONS, repeat=2):
-            p, q = convert(given, wanted, alpha, sigma)
-            value, expected = (np.dot(components(each, alpha, sigma), (x0, eps)) for each in (given, wanted))
+        for source, target in itertools.product(PREDICTIONS, repeat=2):
+            p, q = convert(source, target, alpha, sigma)
+            value, expected = (np.dot(components(each, alpha, sigma), (x0, eps)) for each in (source, target))
             assert p * x + q * value == pytest.approx(expected, rel=1e-9, abs=1e-9)

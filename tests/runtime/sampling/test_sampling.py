@@ -437,7 +437,7 @@ def test_strength_can_shorten_the_schedule_of_the_distillation(name: str, distil
     np.testing.assert_array_equal(first, second)
 
 
-def test_noise_is_added_to_an_image_as_far_as_the_first_call_wants_it() -> None:
+def test_noise_is_added_to_an_image_up_to_the_level_of_the_first_call() -> None:
     sampler = Sampler.from_config(EULER, 10, strength=0.6)
     image, noise = unit_noise(1), unit_noise(2)
     fed: list[np.ndarray] = []

@@ -20,11 +20,11 @@ def pipe(package: Path) -> TextToImage:
 BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 3}
 
 
-def test_an_image_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:
+def test_an_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
     """Also where noise is drawn on the way."""
     requests = [
-        Request(**(BASE | {"prompt": text, "negative_prompt": avoided, "seed": seed, "scheduler": "euler_a"}))
-        for text, avoided, seed in (("a red fox", "grey", 7), ("an owl", "", 2**40), ("a red fox", "grey", 8))
+        Request(**(BASE | {"prompt": text, "negative_prompt": negative, "seed": seed, "scheduler": "euler_a"}))
+        for text, negative, seed in (("a red fox", "grey", 7), ("an owl", "", 2**40), ("a red fox", "grey", 8))
     ]
     assert len({key_of(pipe, request) for request in requests}) == 1
     together = run(pipe, requests)
@@ -34,7 +34,7 @@ def test_an_image_is_the_same_in_company_and_alone(pipe: TextToImage) -> None:
         assert image.info == alone.info
 
 
-def test_images_to_begin_from_share_a_call(pipe: TextToImage) -> None:
+def test_requests_with_images_share_a_call(pipe: TextToImage) -> None:
     requests = [
         Request(**(BASE | {"image": example_image(seed=seed), "strength": 0.7, "seed": seed})) for seed in (1, 2)
     ]

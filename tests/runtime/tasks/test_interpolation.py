@@ -55,7 +55,7 @@ def test_noise_between_seeds_is_unit_noise() -> None:
         assert np.corrcoef(middle.ravel(), end.ravel())[0, 1] == pytest.approx(0.71, abs=0.1)
 
 
-def test_a_walk_begins_and_ends_with_the_images_themselves(pipe: TextToImage) -> None:
+def test_the_ends_of_a_walk_are_the_images_of_the_prompts(pipe: TextToImage) -> None:
     prompts = ["a fox", "an owl BREAK at night", "a car"]
     asked: dict[str, Any] = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
     outs = list(walk(pipe, Request(prompts, seed=5, **asked), 3, to_seed=6))
