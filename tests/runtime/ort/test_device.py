@@ -84,9 +84,9 @@ def test_options_reach_the_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("requested", "stops"), [({}, "1"), ({"session.force_spinning_stop": 0}, "0")])
 def test_threads_stop_spinning_when_a_run_ends_unless_an_option_says_otherwise(
-    options: dict[str, int], stops: str
+    requested: dict[str, int], stops: str
 ) -> None:
-    """Those of one graph would be in the way of the next one's."""
+    """Spinning threads of one graph slow down the next graph."""
     options = open_device("cpu", session_options=requested).options()
     assert options.get_session_config_entry("session.force_spinning_stop") == stops
 
