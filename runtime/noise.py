@@ -11,12 +11,14 @@ easy as 1, 2, 3" (Philox4x32-10); the cuRAND guide for how a state maps to count
 """
 
 import math
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from .errors import ArgumentError, lookup
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike  # slow to import
 
 _BLOCK = 256  # threads in a block of PyTorch's random kernels
 _H200_THREADS = 132 * 2048  # multiprocessors, threads each keeps resident
@@ -26,7 +28,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 class NoiseSource(Protocol):
     """A generator of unit Gaussian noise."""
 
-    def randn(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
+    def randn(self, shape: tuple[int, ...], dtype: "DTypeLike" = np.float32) -> np.ndarray:
         """The next values of the stream; `dtype` is float32 or float16."""
 
 
@@ -40,7 +42,7 @@ class TorchCPU:
         self._engine = np.random.RandomState(_unsigned(seed) & 0xFFFFFFFF)
         self._spare: float | None = None
 
-    def randn(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
+    def randn(self, shape: tuple[int, ...], dtype: "DTypeLike" = np.float32) -> np.ndarray:
         """The next values of `torch.randn(shape, generator=generator)`; `dtype` is float32 or float16."""
         dtype = _checked(dtype)
         size = math.prod(shape)
@@ -99,7 +101,7 @@ class TorchCUDA:
         self._threads = threads
         self._block = 0  # blocks of four words that every subsequence has given so far
 
-    def randn(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
+    def randn(self, shape: tuple[int, ...], dtype: "DTypeLike" = np.float32) -> np.ndarray:
         """The next values of `torch.randn(shape, device="cuda", generator=generator)`; float32 or float16."""
         dtype = _checked(dtype)
         size = math.prod(shape)
@@ -131,7 +133,7 @@ class NumPy:
     def __init__(self, seed: int) -> None:
         self._generator = np.random.Generator(np.random.PCG64(_unsigned(seed)))
 
-    def randn(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.ndarray:
+    def randn(self, shape: tuple[int, ...], dtype: "DTypeLike" = np.float32) -> np.ndarray:
         """The next values; `dtype` is float32 or float16."""
         dtype = _checked(dtype)
         return self._generator.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
@@ -202,7 +204,7 @@ def _unsigned(seed: int) -> int:
     return seed % (1 << 64)
 
 
-def _checked(dtype: DTypeLike) -> np.dtype[Any]:
+def _checked(dtype: "DTypeLike") -> np.dtype[Any]:
     if np.dtype(dtype) not in (np.float32, np.float16):
         raise ArgumentError(f"noise of type {np.dtype(dtype)} is not supported; allowed: float32, float16")
     return np.dtype(dtype)

@@ -5,7 +5,6 @@ Diffusion 2 pads with "!", so every "!" of a prompt is its padding token, not a 
 """
 
 import json
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,7 +141,7 @@ class PromptTokenizer(ABC):
         target.mkdir(parents=True, exist_ok=True)
         for file in source.iterdir():
             if file.is_file():
-                shutil.copyfile(file, target / file.name)
+                (target / file.name).write_bytes(file.read_bytes())
         if not (target / "tokenizer.json").exists():
             tokenizer.save(str(target / "tokenizer.json"))
         if not all((target / name).exists() for name in cls.vocabulary):
