@@ -65,7 +65,7 @@ class Form:
             return Generation.model_validate(said)
         except ValidationError as error:
             first = error.errors()[0]
-            raise invalid(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise invalid(f"{first['loc'][0]}: {first['msg']}") from None
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,62 @@ def test_pictures_are_those_of_the_pipeline_and_say_their_seeds(served: Service,
         assert json.loads(opened(data).info["triptych"])["seed"] == seed
 
 
+MANY: dict[str, Any] = {
+    "negative_prompt": "grey",
+    "guidance_scale": [3.0, 5.0],
+    "guidance_rescale": 0.5,
+    "guidance_interval": [0.1, 30.0],
+    "guidance_projection": [0.0, 15.0, -0.5],
+    "scheduler": "euler",
+    "sigmas": [8.0, 2.0, 0.0],
+    "noise": "numpy",
+}
+"""Settings that are fields of a request and arguments of the pipeline."""
+
+
+def test_settings_are_those_of_the_pipeline(served: Service, pipe: TextToImage) -> None:
+    expected = pipe("a red fox", seed=7, height=64, width=64, **MANY).images[0]
+    (plain,) = served.client.post(GENERATIONS, json=BODY).json()["data"]
+    answer = served.client.post(GENERATIONS, json=BODY | MANY)
+    assert answer.status_code == 200, answer.text
+    (data,) = answer.json()["data"]
+    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(expected))
+    assert data["b64_json"] != plain["b64_json"]
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["commas", "repeated fields"])
+def test_settings_of_a_form_are_those_of_the_pipeline(served: Service, pipe: TextToImage, repeated: bool) -> None:
+    image = picture(64, 64)
+    expected = pipe("a red fox", image=image, strength=1.0, seed=7, height=64, width=64, **MANY).images[0]
+    form = {
+        name: [str(part) for part in value] if repeated else ",".join(map(str, value))
+        for name, value in MANY.items()
+        if isinstance(value, list)
+    }
+    fields = BODY | MANY | form | {"strength": 1.0}
+    answer = served.client.post(EDITS, data=fields, files={"image": ("fox.png", png(image), "image/png")})
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"scheduler": "euler", "timesteps": "ays_sd15"}, {"scheduler": "ddim", "eta": 0.5}], ids=str
+)
+def test_a_grid_may_be_a_name_and_eta_a_number_in_json_and_in_a_form(
+    served: Service, pipe: TextToImage, settings: dict[str, Any]
+) -> None:
+    expected = pipe("a red fox", seed=7, **SAID | settings).images[0]
+    answer = served.client.post(GENERATIONS, json=BODY | settings)
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
+    image = picture(64, 64)
+    expected = pipe("a red fox", image=image, strength=1.0, seed=7, **SAID | settings).images[0]
+    files = {"image": ("fox.png", png(image), "image/png")}
+    answer = served.client.post(EDITS, data=BODY | settings | {"strength": 1.0}, files=files)
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
+
+
 def test_a_seed_that_is_drawn_gives_the_picture_again(served: Service, tmp_path: Path) -> None:
     body = {name: value for name, value in BODY.items() if name != "seed"}
     (drawn,) = served.client.post(GENERATIONS, json=body).json()["data"]
@@ -228,6 +284,18 @@ def test_packages_go_by_different_names(package: Path) -> None:
         ({"output_format": "webp"}, "output_format"),
         ({"partial_images": 4}, "partial_images"),
         ({"guidance_scale": 101}, "guidance_scale"),
+        ({"guidance_rescale": 1.5}, "guidance_rescale"),
+        ({"guidance_interval": [1.0]}, "guidance_interval"),
+        ({"guidance_projection": [0, 15]}, "guidance_projection"),
+        ({"image_guidance_scale": 0.5}, "image_guidance_scale"),
+        ({"eta": 2}, "eta"),
+        ({"timesteps": list(range(61))}, "timesteps"),
+        ({"sigmas": [1.0] * 61}, "sigmas"),
+        ({"prompt_2": "x" * 1501}, "prompt_2"),
+        ({"negative_prompt_2": "x" * 1501}, "negative_prompt_2"),
+        ({"original_size": [64]}, "original_size"),
+        ({"original_size": [64, -1]}, "original_size"),
+        ({"noise": "nope"}, "noise"),
         ({"steps": 3}, "steps"),
         ({"image": "/etc/passwd"}, "image"),
     ],
