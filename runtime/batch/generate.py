@@ -1,4 +1,4 @@
-"""Rows to pictures: those that can share a call do, and one that fails does not take others with it."""
+"""Images of rows: rows with compatible settings share a call, and a row that fails does not affect the others."""
 
 import json
 import time
@@ -17,35 +17,35 @@ from .rows import Row
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of a row: a PNG, or the reason why there is none; `seconds` are its share of the call."""
+class GeneratedImage:
+    """Result of a row: a PNG, or the reason for its failure; `seconds` is its share of the call."""
 
     id: str
-    picture: bytes | None
+    png: bytes | None
     reason: str = ""
     seconds: float = 0.0
 
 
 def reason_of(error: Exception) -> str:
-    """What the table says of an error."""
+    """Text of an error for the table of results."""
     return str(error) if isinstance(error, TriptychError) else f"{type(error).__name__}: {error}"
 
 
 def units_of(rows: Sequence[Row], size: int) -> list[list[Row]]:
-    """Rows whose settings are alike side by side, `size` at most in a unit: what an engine makes at a time."""
+    """Group rows of equal settings into units of at most `size` rows, which an engine runs together."""
 
-    def alike(row: Row) -> str:
-        own = {name: name if name in EACH else value for name, value in row.settings.items() if name != "seed"}
-        return json.dumps(own, sort_keys=True)
+    def shared_settings(row: Row) -> str:
+        settings = {name: name if name in EACH else value for name, value in row.settings.items() if name != "seed"}
+        return json.dumps(settings, sort_keys=True)
 
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(alike(row), []).append(row)
+        groups.setdefault(shared_settings(row), []).append(row)
     return [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
 
 
-def make(pipe: TextToImage, unit: Sequence[Row], folder: Path) -> Iterator[Made]:
-    """The pictures of a unit, in as few calls as can be; files that rows name are relative to `folder`."""
+def generate(pipe: TextToImage, unit: Sequence[Row], folder: Path) -> Iterator[GeneratedImage]:
+    """Generate the images of a unit in as few calls as possible; file names in rows are relative to `folder`."""
     calls: dict[Hashable, list[tuple[Row, Request]]] = {}
     for row in unit:
         try:
@@ -53,25 +53,25 @@ def make(pipe: TextToImage, unit: Sequence[Row], folder: Path) -> Iterator[Made]
             request = Request(**(row.settings | images))
             calls.setdefault(key_of(pipe, request), []).append((row, request))
         except Exception as error:
-            yield Made(row.id, None, reason_of(error))
+            yield GeneratedImage(row.id, None, reason_of(error))
     for call in calls.values():
-        yield from _make(pipe, call)
+        yield from _generate(pipe, call)
 
 
-def _make(pipe: TextToImage, call: Sequence[tuple[Row, Request]]) -> Iterator[Made]:
+def _generate(pipe: TextToImage, call: Sequence[tuple[Row, Request]]) -> Iterator[GeneratedImage]:
     start = time.perf_counter()
     try:
         images = run(pipe, [request for _, request in call])
-    except Exception as error:  # of whatever kind: it is these rows', and the others are still to be made
+    except Exception as error:  # of any class: only these rows fail, and the others still run
         if len(call) == 1:
-            yield Made(call[0][0].id, None, reason_of(error), time.perf_counter() - start)
+            yield GeneratedImage(call[0][0].id, None, reason_of(error), time.perf_counter() - start)
             return
-        for alone in call:
-            yield from _make(pipe, [alone])
+        for single in call:
+            yield from _generate(pipe, [single])
         return
     seconds = (time.perf_counter() - start) / len(call)
     for (row, _), image in zip(call, images, strict=True):
-        yield Made(row.id, _png(image), seconds=seconds)
+        yield GeneratedImage(row.id, _png(image), seconds=seconds)
 
 
 def _png(image: Any) -> bytes:

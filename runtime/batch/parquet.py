@@ -1,4 +1,4 @@
-"""Pictures in one file of Parquet, each beside what the table of results says of it."""
+"""One Parquet file that holds the images together with the table of results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from ..errors import ArgumentError
 from .results import PARTIAL, Result
 
-_PICTURE = "picture"
-_GROUP = 64  # pictures in a row group: so many are in memory
+_PNG = "picture"
+_GROUP = 64  # images in a row group, which are in memory together
 _SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -22,16 +22,16 @@ _SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("sha256", pa.string()),
         ("job", pa.string()),
-        (_PICTURE, pa.binary()),  # PNG
+        (_PNG, pa.binary()),  # PNG
     ]
 )
 
 
-def kept(path: Path, *, pictures: bool) -> Iterator[tuple[Result, bytes | None]]:
-    """What `join` wrote; without `pictures` they are not read, and None.
+def read(path: Path, *, images: bool) -> Iterator[tuple[Result, bytes | None]]:
+    """Read a file of `join`: results and PNGs; without `images` each PNG is None.
 
     Raises:
-        ArgumentError: it is no Parquet file, or something else wrote it.
+        ArgumentError: the file is not Parquet, or was not written by `join`.
     """
     names = [field.name for field in fields(Result)]
     try:
@@ -41,24 +41,24 @@ def kept(path: Path, *, pictures: bool) -> Iterator[tuple[Result, bytes | None]]
     with file:
         if file.schema_arrow.names != _SCHEMA.names:
             raise ArgumentError(f"{path} exists and was not written by `triptych batch`: name another file")
-        for batch in file.iter_batches(_GROUP, columns=[*names, _PICTURE] if pictures else names):
+        for batch in file.iter_batches(_GROUP, columns=[*names, _PNG] if images else names):
             for record in batch.to_pylist():
-                picture = record.pop(_PICTURE, None)
-                yield Result(**record), picture
+                png = record.pop(_PNG, None)
+                yield Result(**record), png
 
 
 def join(results: Sequence[Result], folder: Path, path: Path) -> None:
-    """Write the table with the pictures of `folder` in it; a file that is there is replaced once the new one is whole.
+    """Write the table with the images of `folder`; an existing file is replaced when the new one is complete.
 
     Raises:
-        ArgumentError: it cannot be written.
+        ArgumentError: the file cannot be written.
     """
-    partial = folder / f".{path.name}{PARTIAL}"  # the next `Results` clears what a kill leaves of it
+    partial = folder / f".{path.name}{PARTIAL}"  # the next `Results` deletes it after a kill
     try:
         with pq.ParquetWriter(partial, _SCHEMA) as writer:
             for start in range(0, len(results), _GROUP):
                 rows = [
-                    vars(result) | {_PICTURE: None if result.file is None else (folder / result.file).read_bytes()}
+                    vars(result) | {_PNG: None if result.file is None else (folder / result.file).read_bytes()}
                     for result in results[start : start + _GROUP]
                 ]
                 writer.write_table(pa.Table.from_pylist(rows, _SCHEMA))

@@ -1,4 +1,4 @@
-"""The same pictures on many machines: Ray Data with a pool of actors, each of which holds the package."""
+"""Engine for many machines: Ray Data with a pool of actors, each of which loads the package."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ import numpy as np
 from ..environment import environment
 from ..errors import ArgumentError, TriptychError
 from ..pipeline import TextToImage
-from .generate import Made, make, reason_of
+from .generate import GeneratedImage, generate, reason_of
 from .rows import Row
 from .run import Engine
 
@@ -28,31 +28,31 @@ with environment(_VARIABLES):
     import ray.data
     from ray.exceptions import RayError
 
-_BLOCKS = 10_000  # Ray Data's own limit of comfort; a block is what is made again when an actor dies
+_BLOCKS = 10_000  # recommended limit of Ray Data; a block runs again when its actor dies
 _REACH_SECONDS = 10.0
-_RETRIES = 3  # of a block whose actor died: a picture that kills each of them is not tried without end
+_RETRIES = 3  # of a block whose actor died, as one image may kill every actor
 
 
-class Maker:
-    """An actor: a package, loaded, that makes units of rows."""
+class Worker:
+    """Actor that loads a package and generates the images of units of rows."""
 
     def __init__(self, package: Path, load: Mapping[str, Any], folder: Path) -> None:
         self._folder = folder
         try:
             self._pipe = TextToImage.load(package, **load)
-        except Exception as error:  # Ray would try again without end: it is told as a row without an id instead
-            self._refused: Exception | None = error
+        except Exception as error:  # Ray would retry forever, so the error is returned as a row without an id
+            self._error: Exception | None = error
         else:
-            self._refused = None
+            self._error = None
 
     def __call__(self, units: dict[str, np.ndarray]) -> Iterator[dict[str, list[Any]]]:
-        """The columns of `Made`, for each picture as it is made."""
-        if self._refused is not None:
-            yield {name: [value] for name, value in asdict(Made("", None, reason_of(self._refused))).items()}
+        """Yield the columns of `GeneratedImage` for each image when it is finished."""
+        if self._error is not None:
+            yield {name: [value] for name, value in asdict(GeneratedImage("", None, reason_of(self._error))).items()}
             return
         for unit in units["item"]:
-            for made in make(self._pipe, [Row(**row) for row in json.loads(unit)], self._folder):
-                yield {name: [value] for name, value in asdict(made).items()}
+            for image in generate(self._pipe, [Row(**row) for row in json.loads(unit)], self._folder):
+                yield {name: [value] for name, value in asdict(image).items()}
 
 
 def on_ray(
@@ -64,40 +64,40 @@ def on_ray(
     address: str | None = None,
     cpus_per_actor: int | None = None,
 ) -> Engine:
-    """The engine of a Ray cluster. On each of its machines, package and files have the paths that they have here.
+    """Engine of a Ray cluster, whose machines have the package and the files under the same paths as this one.
 
     Args:
-        package, load, folder, report: see `batch.here`.
-        address: of the cluster; None starts one on this machine, which ends with this process.
-        cpus_per_actor: for each actor; None is a GPU for each, or, without GPUs, all CPUs of a machine.
+        package, load, folder, report: see `run.here`.
+        address: of the cluster; None starts one on this machine for this process.
+        cpus_per_actor: None means one GPU for each actor, or, without GPUs, all CPUs of a machine.
     """
 
-    def engine(units: Sequence[list[Row]]) -> Iterator[Made]:
+    def engine(units: Sequence[list[Row]]) -> Iterator[GeneratedImage]:
         _check_reachable(address)
         with environment(_VARIABLES):
             _connect(address)
         restore = _quiet_data()
         try:
             resources, actors = _pool(str(load.get("device", "auto")), cpus_per_actor)
-            report(f"{package} on Ray: {actors} actor{'s' if actors > 1 else ''} of {_said(resources)} each")
-            own = dict(load)
+            report(f"{package} on Ray: {actors} actor{'s' if actors > 1 else ''} of {_resources_text(resources)} each")
+            options = dict(load)
             if "num_gpus" not in resources:
                 threads = {"intra_op_num_threads": resources["num_cpus"]}
-                own["session_options"] = threads | dict(load.get("session_options") or {})
+                options["session_options"] = threads | dict(load.get("session_options") or {})
             items = [json.dumps([asdict(row) for row in unit]) for unit in units]
-            made = ray.data.from_items(items, override_num_blocks=min(len(items), _BLOCKS)).map_batches(
-                Maker,
+            images = ray.data.from_items(items, override_num_blocks=min(len(items), _BLOCKS)).map_batches(
+                Worker,
                 batch_size=1,
                 concurrency=actors,
-                fn_constructor_args=(package.absolute(), own, folder.absolute()),
+                fn_constructor_args=(package.absolute(), options, folder.absolute()),
                 max_restarts=-1,
                 max_task_retries=_RETRIES,
                 **resources,
             )
-            for record in made.iter_rows():
+            for record in images.iter_rows():
                 if not record["id"]:
                     raise TriptychError(f"an actor cannot load {package}: {record['reason']}")
-                yield Made(**record)
+                yield GeneratedImage(**record)
         except RayError as error:
             raise TriptychError(f"Ray: {_cause(error)}") from error
         finally:
@@ -108,16 +108,16 @@ def on_ray(
 
 
 def _connect(address: str | None) -> None:
-    # what is started here listens to this machine alone
-    own: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
+    # a cluster that is started here accepts connections from this machine alone
+    options: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"} if address is None else {}
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **own)
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
         raise TriptychError(f"--address {address}: no Ray cluster is reached there: {error}") from None
 
 
 def _quiet_data() -> Callable[[], None]:
-    """Turn off Ray Data's progress bars and log, as the batch reports its own; returns how to restore them."""
+    """Turn off the progress bars and the log of Ray Data; return a function that restores them."""
     context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
     bars, level = context.enable_progress_bars, log.level
     context.enable_progress_bars = False
@@ -131,10 +131,10 @@ def _quiet_data() -> Callable[[], None]:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ray itself waits without end for a machine that does not answer.
+    """Check that HOST:PORT accepts connections, as Ray waits forever for a machine that does not answer.
 
     Raises:
-        ArgumentError: there is nothing at HOST:PORT; other forms of address are Ray's to check.
+        ArgumentError: nothing answers at HOST:PORT. Other forms of address are left to Ray.
     """
     host, colon, port = (address or "").rpartition(":")
     if not (colon and port.isdecimal()) or "/" in host:
@@ -146,7 +146,7 @@ def _check_reachable(address: str | None) -> None:
 
 
 def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]:
-    """What an actor has, and how many actors there are room for."""
+    """Resources of an actor, and the number of actors for which the cluster has room."""
     machines = [
         node["Resources"]
         for node in ray.nodes()  # type: ignore[no-untyped-call]
@@ -167,12 +167,12 @@ def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]
     return {"num_cpus": each}, actors
 
 
-def _said(resources: Mapping[str, Any]) -> str:
+def _resources_text(resources: Mapping[str, Any]) -> str:
     ((name, count),) = resources.items()
     return f"{count} {name.removeprefix('num_')[:3].upper()}{'s' if count > 1 else ''}"
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what Ray says, which has the reason; above it are tracebacks."""
+    """Last line of an error of Ray, which has the reason; tracebacks stand above it."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__

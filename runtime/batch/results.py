@@ -1,4 +1,4 @@
-"""A folder of pictures and a table of what became of each row, of which a kill at any moment leaves no half."""
+"""A folder of images with a table of results, consistent after a kill at any moment."""
 
 import errno
 import fcntl
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import ArgumentError, TriptychError
-from .generate import Made
+from .generate import GeneratedImage
 from .rows import Row
 
 TABLE = "results.jsonl"
 _JOURNAL = ".results.journal"
 PARTIAL = ".partial"
 _TABLE_SECONDS = 2.0  # least time between two tables; longer where writing one takes long
-_TABLE_SHARE = 20  # a table is written when so many times as long as the last one took has gone by
+_TABLE_SHARE = 20  # time between two tables, in multiples of the time that the last one took
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row of the table. `file` and `sha256` are None where `status` is failed, `reason` is where it is done.
+    """A row of the table. `status` is done or failed; `file` and `sha256` are None if failed, `reason` is None if done.
 
     `job` is `Row.fingerprint`.
     """
@@ -42,28 +42,28 @@ class Result:
 
 
 class Results:
-    """The folder, held by one process alone, which is to be left as a context.
+    """Context manager for the folder, which one process locks.
 
-    A picture is written under a temporary name and renamed, then a line of the journal says so; the table is written
-    likewise, now and then and at the end, and the journal emptied. So the table says nothing that is not so, and what
-    it does not say yet the journal does. A folder that is gone at the end was not to be kept.
+    An image is written under a temporary name and renamed; then a line is appended to the journal. The table is
+    written in the same way from time to time and at the end, and the journal is emptied. So every row of the table is
+    true, and newer rows are in the journal. If the folder was deleted in the meantime, no table is written at the end.
 
     Raises:
-        TriptychError: another process holds the folder, or it cannot be written.
+        TriptychError: another process has locked the folder, or it cannot be written.
     """
 
     def __init__(self, folder: Path, order: Sequence[str]) -> None:
         self.folder, self.table = folder, folder / TABLE
         self._order = {name: place for place, name in enumerate(order)}
-        self._journal = _held(folder)
+        self._journal = _locked_journal(folder)
         try:
             self.rows = {result.id: result for result in self._read()}
         except (ValueError, TypeError) as error:
             self._journal.close()
             raise ArgumentError(f"{self.table} was not written by `triptych batch`: {error}") from None
-        for left in folder.glob(f".*{PARTIAL}"):
-            left.unlink()
-        self.write_table()  # which empties the journal, of half a line too
+        for partial in folder.glob(f".*{PARTIAL}"):
+            partial.unlink()
+        self.write_table()  # also empties the journal, which may end in half a line
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class Results:
                 self.write_table()
 
     def forget(self, names: Iterable[str]) -> None:
-        """First the table is without these rows, then the folder without their pictures."""
+        """Remove rows from the table first, then delete their images."""
         forgotten = [self.rows.pop(name) for name in names if name in self.rows]
         if forgotten:
             self.write_table()
@@ -82,29 +82,29 @@ class Results:
             if result.file is not None:
                 (self.folder / result.file).unlink(missing_ok=True)
 
-    def add(self, row: Row, made: Made, model_hash: str) -> None:
-        """Keep what became of a row."""
-        picture = made.picture
-        if picture is None:
+    def add(self, row: Row, image: GeneratedImage, model_hash: str) -> None:
+        """Write the result of a row."""
+        png = image.png
+        if png is None:
             (self.folder / row.file).unlink(missing_ok=True)
         self.keep(
             Result(
                 id=row.id,
-                status="failed" if picture is None else "done",
-                reason=made.reason.encode(errors="replace").decode() or None,
-                file=None if picture is None else row.file,
-                seed=None if picture is None else row.settings["seed"],
-                seconds=round(made.seconds, 3),
-                sha256=None if picture is None else hashlib.sha256(picture).hexdigest(),
+                status="failed" if png is None else "done",
+                reason=image.reason.encode(errors="replace").decode() or None,
+                file=None if png is None else row.file,
+                seed=None if png is None else row.settings["seed"],
+                seconds=round(image.seconds, 3),
+                sha256=None if png is None else hashlib.sha256(png).hexdigest(),
                 job=row.fingerprint(model_hash),
             ),
-            picture,
+            png,
         )
 
-    def keep(self, result: Result, picture: bytes | None) -> None:
-        """Write the picture, then that it is there."""
-        if picture is not None and result.file is not None:
-            self._write(self.folder / result.file, picture)
+    def keep(self, result: Result, png: bytes | None) -> None:
+        """Write an image, then its line of the journal."""
+        if png is not None and result.file is not None:
+            self._write(self.folder / result.file, png)
         self.rows[result.id] = result
         line = _line(result)
         try:
@@ -116,11 +116,11 @@ class Results:
             self.write_table()
 
     def ordered(self) -> list[Result]:
-        """All that is known, in the order of the jobs; others come behind."""
+        """All results in the order of the jobs; results of other rows follow."""
         return sorted(self.rows.values(), key=lambda result: self._order.get(result.id, len(self._order)))
 
     def write_table(self) -> None:
-        """Write all that is known."""
+        """Write the table and empty the journal."""
         start = time.monotonic()
         self._write(self.table, b"".join(_line(result) for result in self.ordered()))
         self._journal.truncate(0)
@@ -138,7 +138,7 @@ class Results:
             raise _unwritten(path, error) from None
 
     def _read(self) -> Iterator[Result]:
-        """The table, and the whole lines of the journal, which are later."""
+        """Results of the table, then those of the complete lines of the journal, which are newer."""
         if self.table.exists():
             yield from (Result(**json.loads(line)) for line in self.table.read_bytes().splitlines())
         self._journal.seek(0)
@@ -147,8 +147,8 @@ class Results:
                 yield Result(**json.loads(line))
 
 
-def _held(folder: Path) -> FileIO:
-    """The journal of a folder, locked; the system lets go of the lock when its holder dies."""
+def _locked_journal(folder: Path) -> FileIO:
+    """The journal of a folder, locked; the system releases the lock when the process ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()) and not any((folder / name).exists() for name in (TABLE, _JOURNAL)):

@@ -1,4 +1,4 @@
-"""The rows of a file of jobs: an id, a prompt, and the settings of a picture by the pipeline's names."""
+"""Rows of a file of jobs: an id, a prompt, and settings under the names of the pipeline's arguments."""
 
 import csv
 import hashlib
@@ -13,16 +13,16 @@ from ..errors import ArgumentError, TriptychError, nearest
 from .values import VALUES
 
 COLUMNS = ("id", *VALUES)
-_NAMED = 3  # ids that an error says; the others are counted
-_NAME_BYTES = 240  # of a file's name, which may have 255 with what is put around it
+_NAMED = 3  # ids that an error lists; the others are counted
+_NAME_BYTES = 240  # of a file's name; file systems allow 255, and temporary names are longer
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is asked for under an id.
+    """One image of a file of jobs.
 
-    `settings` are arguments of `TextToImage.__call__` as JSON has them, `image` and `mask_image` as names of files;
-    where `reason` says why they cannot be used, they are as they were read.
+    `settings` are arguments of `TextToImage.__call__` as JSON values, with `image` and `mask_image` as file names. A
+    row that cannot be used has a `reason`, and the values as they were read.
     """
 
     id: str
@@ -31,24 +31,24 @@ class Row:
 
     @property
     def file(self) -> str:
-        """The name of its picture; `urllib.parse.unquote` gives the id again."""
+        """File name of the image; `urllib.parse.unquote` gives the id."""
         name = quote(self.id, safe="")
         return (name if name[0] != "." else "%2E" + name[1:]) + ".png"
 
     def fingerprint(self, model_hash: str) -> str:
-        """Another one when the settings or the package are others."""
-        told = json.dumps([self.settings, model_hash], sort_keys=True, default=str)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Hash of the settings and the package."""
+        content = json.dumps([self.settings, model_hash], sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a .jsonl, .csv or .parquet file; an empty cell and null are what is not given.
+    """Read the rows of a .jsonl, .csv or .parquet file; an empty cell or null means the default.
 
-    A row without a seed gets the first 32 bits of its id's SHA-256. A value that cannot be used is said in the row.
+    A row without a seed gets the first 32 bits of its id's SHA-256. A value that cannot be used is the row's `reason`.
 
     Raises:
         ArgumentError: the file cannot be read, has unknown columns, or its ids are missing, not unique or too long.
-        TriptychError: it is Parquet, and pyarrow is not installed.
+        TriptychError: the file is Parquet, and pyarrow is not installed.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -69,12 +69,12 @@ def read(path: Path) -> list[Row]:
 
 
 def seed_of(name: str) -> int:
-    """The seed of a row that says none."""
+    """Seed of a row without one."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
 
 
 def listed(names: list[str]) -> str:
-    """The first few, and how many more there are."""
+    """The first names, and the number of the others."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(repr(name) for name in names[:_NAMED]) + more
 

@@ -1,4 +1,4 @@
-"""Cells of a file of jobs, typed or as text, as arguments of a request."""
+"""Conversion of cells of a file of jobs, typed or text, to arguments of `Request`."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ def _text(value: Any) -> str:
 
 
 def _whole(value: Any) -> int:
-    """Also 7.0 and its text: columns with gaps are often written as floats."""
+    """A whole number, also from 7.0 or its text: columns with gaps are often written as floats."""
     if isinstance(value, str):
         value = int(value) if value.strip().removeprefix("-").isdecimal() else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
@@ -97,7 +97,7 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "scheduler": _TEXT,
     "noise": _TEXT,
 }
-"""Argument of `Request` -> a function that makes its value of a cell, and the words for allowed cells.
+"""Argument of `Request` -> a function that converts a cell, and a description of allowed cells.
 
 The function raises ValueError, TypeError or OverflowError for other cells.
 """

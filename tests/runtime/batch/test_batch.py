@@ -19,7 +19,7 @@ from tests.support.command_line import refused, run
 from tests.support.images import picture
 from tests.support.packages import linked
 from triptych.runtime import TextToImage
-from triptych.runtime.batch.generate import Made
+from triptych.runtime.batch.generate import GeneratedImage
 from triptych.runtime.batch.rows import Row, read, seed_of
 from triptych.runtime.batch.run import batch, here
 from triptych.runtime.image.pixels import read_settings
@@ -141,7 +141,7 @@ def test_a_row_that_changed_is_refused_unless_it_may_be_overwritten(
     write(jobs, records)
     command = ("batch", package, jobs, out, "--device", "cpu")
     line = refused(*command, capsys=capsys)
-    assert "already made from other settings or by another package: 'b'; --overwrite" in line
+    assert "already generated from other settings or by another package: 'b'; --overwrite" in line
     assert (moments(out), table(out)) == (before, digest)
     assert run(*command, "--overwrite", capsys=capsys)[0] == 0
     after, results = moments(out), table(out)
@@ -203,7 +203,7 @@ def test_one_file_is_gone_on_with(package: Path, tmp_path: Path, capsys: pytest.
     jobs, out = write(tmp_path / "jobs.jsonl", [{"id": name, **BASE} for name in "abc"]), tmp_path / "out.parquet"
     engine = here(package, {"device": "cpu"}, tmp_path)
 
-    def interrupted(units: Sequence[list[Row]]) -> Iterator[Made]:
+    def interrupted(units: Sequence[list[Row]]) -> Iterator[GeneratedImage]:
         yield from itertools.islice(engine(units), 2)
         raise KeyboardInterrupt
 

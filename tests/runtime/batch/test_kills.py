@@ -82,7 +82,7 @@ def test_the_time_left_is_shown_on_a_terminal_and_ctrl_c_keeps_what_is_done(pack
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         said, start = b"", time.monotonic()
-        # such as "3/400 [00:01<02:12, 3.0picture/s]"
+        # such as "3/400 [00:01<02:12, 3.0image/s]"
         while not re.search(rb"[1-9]\d*/400 \[[\d:]+<\d+:\d+", said) and time.monotonic() - start < PATIENCE:
             if select.select([terminal], [], [], 1.0)[0]:
                 said += os.read(terminal, 4096)
