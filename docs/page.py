@@ -1,4 +1,4 @@
-"""Draw docs/page.png, the page of `triptych serve --ui` with the demo model, as a Chromium on the path shows it.
+"""Write docs/page.png: a screenshot of `triptych serve --ui` with the demo model, by a Chromium on the path.
 
 make demo && .venv/bin/triptych serve models/emoji-package --ui --port 8000 &
 .venv/bin/python docs/page.py http://127.0.0.1:8000
@@ -16,13 +16,13 @@ COLOURS = 256
 WIDTH, HEIGHT = 1280, 815
 
 
-def draw(url: str) -> Image.Image:
-    """Screenshot of the page with six images, in few colours."""
+def screenshot(url: str) -> Image.Image:
+    """Screenshot of the page with six images, reduced to 256 colours."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(url)
-        page.wait_for_function("document.querySelector('#scheduler input')?.value.endsWith('(own)')")
+        page.wait_for_function("document.querySelector('#scheduler input')?.value.endsWith('(default)')")
         for name, value in (
             ("prompt textarea", "penguin on a purple background"),
             ("steps input[type=number]", "20"),
@@ -42,4 +42,4 @@ def draw(url: str) -> Image.Image:
 
 
 if __name__ == "__main__":
-    draw(sys.argv[1]).save(Path(__file__).with_suffix(".png"), optimize=True)
+    screenshot(sys.argv[1]).save(Path(__file__).with_suffix(".png"), optimize=True)

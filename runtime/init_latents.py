@@ -46,10 +46,10 @@ def init_latents(plan: Plan, encode: Encode) -> InitLatents:
     def draw(_: tuple[int, ...]) -> np.ndarray:
         return np.concatenate([randn((1, *plan.shape[1:])) for randn in draws])
 
-    given, init, shape = plan.request.latents, plan.init_image, plan.shape
+    latents, init, shape = plan.request.latents, plan.init_image, plan.shape
     image_latents = None if init is None else init.latents(encode, draws, shape)
-    if given is not None:
-        noise = check_latents(given, shape)
+    if latents is not None:
+        noise = check_latents(latents, shape)
     elif image_latents is not None and init is not None and init.resumes_unmasked:
         noise = image_latents
     else:

@@ -1,4 +1,4 @@
-"""Values that people write as text: sizes, and files of lines."""
+"""Parsing of text values: sizes, and files of lines."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from .errors import ArgumentError
 
 
 def size_of(option: str, text: str) -> tuple[int, int]:
-    """Width and height in pixels of a text such as 512x512.
+    """Width and height in pixels of a text like 512x512.
 
     Args:
         option: name for the error.
@@ -17,7 +17,7 @@ def size_of(option: str, text: str) -> tuple[int, int]:
     """
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, such as 512x512")
+        raise ArgumentError(f"{option} {text}: give WIDTHxHEIGHT in pixels, for example 512x512")
     return int(width), int(height)
 
 

@@ -1,4 +1,4 @@
-"""Text to image, and image to image: plan, start, encode, denoise, decode, output. It reads top to bottom."""
+"""Text to image and image to image: plan, init latents, encode, denoise, decode, output."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,12 +42,12 @@ Callback = Callable[[Step], bool | None]
 
 @dataclass(frozen=True)
 class Output:
-    """Images, and how they were made.
+    """Images, with their latents, seeds, timings and settings.
 
     Attributes:
         images: Pillow images; saved as PNG, they carry their settings.
         latents: input of the decoder, float32 [n, C, h, w]; `pipe.decode(out.latents)` gives the images again.
-        seeds: of each image; None where the caller gave the starting noise.
+        seeds: of each image; None with latents of the caller.
         timings: seconds by component. `sampler` is the loop without the denoiser; on a GPU the denoiser's seconds hold
             the sampler's arithmetic too.
         settings: of each image.
@@ -75,7 +75,7 @@ class TextToImage:
         self.model = Model.of(package, self._graphs)
         self.text_encoders = TextEncoders(package, self._graphs, self.family)
         self._bound = device.memory.kind != "cpu"
-        self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # they go when the graph goes
+        self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # freed with the graph
 
     @classmethod
     def load(
@@ -98,7 +98,7 @@ class TextToImage:
             provider_options: options of the provider that runs the graphs.
 
         Raises:
-            ArgumentError: there is no such memory policy.
+            ArgumentError: an unknown memory policy.
             PackageError: the folder is not a package, or not whole, or its graphs do not fit each other.
             ProviderError: the requested device cannot run here.
         """
@@ -143,12 +143,12 @@ class TextToImage:
         noise: str = "torch",
         callback: Callback | None = None,
     ) -> Output:
-        """Make images. `Request` documents each argument; `callback` and errors are those of `generate`."""
+        """Generate images. `Request` documents each argument; `callback` and errors are those of `generate`."""
         arguments = {name: value for name, value in locals().items() if name not in ("self", "callback")}
         return self.generate(Request(**arguments), callback)
 
     def generate(self, request: Request, callback: Callback | None = None) -> Output:
-        """Make the images of a request.
+        """Generate the images of a request.
 
         Args:
             request: the arguments of the call.
@@ -174,7 +174,7 @@ class TextToImage:
         if resolved.init_image is None:
             del timings[ENCODER]
         settings = settings_of(resolved.request, resolved.texts, resolved.seeds, self.package)
-        images = [to_image(each, own) for each, own in zip(pixels, settings, strict=True)]
+        images = [to_image(each, image_settings) for each, image_settings in zip(pixels, settings, strict=True)]
         return Output(images, latents, list(resolved.seeds), timings, settings)
 
     def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
@@ -198,14 +198,14 @@ class TextToImage:
         image_latents: np.ndarray | None = None,
         mask: np.ndarray | None = None,
     ) -> Iterator[Step]:
-        """Denoise step by step; leave the loop early and nothing more is computed.
+        """Denoise step by step; leaving the loop early stops the computation.
 
         On the CPU the denoiser runs image by image, and the loop is numpy's. On a GPU nothing leaves the device but the
         arrays of a step that are read, see `BoundLoop`.
 
         Args:
             positive: conditioning of the prompts, see `encode`; its default micro-conditioning is the image's own size.
-            negative: conditioning of the negative prompts; None is no guidance, at half the cost.
+            negative: conditioning of the negative prompts; None turns guidance off, at half the cost.
             noise: unit Gaussian float32 [n, C, h, w]; without a mask it is not used where the sampler resumes.
             sampler: the scheduler and its steps.
             guidance_scale: a number, one for each denoiser call, or a `Guidance`.
@@ -240,7 +240,7 @@ class TextToImage:
         return self._loops.setdefault(graph, BoundLoop(self.device)).denoise(graph, run, timings)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
-        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one image at a time, for the sake of memory.
+        """Pixels uint8 [n, H, W, 3] of latents [n, C, h, w]; one image at a time, to save memory.
 
         With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
         """
@@ -310,7 +310,7 @@ class TextToImage:
         timings: dict[str, float],
         callback: Callback | None,
     ) -> np.ndarray:
-        """Run all steps and return the latents, an array of the caller's own.
+        """Run all steps and return a copy of the latents.
 
         Raises:
             Cancelled: the callback returned False.
@@ -334,7 +334,7 @@ class TextToImage:
 
 @contextmanager
 def _measured(timings: dict[str, float], name: str) -> Iterator[None]:
-    """Enter the seconds of a block under a name."""
+    """Record the seconds of a block under a name."""
     start = time.perf_counter()
     yield
     timings[name] = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""A request resolved against a package: every default filled in, every argument checked, nothing computed."""
+"""Request resolved against a package: all defaults set, all arguments checked, nothing computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ class Plan:
 
     Attributes:
         request: with the values in use for steps, guidance, strength, size and scheduler.
-        model: that runs it.
+        model: the model that runs it.
         texts: of each image.
-        seeds: of each image; None where the caller gave the starting noise.
+        seeds: of each image; None with latents of the caller.
         sampler: of the run.
         guidance: of the run.
         needs_negative: the negative prompts are encoded: some call has guidance.
@@ -101,11 +101,11 @@ def _with_defaults(request: Request, family: Family) -> Request:
 
 
 def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
-    """The sampler, and the name of its scheduler as the caller knows it."""
+    """The sampler, and the name of its scheduler in the request."""
     config = model.family.scheduler_config(model.package.scheduler_config(), request.scheduler)
     sampler = Sampler.from_config(
         config,
-        request.num_inference_steps,  # type: ignore[arg-type]  # the default is filled in
+        request.num_inference_steps,  # type: ignore[arg-type]  # the default is set
         eta=request.eta,
         timesteps=request.timesteps,
         sigmas=request.sigmas,
@@ -119,7 +119,7 @@ def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tu
 
 def _guidance(request: Request) -> Guidance:
     return Guidance(
-        scale=request.guidance_scale,  # type: ignore[arg-type]  # the default is filled in
+        scale=request.guidance_scale,  # type: ignore[arg-type]  # the default is set
         rescale=request.guidance_rescale,
         interval=request.guidance_interval,
         projection=request.guidance_projection,
@@ -136,7 +136,7 @@ def _check_texts(request: Request, encoders: int) -> None:
 def _check_arrays(
     request: Request, init_image: InitImage | None, shape: tuple[int, int, int, int], *, resumes: bool
 ) -> None:
-    """Refuse arrays that do not fit the call."""
+    """Raise an error for arrays that do not fit the call."""
     if init_image is not None:
         init_image.check_shape(shape)
     if request.latents is not None:
@@ -145,7 +145,7 @@ def _check_arrays(
         check_latents(request.latents, shape)
     if request.prompt_embeds is not None:
         if TEXT not in request.prompt_embeds:
-            raise ArgumentError(f"prompt_embeds has no {TEXT}; it has: {', '.join(request.prompt_embeds)}")
+            raise ArgumentError(f"prompt_embeds lacks {TEXT}; it has: {', '.join(request.prompt_embeds)}")
         for name, array in request.prompt_embeds.items():
             if len(array) != shape[0]:
                 raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {shape[0]} images")

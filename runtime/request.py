@@ -1,4 +1,4 @@
-"""Every argument of an image, once: its type, default, check and documentation."""
+"""Arguments of an image: type, default, check and documentation of each, in one place."""
 
 import math
 import os
@@ -23,7 +23,7 @@ image of the call. Or latents, float32 [n, C, h, w], where n is any of these num
 
 
 class Rule(NamedTuple):
-    """A check of one argument: a test of the value, and the words for allowed values."""
+    """Check of one argument: a test of the value, and the description of allowed values."""
 
     holds: Callable[[Any], bool]
     allowed: str
@@ -61,7 +61,7 @@ def _pixels(value: Any) -> bool:
 
 _SIDE = Rule(_whole, "a whole number of pixels")
 _PAIR = Rule(_pixels, "two whole numbers of pixels, none below 0")
-_SCORE = Rule(_finite, "a number, such as 6")
+_SCORE = Rule(_finite, "a number, for example 6")
 _NAME = Rule(lambda value: isinstance(value, str), "a name")
 
 
@@ -77,21 +77,21 @@ class Request:
         prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them. All
             prompts of a call are padded to the longest.
         image: the image to start from, for all prompts or one for each; resized to `height` and `width`, which default
-            to its own size. Or latents, float32 [n, C, h, w], such as `Output.latents`.
+            to its own size. Or latents, float32 [n, C, h, w], for example `Output.latents`.
         mask_image: for inpainting, of the size of `image`; white where the image is redrawn, black where it stays.
-        strength: share of the steps that are run on `image`, above 0, to 1: at 1 nothing of it need remain. Latent
+        strength: share of the steps that are run on `image`, above 0, to 1; at 1 the whole image may change. Latent
             consistency models run all steps, from that share of the noise. None is the default of diffusers' pipelines.
         denoising_start: resume at this share of the training timesteps, above 0 and below 1, from `image`: latents that
             a run with `denoising_end` returned.
         denoising_end: stop at this share of the training timesteps, above 0, to 1; the latents are still noisy then,
             for another model to resume from.
-        negative_prompt: text to steer away from; one for all prompts, or one for each. None is the empty text, or for
-            SDXL zeros in place of its embedding, where the checkpoint says so.
+        negative_prompt: negative prompt; one for all prompts, or one for each. None is the empty text, or for
+            SDXL zeros in place of its embedding, if the checkpoint is configured so.
         prompt_2: prompt of the second text encoder; None is `prompt`.
         negative_prompt_2: negative prompt of the second text encoder; None is `negative_prompt`.
         num_inference_steps: steps of the scheduler; None is the default of diffusers' pipeline for this family.
-        guidance_scale: classifier-free guidance; 1 or less is none, at half the cost (as in diffusers). A list has one
-            scale for each denoiser call. Latent consistency models take one number, at no cost. None is the default of
+        guidance_scale: classifier-free guidance; 1 or less turns it off and halves the cost. A list has one scale
+            for each denoiser call. Latent consistency models take one number, at no cost. None is the default of
             diffusers' pipeline.
         guidance_rescale: share of the guided output that is rescaled to the standard deviation of the positive output,
             0 to 1 (Lin et al. 2023).
@@ -104,7 +104,7 @@ class Request:
         eta: share of new noise in each step, 0 to 1, for schedulers that take it (DDIM, TCD).
         timesteps: the timesteps in place of `num_inference_steps`: a decreasing list, or a name, see
             `Sampler.from_config`.
-        sigmas: likewise as noise levels.
+        sigmas: noise levels in place of `num_inference_steps`, as for `timesteps`.
         seed: image k of the call uses seed + k, alone or in a batch; a list has one seed for each image. None draws
             one, see `Output.seeds`.
         height, width: pixels; None is the package's own size.
@@ -208,7 +208,7 @@ class Request:
         return [row for row in rows for _ in range(self.num_images_per_prompt)]
 
     def seeds(self) -> list[int]:
-        """A seed for each image; drawn where none is given, so a second call gives others.
+        """A seed for each image; without `seed` they are drawn anew in each call.
 
         Raises:
             ArgumentError: a list of another length.
@@ -217,7 +217,7 @@ class Request:
 
 
 class Texts(NamedTuple):
-    """The texts of one image, named as the arguments; None where no text was given."""
+    """The texts of one image, named as the arguments; None for missing texts."""
 
     prompt: str
     prompt_2: str | None
@@ -225,11 +225,11 @@ class Texts(NamedTuple):
     negative_prompt_2: str | None
 
     def positive(self, encoders: int) -> tuple[str, ...]:
-        """A prompt for each text encoder: `prompt` where there is no other."""
+        """A prompt for each text encoder: `prompt` unless `prompt_2` is set."""
         return _each(self.prompt, self.prompt_2, encoders)
 
     def negative(self, encoders: int) -> tuple[str, ...] | None:
-        """A negative prompt for each text encoder; None where no negative prompt was given at all."""
+        """A negative prompt for each text encoder; None without any negative prompt."""
         if self.negative_prompt is None and self.negative_prompt_2 is None:
             return None
         return _each(self.negative_prompt or "", self.negative_prompt_2, encoders)
@@ -271,9 +271,9 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "late
     Raises:
         ArgumentError: another shape, NaN or infinity.
     """
-    given = np.shape(latents)
-    if given != shape:
-        raise ArgumentError(f"{name} have shape {list(given)}; these prompts and this size need {list(shape)}")
+    actual = np.shape(latents)
+    if actual != shape:
+        raise ArgumentError(f"{name} have shape {list(actual)}; these prompts and this size need {list(shape)}")
     if not np.isfinite(latents).all():
         raise ArgumentError(f"{name} hold NaN or infinity")
     return np.asarray(latents, np.float32)

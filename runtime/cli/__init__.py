@@ -1,4 +1,4 @@
-"""The command line, the only home of click: one file a command or a group of options."""
+"""The command line, one file for each command or group of options. No other folder imports click."""
 
 from .commands import cli, main
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def columns(rows: Sequence[Sequence[str]], *, right: bool = False) -> list[str]:
-    """Rows of cells as lines in which columns begin at the same place; `right` sets all but the first flush right."""
+    """Rows of cells as lines with left-aligned columns; `right` aligns all but the first on the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

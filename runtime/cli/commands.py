@@ -15,11 +15,11 @@ from ..errors import TriptychError
 from ..ort.device import silence_log
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
-from .output import fail, say
+from .output import fail, print_status
 from .serve import ray_config, serve
 from .values import HeightAndWidth
 
-_INTERRUPTED = 130  # what shells report of a command that Ctrl-C ended
+_INTERRUPTED = 130  # the status that shells report for a command stopped by Ctrl-C
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
@@ -36,7 +36,7 @@ def cli(debug: bool) -> None:
 @click.argument("source")
 @click.argument("package", type=_PATH)
 @click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4.")
-@click.option("--dialect", help="Operator set: portable, cpu or cuda; that of this machine if left out.")
+@click.option("--dialect", help="Operator set: portable, cpu or cuda; the one for this machine if left out.")
 @click.option("--static", type=HeightAndWidth(), metavar="WIDTHxHEIGHT", help="Fix the size of images.")
 @click.option(
     "--batch",
@@ -45,9 +45,13 @@ def cli(debug: bool) -> None:
     help="With --static: rows of a denoiser call; 2 is one image with guidance.",
 )
 @sourcing
-@click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is whole.")
+@click.option("--force", is_flag=True, help="Replace PACKAGE once the new one is complete.")
 @calibrating
-@click.option("--allow-low-quality", is_flag=True, help="For int8: publish images below 30 dB or an SSIM of 0.92.")
+@click.option(
+    "--allow-low-quality",
+    is_flag=True,
+    help="For int8: write the package even if its images are below 30 dB PSNR or 0.92 SSIM.",
+)
 def export(
     source: str,
     package: Path,
@@ -60,9 +64,9 @@ def export(
     calibration: dict[str, Any],
     allow_low_quality: bool,
 ) -> None:
-    """Turn SOURCE into a PACKAGE of verified ONNX graphs.
+    """Export SOURCE to a PACKAGE of verified ONNX graphs.
 
-    SOURCE is a diffusers folder, a .safetensors file as community sites have it, or a hub id.
+    SOURCE is a diffusers folder, a single .safetensors file, or a hub id.
     """
     try:
         from triptych.export import CalibrationRun
@@ -80,7 +84,7 @@ def export(
             force=force,
             calibration=CalibrationRun(**calibration) if calibration else None,
             allow_low_quality=allow_low_quality,
-            report=say,
+            report=print_status,
             **origin,
         )
     )
@@ -89,13 +93,15 @@ def export(
 @cli.command()
 @_PACKAGE
 @loading
-@click.option("--steps", default=20, show_default=True, help="Steps of the whole image.")
+@click.option("--steps", default=20, show_default=True, help="Steps of an image.")
 @WIDTH
 @HEIGHT
-@click.option("--json", "json_file", type=_PATH, help="Write the figures as JSON.")
-@click.option("--plot", type=_PATH, help="Draw the latency per component (PNG or SVG).")
-@click.option("--against", metavar="NAME,...", help="Peers to take turns with: `python -m triptych.benchmarks.peers`.")
-@click.option("--checkpoint", type=_PATH, help="With --against: the diffusers folder that PACKAGE came from.")
+@click.option("--json", "json_file", type=_PATH, help="Write the measurements to a JSON file.")
+@click.option("--plot", type=_PATH, help="Plot the latency per component (PNG or SVG).")
+@click.option(
+    "--against", metavar="NAME,...", help="Runtimes to compare with; `python -m triptych.benchmarks.peers` lists them."
+)
+@click.option("--checkpoint", type=_PATH, help="With --against: the diffusers folder that PACKAGE was exported from.")
 def bench(
     package: Path,
     load: dict[str, Any],
@@ -107,16 +113,24 @@ def bench(
     against: str | None,
     checkpoint: Path | None,
 ) -> None:
-    """Measure latency per component, or, with --against, beside other runtimes."""
+    """Measure latency per component, or, with --against, compare with other runtimes."""
     try:
         from triptych.benchmarks.bench import bench as run
         from triptych.benchmarks.peers.against import compare
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
     if against is not None:
-        compare(package, against.split(","), load, checkpoint=checkpoint, steps=steps, json_file=json_file, report=say)
+        compare(
+            package,
+            against.split(","),
+            load,
+            checkpoint=checkpoint,
+            steps=steps,
+            json_file=json_file,
+            report=print_status,
+        )
         return
-    run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=say)
+    run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=print_status)
 
 
 @cli.command()
@@ -142,11 +156,11 @@ def inspect(package: Path, as_json: bool, verify: bool) -> None:
 @cli.command()
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
-@click.option("--plot", type=_PATH, help="Draw their noise levels and coefficients (PNG or SVG).")
+@click.option("--plot", type=_PATH, help="Plot their noise levels and coefficients (PNG or SVG).")
 def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:
-    """List all schedulers, or those of NAMES.
+    """List all schedulers, or the schedulers in NAMES.
 
-    Orders, denoiser calls and noise are those of diffusers' defaults, with the options that a short name sets.
+    Order, denoiser calls and noise are for diffusers' defaults, with the options that a short name sets.
     """
     from dataclasses import asdict
 
@@ -167,7 +181,7 @@ def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def doctor(as_json: bool) -> None:
-    """Show versions, the providers that work, and why the others do not."""
+    """Show versions, the providers that work, and the reasons why others do not."""
     from .doctor import as_text, examine
 
     report = examine()
@@ -181,12 +195,12 @@ for command in (generate, batch, serve, ray_config):
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user become one line and their exit status."""
+    """Run the command line; an expected error prints one line and sets the exit status."""
     warnings.showwarning = _show_warning
     silence_log()
     try:
         sys.exit(cli.main(standalone_mode=False))
-    except click.ClickException as error:  # wrong use, in click's own words
+    except click.ClickException as error:  # wrong use, with click's message
         fail(error.format_message(), error.exit_code)
     except TriptychError as error:
         if "--debug" in sys.argv[1:]:
@@ -197,4 +211,4 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    say(f"warning: {message}")
+    print_status(f"warning: {message}")

@@ -1,4 +1,4 @@
-"""What this machine can run, and why not the rest."""
+"""The providers that this machine can run, and the reasons why others do not work."""
 
 import contextlib
 import glob
@@ -41,7 +41,7 @@ def examine() -> dict[str, Any]:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """The report for people, problems last."""
+    """The report as text, problems last."""
     libraries = [path for paths in report["cuda_libraries"].values() for path in paths]
     rows = [[device, "no" if reason else "yes", reason or ""] for device, reason in report["providers"].items()]
     return "\n".join(
@@ -49,7 +49,7 @@ def as_text(report: dict[str, Any]) -> str:
             f"Python {report['python']}, {report['platform']}, {report['cores']} cores",
             ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
             "",
-            *columns([["device", "works", "why not, and what would help"], *rows]),
+            *columns([["device", "works", "reason and fix"], *rows]),
             "",
             "CUDA and cuDNN libraries: " + (", ".join(libraries) or "none found"),
             *(f"problem: {problem}" for problem in report["problems"]),

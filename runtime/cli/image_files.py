@@ -1,4 +1,4 @@
-"""Images from the command line: progress while they are made, files when they are done."""
+"""Image files of the command line, and a progress bar while images are generated."""
 
 import itertools
 import os
@@ -40,10 +40,10 @@ class Files:
     grid: bool = False
 
     def check(self) -> None:
-        """Refuse places that cannot be written, before anything is computed.
+        """Raise an error for paths that cannot be written, before anything is computed.
 
         Raises:
-            ArgumentError: says which.
+            ArgumentError: a path cannot be written; the message names it.
         """
         _check_writable("--out", self.out, self.out.parent if self.out.suffix.lower() == ".png" else self.out)
         if self.latents is not None:
@@ -59,20 +59,20 @@ def generate(
     upscale: float | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Path]:
-    """Make the images of each request and yield the files as they are written.
+    """Generate the images of each request and yield the files as they are written.
 
-    Every request without a seed starts from the same drawn seed, so that a contact sheet has a seed for each column.
+    Every request without a seed starts from the same drawn seed, so that each column of a contact sheet has one seed.
 
     Args:
         package: folder of ONNX graphs.
-        source: requests of one prompt each; or a PNG, whose own settings are used.
-        load_options: of `TextToImage.load`.
-        files: to write.
+        source: requests of one prompt each; or a PNG, whose stored settings are used.
+        load_options: arguments of `TextToImage.load`.
+        files: the files to write.
         upscale: factor of `upscaling.upscaled`, or None.
-        report: called with a line of text about the device in use, and about the time taken.
+        report: called with lines of text: the device in use, and the time taken.
 
     Raises:
-        ArgumentError: a file cannot be written, or the PNG not read; raised before anything is computed.
+        ArgumentError: a file cannot be written, or the PNG cannot be read; raised before anything is computed.
     """
     settings = read_settings(source) if isinstance(source, Path) else None
     files.check()
@@ -84,7 +84,7 @@ def generate(
     pipe = TextToImage.load(package, **load_options)
     report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
     if settings is not None and settings.model_hash != pipe.package.fingerprint:
-        text = f"{source} was made by another package, {settings.model}: expect another image"
+        text = f"{source} was generated with another package, {settings.model}; the image will differ"
         warnings.warn(text, ReproductionWarning, stacklevel=2)
     seed = requests[0].seeds()[0]
     outputs: list[Output] = []
@@ -92,8 +92,8 @@ def generate(
         output = _run(pipe, replace(request, seed=seed) if request.seed is None else request, upscale)
         outputs.append(output)
         several = len(requests) * len(output.images) > 1
-        for image, own, settings_used in zip(output.images, output.seeds, output.settings, strict=True):
-            yield _save(image, _name(files.out, settings_used.prompt, own, several))
+        for image, image_seed, settings_used in zip(output.images, output.seeds, output.settings, strict=True):
+            yield _save(image, _name(files.out, settings_used.prompt, image_seed, several))
     if files.grid:
         prompts = [output.settings[0].prompt for output in outputs]
         yield _save(_sheet(prompts, outputs), _name(files.out, "grid", None, True))
@@ -105,7 +105,7 @@ def generate(
 def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
     """The images of a request, under a progress bar."""
     (prompt,) = {text.prompt for text in request.texts()}
-    # disable=None: no bar where stderr is no terminal
+    # disable=None: no bar where stderr is not a terminal
     with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
 
         def advance(step: Step) -> None:
@@ -126,7 +126,7 @@ def generate_walk(
     *,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Path]:
-    """Make images from each prompt to the next and yield the files, which count up, as they are written.
+    """Generate images from each prompt to the next and yield the numbered files as they are written.
 
     Args:
         package, load_options, report: see `generate`.
@@ -134,7 +134,7 @@ def generate_walk(
         out: see `Files`.
 
     Raises:
-        ArgumentError: `out` cannot be written, or the walk has no way to go.
+        ArgumentError: `out` cannot be written, or the walk has no second prompt and no second seed.
     """
     Files(out).check()
     pipe = TextToImage.load(package, **load_options)
@@ -161,7 +161,7 @@ def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
 
 
 def _name(out: Path, prompt: str, seed: int | None, several: bool) -> Path:
-    """The file of an image: `out` itself if it names one file, else a name that does not exist yet."""
+    """File of an image: `out` if it is a single file name, else a new name that does not exist yet."""
     suffix = "" if seed is None else f"-{seed}"
     if out.suffix.lower() == ".png":
         if not several:
@@ -191,7 +191,7 @@ def _save(image: Image, path: Path) -> Path:
 
 
 def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
-    """Write a file whole or not at all: under a temporary name first."""
+    """Write a file atomically: under a temporary name, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

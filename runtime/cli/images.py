@@ -8,7 +8,7 @@ import click
 from ..errors import ArgumentError, TriptychError
 from ..request import Request
 from .options import imaging, loading, walking
-from .output import fail, say
+from .output import fail, print_status
 from .values import package_and_prompts
 
 _PATH = click.Path(path_type=Path)
@@ -22,13 +22,13 @@ _PATH = click.Path(path_type=Path)
     "--upscale",
     type=float,
     metavar="FACTOR",
-    help='Resize the image and redraw it at --strength, 0.5 if left out, with the same graphs ("hires fix").',
+    help='Resize the image and refine it at --strength, 0.5 if left out, with the same graphs ("hires fix").',
 )
 @loading
 @click.option("--out", type=_PATH, default=Path(), help="Folder, or a name that ends in .png.")
 @click.option("--save-latents", type=_PATH, metavar="FILE.npy", help="Also write the latents, for --latents.")
 @click.option("--grid", is_flag=True, help="Also write a contact sheet.")
-@click.option("--from-image", type=_PATH, help="Make an image again from its own settings.")
+@click.option("--from-image", type=_PATH, help="Generate an image again from the settings in its PNG.")
 def generate(
     words: tuple[str, ...],
     arguments: dict[str, Any],
@@ -40,9 +40,9 @@ def generate(
     grid: bool,
     from_image: Path | None,
 ) -> None:
-    """Make images from prompts, as PNGs that carry their settings.
+    """Generate images from prompts, as PNGs that carry their settings.
 
-    In a PROMPT, (words:1.3) and (words) count for more, [words] for less, and BREAK starts a new chunk.
+    In a PROMPT, (words:1.3) and (words) raise the weight, [words] lowers it, and BREAK starts a new chunk.
 
     PACKAGE may be left out where models/emoji-package exists.
     """
@@ -54,23 +54,22 @@ def generate(
     files = Files(out, save_latents, grid)
     if "walk" not in walk:
         if walk:
-            raise ArgumentError("--to-seed is the end of a walk; give --walk, too")
+            raise ArgumentError("--to-seed is the end of a walk; add --walk")
         source = from_image or [Request(prompt, **arguments) for prompt in prompts]
-        paths = run(package, source, load, files, upscale=upscale, report=say)
+        paths = run(package, source, load, files, upscale=upscale, report=print_status)
     else:
         if arguments["num_images_per_prompt"] > 1 or grid or from_image or upscale is not None or save_latents:
             raise ArgumentError(
-                "--walk makes an image at each place: leave --num, --grid, --from-image, --upscale and --save-latents "
-                "out"
+                "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents"
             )
         request = Request(prompts, **arguments)
-        paths = generate_walk(package, request, walk["walk"], walk.get("to_seed"), load, out, report=say)
+        paths = generate_walk(package, request, walk["walk"], walk.get("to_seed"), load, out, report=print_status)
     for path in paths:
         print(path)
 
 
 def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: Path | None) -> None:
-    """Check the options of latents; with --denoising-start, --latents are the image to resume from."""
+    """Check the options for latents; with --denoising-start, --latents are the image to resume from."""
     if save_latents is not None and save_latents.suffix != ".npy":
         raise ArgumentError(f"--save-latents {save_latents}: give a name that ends in .npy")
     for option, is_given in (("--latents", "latents" in arguments), ("--save-latents", save_latents is not None)):
@@ -85,9 +84,14 @@ def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: 
 @click.argument("jobs", type=_PATH)
 @click.argument("out", type=_PATH)
 @click.option(
-    "--batch", "size", type=click.IntRange(min=1), default=4, show_default=True, help="Images of one call, at most."
+    "--batch",
+    "size",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Maximum number of images in a call.",
 )
-@click.option("--overwrite", is_flag=True, help="Make images again whose row or package has changed.")
+@click.option("--overwrite", is_flag=True, help="Generate images again whose row or package has changed.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -99,7 +103,7 @@ def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: 
 @click.option(
     "--cpus-per-actor",
     type=click.IntRange(min=1),
-    help="With --engine ray: if left out, each actor has a GPU, or, without GPUs, all CPUs of a machine.",
+    help="With --engine ray: CPUs of each actor; if left out, a GPU each, or, without GPUs, all CPUs of a machine.",
 )
 @loading
 def batch(
@@ -113,11 +117,11 @@ def batch(
     cpus_per_actor: int | None,
     load: dict[str, Any],
 ) -> None:
-    """Make the images of JOBS, a .jsonl, .csv or .parquet file, and write a table of results.
+    """Generate the images of JOBS, a .jsonl, .csv or .parquet file, and write a table of results.
 
     A row has an id, a prompt, and any settings under the names of the arguments in Python, such as seed, width and
     num_inference_steps. OUT is a folder, with images named by id and results.jsonl, or a name that ends in .parquet,
-    which holds both. A second run makes only images that are missing or failed.
+    which holds both. A second run generates only images that are missing or failed.
     """
     from ..batch.run import batch as run
     from ..batch.run import here
@@ -127,14 +131,14 @@ def batch(
             from ..batch.ray_engine import on_ray
         except ImportError as error:
             raise TriptychError(f"`triptych batch --engine ray` needs triptych[ray]: {error}") from None
-        chosen = on_ray(package, load, jobs.parent, say, address=address, cpus_per_actor=cpus_per_actor)
+        engine_run = on_ray(package, load, jobs.parent, print_status, address=address, cpus_per_actor=cpus_per_actor)
     elif address is not None or cpus_per_actor is not None:
         raise ArgumentError("--address and --cpus-per-actor are for --engine ray")
     else:
-        chosen = here(package, load, jobs.parent, say)
-    summary = run(package, jobs, out, chosen, size=size, overwrite=overwrite)
+        engine_run = here(package, load, jobs.parent, print_status)
+    summary = run(package, jobs, out, engine_run, size=size, overwrite=overwrite)
     print(summary.out)
     done = f"{summary.done} done, {summary.before} of them before"
     if summary.failed:
-        fail(f"{summary.failed} rows failed, {summary.out} says why; {done}", 1)
-    say(done)
+        fail(f"{summary.failed} rows failed, see {summary.out}; {done}", 1)
+    print_status(done)

@@ -1,4 +1,4 @@
-"""What a package holds, from its manifest, or from its graphs where there is none."""
+"""Contents of a package, from its manifest, or from its graphs if it has no manifest."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _WIDTH = 100  # characters a line
 def describe(package: Package) -> dict[str, Any]:
     """A JSON object about the package: the manifest's facts, and each component's bytes on disk.
 
-    Without a manifest, inputs and outputs are read by loading the graphs; what nobody recorded is left out.
+    Without a manifest, inputs and outputs are read by loading the graphs; other facts are left out.
     """
     manifest = package.manifest.recorded
     recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
@@ -30,7 +30,7 @@ def describe(package: Package) -> dict[str, Any]:
 
 
 def as_text(description: Mapping[str, Any]) -> str:
-    """The description for people."""
+    """The description as text."""
     lines = [f"{description['package']}  {description['class']}"]
     if "precision" in description:
         lines += [f"{name}: {value}" for name, value in _facts(description).items() if value]
@@ -45,10 +45,10 @@ def as_text(description: Mapping[str, Any]) -> str:
         lines += ["", name, *columns(tensors)]
         if "kept_in_fp32" in facts:
             lines.append(f"  kept in fp32: {facts['kept_in_fp32']}")
-        for way in ("said", "operators"):
-            if facts.get(way):
-                counts = sorted(facts[way].items(), key=lambda item: -item[1])
-                listed = f"{way}: " + ", ".join(f"{operator} {count}" for operator, count in counts)
+        for key, label in (("said", "declared operators"), ("operators", "operators")):
+            if facts.get(key):
+                counts = sorted(facts[key].items(), key=lambda item: -item[1])
+                listed = f"{label}: " + ", ".join(f"{operator} {count}" for operator, count in counts)
                 lines += textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
 
@@ -87,13 +87,13 @@ def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _quality(pictures: Mapping[str, Any] | None) -> str | None:
-    """What a lower precision costs, on whole pictures."""
-    if pictures is None:
+def _quality(images: Mapping[str, Any] | None) -> str | None:
+    """Difference between the images of a lower precision and of the reference."""
+    if images is None:
         return None
     return (
-        f"PSNR {pictures['psnr_db']} dB (worst {pictures['psnr_db_worst']}), SSIM {pictures['ssim']} "
-        f"over {pictures['pictures']} pictures, {pictures.get('undecided', 0)} undecided, against {pictures['against']}"
+        f"PSNR {images['psnr_db']} dB (worst {images['psnr_db_worst']}), SSIM {images['ssim']} "
+        f"over {images['pictures']} images, {images.get('undecided', 0)} undecided, against {images['against']}"
     )
 
 
@@ -109,7 +109,7 @@ def _integers(ranges: Mapping[str, Sequence[int]] | None) -> str | None:
 
 
 def _score(sets: Mapping[str, Any] | None) -> str | None:
-    """Of how many pictures a recogniser said that they show what was asked for."""
+    """Share of images in which a classifier recognises the prompt."""
     if sets is None:
         return None
     return ", ".join(

@@ -1,4 +1,4 @@
-"""Groups of options, each as one argument of the command."""
+"""Groups of options, each passed to its command as one argument."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ Command = Callable[..., None]
 Option = Callable[[Command], Command]
 
 _PATH = click.Path(path_type=Path)
-WIDTH = click.option("--width", type=int, help="Pixels; the package's own if left out.")
-HEIGHT = click.option("--height", type=int, help="Pixels; the package's own if left out.")
+WIDTH = click.option("--width", type=int, help="Pixels; the package's default if left out.")
+HEIGHT = click.option("--height", type=int, help="Pixels; the package's default if left out.")
 
 
 def group(
@@ -28,14 +28,14 @@ def group(
     Args:
         name: of the argument.
         options: name of a value -> its click option, in the order of the help.
-        convert: makes the argument of the values, which are None where an option is not given.
+        convert: returns the argument for the values; an option that is not set has the value None.
     """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def grouped(**values: Any) -> None:
-            own = {each: values.pop(each) for each in options}
-            command(**values, **{name: convert(own)})
+            group_values = {each: values.pop(each) for each in options}
+            command(**values, **{name: convert(group_values)})
 
         decorated: Command = grouped
         for option in reversed(list(options.values())):
@@ -45,8 +45,8 @@ def group(
     return decorate
 
 
-def given(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of options that are given."""
+def only_set(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of options that are set."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -62,28 +62,28 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "guidance_scale",
         type=Numbers(single=True),
         metavar="SCALE",
-        help="Guidance, 1 is none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, a scale for each denoiser call.",
+        help="Guidance scale, 1 for none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, one for each denoiser call.",
     ),
     "guidance_interval": click.option(
         "--guidance-interval",
         type=Numbers(),
         metavar="LOW,HIGH",
-        help="Guide only where sigma is between them, such as 0.28,5.42; elsewhere a call costs half.",
+        help="Apply guidance only at noise levels between the two, e.g. 0.28,5.42. Other calls cost half.",
     ),
     "guidance_rescale": click.option(
         "--guidance-rescale",
         default=Request.guidance_rescale,
         show_default=True,
-        help="Against overexposure, such as 0.7; from 0 to 1.",
+        help="Guidance rescale, against overexposure: 0 to 1, e.g. 0.7.",
     ),
     "guidance_projection": click.option(
         "--guidance-projection",
         type=Numbers(),
         metavar="ETA,NORM,MOMENTUM",
-        help="Adaptive projected guidance against oversaturation, such as 0,15,-0.5.",
+        help="Adaptive projected guidance, against oversaturation, e.g. 0,15,-0.5.",
     ),
     "seed": click.option("--seed", type=int, help="Seed of the first image; drawn if left out."),
-    "negative_prompt": click.option("--negative", "negative_prompt", help="Text to steer away from."),
+    "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
         "--scheduler", help="A scheduler in place of the package's, by name: see `triptych schedulers`."
     ),
@@ -152,7 +152,9 @@ IMAGE_OPTIONS: dict[str, Option] = {
         metavar="FILE",
         help="Mask for inpainting: white where the image is redrawn.",
     ),
-    "strength": click.option("--strength", type=float, help="How much of the image may change, above 0, to 1."),
+    "strength": click.option(
+        "--strength", type=float, help="Denoising strength, above 0, up to 1: how much the image may change."
+    ),
     "image_guidance_scale": click.option(
         "--image-guidance",
         "image_guidance_scale",
@@ -163,7 +165,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "--denoising-end",
         type=float,
         metavar="SHARE",
-        help="Stop at this share of the schedule, such as 0.8, for a refiner: see --save-latents.",
+        help="Stop at this share of the schedule, e.g. 0.8, for a refiner: see --save-latents.",
     ),
     "denoising_start": click.option(
         "--denoising-start",
@@ -175,14 +177,14 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "--latents",
         type=LatentsFile(),
         metavar="FILE.npy",
-        help="Latents to start from: noise in place of the seed's, or with --denoising-start those to resume from.",
+        help="Initial noise in place of the seed's, or with --denoising-start the latents to resume from.",
     ),
     "num_images_per_prompt": click.option(
         "--num",
         "num_images_per_prompt",
         default=Request.num_images_per_prompt,
         show_default=True,
-        help="Images of each prompt, seeds counting up.",
+        help="Images for each prompt, with consecutive seeds.",
     ),
     "noise": click.option(
         "--noise",
@@ -199,16 +201,16 @@ LEFT_OUT = {
 }
 """Arguments of `Request` that have no option -> the reason."""
 
-imaging = group("arguments", IMAGE_OPTIONS, given)
+imaging = group("arguments", IMAGE_OPTIONS, only_set)
 """Adds the options of `Request`; the command gets the values as `arguments`."""
 
 walking = group(
     "walk",
     {
-        "walk": click.option("--walk", type=int, metavar="N", help="Make N images from each PROMPT to the next."),
+        "walk": click.option("--walk", type=int, metavar="N", help="Generate N images from each PROMPT to the next."),
         "to_seed": click.option("--to-seed", type=int, help="With --walk: the seed of the last image."),
     },
-    given,
+    only_set,
 )
 """Adds the options of a walk; the command gets the values as `walk`."""
 
@@ -261,13 +263,11 @@ sourcing = group(
     "origin",
     {
         "revision": click.option("--revision", help="Branch, tag or commit of a hub id."),
-        "variant": click.option("--variant", metavar="NAME", help="Variant of the weights, such as fp16."),
+        "variant": click.option("--variant", metavar="NAME", help="Variant of the weights, e.g. fp16."),
         "config": click.option(
             "--config", metavar="FOLDER", help="Configuration of a single file: a diffusers folder, or a family's name."
         ),
-        "vae": click.option(
-            "--vae", metavar="SOURCE", help="An autoencoder in place of SOURCE's own: folder, file or hub id."
-        ),
+        "vae": click.option("--vae", metavar="SOURCE", help="A VAE in place of SOURCE's: folder, file or hub id."),
         "lora": click.option(
             "--lora",
             multiple=True,
@@ -278,10 +278,10 @@ sourcing = group(
             "--embedding", multiple=True, metavar="FILE[=TOKEN]", help="Add a textual inversion; repeatable."
         ),
         "clip_skip": click.option(
-            "--clip-skip", default=0, show_default=True, help="Leave out this many last layers of the text encoder."
+            "--clip-skip", default=0, show_default=True, help="Number of last layers of the text encoder to skip."
         ),
         "preview_decoder": click.option(
-            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, for previews while images are made."
+            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, for previews while images are generated."
         ),
     },
     _origin,
@@ -291,7 +291,7 @@ sourcing = group(
 
 def _calibration(values: dict[str, Any]) -> dict[str, Any]:
     prompts = values["calibration_prompts"]
-    return given(
+    return only_set(
         {
             "prompts": None if prompts is None else lines_of(prompts),
             "guidance_scale": values["calibration_guidance"],
@@ -307,13 +307,13 @@ calibrating = group(
             "--calibration-prompts",
             type=_PATH,
             metavar="FILE",
-            help="For int8: prompts that are typical for the model, one a line.",
+            help="For int8: typical prompts for the model, one on each line.",
         ),
         "calibration_guidance": click.option(
             "--calibration-guidance",
             type=float,
             metavar="SCALE",
-            help="Guidance of the calibration; 7.5 if left out.",
+            help="Guidance scale of the calibration; 7.5 if left out.",
         ),
         "calibration_steps": click.option(
             "--calibration-steps", type=int, help="Steps of the calibration; 20 if left out."

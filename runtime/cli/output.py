@@ -5,11 +5,11 @@ from typing import NoReturn
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print one line with the reason, and exit."""
-    say(f"error: {message}")
+    """Print an error on one line, and exit."""
+    print_status(f"error: {message}")
     sys.exit(status)
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     """Print a line on stderr."""
     print(line, file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ _HEAD = ("name", "class", "order", "calls a step", f"of {STEPS} steps", "draws n
 
 
 def rows(descriptions: Iterable[Description]) -> list[tuple[str, ...]]:
-    """The head of a table, then a row for each."""
+    """Table header, then a row for each scheduler."""
     return [_HEAD, *(_row(each) for each in descriptions)]
 
 

@@ -8,7 +8,7 @@ import click
 
 from ..errors import ArgumentError, TriptychError
 from .options import Option, group, loading
-from .output import say
+from .output import print_status
 
 if TYPE_CHECKING:
     from ..service.options import Options
@@ -62,47 +62,57 @@ serving = group(
         "packages": click.argument(
             "packages", nargs=-1, required=True, metavar="PACKAGE...", type=click.Path(path_type=Path)
         ),
-        "host": click.option("--host", default="127.0.0.1", show_default=True, help="Name or address to listen at."),
+        "host": click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on."
+        ),
         "port": click.option(
-            "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free port."
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=8000,
+            show_default=True,
+            help="Port to listen on; 0 picks a free port.",
         ),
         "without_api_key": click.option(
-            "--without-api-key", is_flag=True, help="Serve every client that reaches HOST, from other machines too."
+            "--without-api-key", is_flag=True, help="Accept clients without an API key, also from other machines."
         ),
         "batch": click.option(
-            "--batch", type=_POSITIVE, help="Images of a call at most; 1 on the CPU, else 4, if left out."
+            "--batch", type=_POSITIVE, help="Maximum number of images in a call; 1 on the CPU, else 4, if left out."
         ),
         "wait": click.option(
             "--wait",
             type=click.FloatRange(min=0),
             default=10,
             show_default=True,
-            help="Milliseconds that an image waits for others, to share a call.",
+            help="Milliseconds that an image waits for others to be batched with.",
         ),
-        "queue": _limit("--queue", 32, "Images in the queue at most, for each package."),
-        "max_pixels": _limit("--max-pixels", 2**20, "Pixels of an image at most."),
-        "max_steps": _limit("--max-steps", 100, "Steps of an image at most."),
-        "max_n": _limit("--max-n", 10, "Images of a request at most."),
-        "max_prompt": _limit("--max-prompt", 4000, "Characters of a prompt at most."),
-        "max_body": _limit("--max-body", 2**25, "Bytes of a form at most."),
-        "max_upload_pixels": _limit("--max-upload-pixels", 2**24, "Pixels of an uploaded image at most."),
-        "timeout": _limit("--timeout", 300.0, "Seconds of a request at most.", click.FloatRange(min=0, min_open=True)),
+        "queue": _limit("--queue", 32, "Maximum number of queued images, for each package."),
+        "max_pixels": _limit("--max-pixels", 2**20, "Maximum number of pixels in an image."),
+        "max_steps": _limit("--max-steps", 100, "Maximum number of steps of an image."),
+        "max_n": _limit("--max-n", 10, "Maximum number of images in a request."),
+        "max_prompt": _limit("--max-prompt", 4000, "Maximum number of characters in a prompt."),
+        "max_body": _limit("--max-body", 2**25, "Maximum number of bytes in a form."),
+        "max_upload_pixels": _limit("--max-upload-pixels", 2**24, "Maximum number of pixels in an uploaded image."),
+        "timeout": _limit(
+            "--timeout", 300.0, "Maximum number of seconds for a request.", click.FloatRange(min=0, min_open=True)
+        ),
         "log_prompts": click.option("--log-prompts", is_flag=True, help="Write prompts to the log."),
     },
     _service,
 )
-"""Adds the options of a service, wherever it runs; the command gets a `Service` as `service`."""
+"""Adds the options of a service; the command gets a `Service` as `service`."""
 
 
 @click.command()
-@click.option("--api-key", envvar="TRIPTYCH_API_KEY", show_envvar=True, help="Key that clients send as bearer token.")
-@click.option("--ui", is_flag=True, help="Serve a page at /; with an API key, browsers ask for it.")
+@click.option(
+    "--api-key", envvar="TRIPTYCH_API_KEY", show_envvar=True, help="API key that clients send as a bearer token."
+)
+@click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, browsers prompt for it.")
 @serving
 @loading
 def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool) -> None:
-    """Serve PACKAGEs over HTTP, as OpenAI's Images API has it; /docs describes it.
+    """Serve PACKAGEs over HTTP with OpenAI's Images API; /docs describes it.
 
-    Models are named as the folders. SIGTERM stops the service after the accepted requests are finished.
+    Model names are the names of the folders. SIGTERM stops the service after the accepted requests are finished.
     """
     try:
         from ..service.server import serve as run
@@ -114,13 +124,17 @@ def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool)
         except ImportError as error:
             raise TriptychError(f"triptych serve --ui needs Gradio: pip install 'triptych[ui]' ({error})") from None
     options = replace(service.options, load=load, api_key=api_key)
-    run(options, host=service.host, port=service.port, ui=ui, report=say)
+    run(options, host=service.host, port=service.port, ui=ui, report=print_status)
 
 
 @click.command("ray-config")
-@click.option("--min-replicas", type=_POSITIVE, default=1, show_default=True, help="Replicas of each package at least.")
-@click.option("--max-replicas", type=_POSITIVE, default=1, show_default=True, help="Replicas of each package at most.")
-@click.option("--cpus-per-replica", type=_POSITIVE, help="CPUs of each; a GPU if left out.")
+@click.option(
+    "--min-replicas", type=_POSITIVE, default=1, show_default=True, help="Minimum number of replicas of each package."
+)
+@click.option(
+    "--max-replicas", type=_POSITIVE, default=1, show_default=True, help="Maximum number of replicas of each package."
+)
+@click.option("--cpus-per-replica", type=_POSITIVE, help="CPUs of each replica; if left out, a replica has a GPU.")
 @serving
 @loading
 def ray_config(

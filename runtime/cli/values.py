@@ -20,7 +20,7 @@ class Numbers(click.ParamType):
     """Numbers with commas between them, as a list.
 
     Args:
-        single: one number alone is itself, not a list.
+        single: a single number is returned as a number, not as a list.
         names: a text without a comma may be a name.
     """
 
@@ -64,7 +64,7 @@ class ImageFile(click.ParamType):
 
 
 class LatentsFile(click.ParamType):
-    """A file of numpy, as latents float32 [n, C, h, w]."""
+    """A .npy file, as latents float32 [n, C, h, w]."""
 
     name = "file"
 
@@ -75,34 +75,34 @@ class LatentsFile(click.ParamType):
         except FileNotFoundError:
             raise ArgumentError(f"{value} does not exist") from None
         except (OSError, ValueError, EOFError) as error:
-            raise ArgumentError(f"{value} cannot be read as a file of numpy: {error}") from None
+            raise ArgumentError(f"{value} cannot be read as a .npy file: {error}") from None
         if not isinstance(latents, np.ndarray) or latents.ndim != 4 or latents.dtype.kind != "f":
-            given = f"{latents.dtype} {list(latents.shape)}" if isinstance(latents, np.ndarray) else "several arrays"
-            raise ArgumentError(f"{value} holds {given}; allowed: latents, floating point [n, C, h, w]")
+            contents = f"{latents.dtype} {list(latents.shape)}" if isinstance(latents, np.ndarray) else "several arrays"
+            raise ArgumentError(f"{value} holds {contents}; allowed: latents, floating point [n, C, h, w]")
         return latents.astype(np.float32)
 
 
 def weighted(text: str) -> tuple[str, float]:
-    """The text before the last colon, and the number after it; the whole text and 1 where no number is there.
+    """The text before the last colon, and the number after it; without a number, the whole text and 1.
 
-    A colon may be part of a name, as in a path of Windows.
+    A colon may be part of a name, as in a Windows path.
     """
     name, colon, weight = text.rpartition(":")
     return (name, float(weight)) if colon and _NUMBER.fullmatch(weight) else (text, 1.0)
 
 
 def package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:
-    """Tell the package from the prompts: it comes first, and may be left out where the default one exists.
+    """Split words into package and prompts: the package is first, and optional where the default one exists.
 
     Raises:
-        ArgumentError: no prompt, no package, or prompts beside an image that brings its own.
+        ArgumentError: no prompt, no package, or prompts together with an image that has its own.
     """
     named = len(words) > 1 or from_image is not None or (words and Path(words[0]).is_dir())
     package, prompts = (Path(words[0]), words[1:]) if words and named else (DEFAULT_PACKAGE, words)
     if from_image is not None and prompts:
-        raise ArgumentError("--from-image brings its own prompt; leave PROMPT out")
+        raise ArgumentError("--from-image uses the prompt of the image; leave PROMPT out")
     if from_image is None and not prompts:
-        raise ArgumentError("no prompt given: triptych generate PACKAGE PROMPT...")
+        raise ArgumentError("no prompt: triptych generate PACKAGE PROMPT...")
     if package == DEFAULT_PACKAGE and not package.is_dir():
-        raise ArgumentError(f"no package given, and there is no {DEFAULT_PACKAGE}: triptych generate PACKAGE PROMPT...")
+        raise ArgumentError(f"no package, and {DEFAULT_PACKAGE} does not exist: triptych generate PACKAGE PROMPT...")
     return package, prompts

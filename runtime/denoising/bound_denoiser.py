@@ -1,4 +1,4 @@
-"""The denoiser with its inputs and outputs at fixed addresses on its device."""
+"""Denoiser with inputs and outputs bound to fixed addresses on its device."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -12,13 +12,13 @@ from ..ort.session import Graph, Tensor, fit
 
 
 class BoundDenoiser:
-    """Buffers of the denoiser for calls of a number of rows, and the session's bindings to them.
+    """Buffers of the denoiser for a fixed number of rows, and the session's bindings to them.
 
     A run copies nothing, and its addresses are the same every time, as a CUDA graph needs. A graph of a fixed batch is
-    run several times, each time on rows of its own.
+    run several times, each time on other rows.
 
     Args:
-        graph: of the denoiser.
+        graph: graph of the denoiser.
         latents: their shape, [rows, C, H, W].
         conditioning: shape [rows, ...] of each other input.
 
@@ -124,7 +124,7 @@ class BoundDenoiser:
         return binding
 
     def _padded(self, array: np.ndarray) -> np.ndarray:
-        """The last row repeated where a fixed batch wants more."""
+        """The array with its last row repeated up to the fixed batch."""
         return array.take(range(self._padded_rows), axis=0, mode="clip")
 
 

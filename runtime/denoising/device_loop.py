@@ -3,7 +3,7 @@
 The first latents, the conditioning, all timesteps, coefficients and noise are copied to the device before the first
 step; noise is drawn on the host, so that a seed gives the same image everywhere. From then on latents, history and
 state stay on the device, bound from one run to the next. Copied back are the arrays of a step that the caller reads,
-and at the end one number that says whether all outputs were finite.
+and at the end one number that shows whether all outputs were finite.
 """
 
 import time
@@ -27,11 +27,11 @@ from .guidance import Projection, rows_of
 from .run import Run
 from .step_graph import KNOWN, StepGraph, scalars
 
-_STEP_GRAPHS = 16  # sessions in the cache; a run has four at most, from and to calls with guidance and without
+_STEP_GRAPHS = 16  # sessions in the cache; a run has at most four: with and without guidance, in this call and the next
 
 
 class BoundLoop:
-    """The denoising loop of a device, equal to `sampling.denoise` on the host.
+    """Denoising loop on a device, equal to `sampling.denoise` on the host.
 
     Buffers are kept for the next run of the same size. Runs at the same time, in threads or as generators that wait,
     have buffers of their own.
@@ -97,7 +97,7 @@ class BoundLoop:
                 self._free[denoiser.key].append(denoiser)
 
     def _take(self, graph: Graph, latents: np.ndarray, conditioning: Conditioning) -> BoundDenoiser:
-        """Buffers that no other run is using."""
+        """Buffers that are not in use by another run."""
         shapes = {name: array.shape for name, array in conditioning.items()}
         rows = (len(conditioning[TEXT]), *latents.shape[1:])
         try:
@@ -109,7 +109,7 @@ class BoundLoop:
 
 
 class _Session(NamedTuple):
-    """A step graph that is loaded."""
+    """Session of a step graph."""
 
     session: ort.InferenceSession
     inputs: list[str]
@@ -118,7 +118,7 @@ class _Session(NamedTuple):
 
 
 class _DeviceRun:
-    """The arrays of one run on the device.
+    """Arrays of one run on the device.
 
     Attributes:
         arrays: inputs of the next step, by the names of the step graph.
@@ -138,9 +138,9 @@ class _DeviceRun:
         self._layout = Layout.of(run.sampler)
         self._shape = latents.shape
         self.to_denoised = run.sampler.to_denoised.astype(np.float32)
-        following = [*run.sampler.timesteps[1:], run.sampler.timesteps[-1]]
+        next_timesteps = [*run.sampler.timesteps[1:], run.sampler.timesteps[-1]]
         self._timesteps = {
-            both: Buffer(np.stack(denoiser.timesteps(following)), memory, apart=True)
+            both: Buffer(np.stack(denoiser.timesteps(next_timesteps)), memory, apart=True)
             for both, denoiser in denoisers.items()
         }
         rows = {"matrix": matrices(run.sampler), "scalars": scalars(run.sampler, run.guidance)}
@@ -161,47 +161,47 @@ class _DeviceRun:
 
     def advance(self, i: int, guided: bool, follows_guided: bool) -> None:
         """Launch the step graph of call i, which writes the next call's inputs into the denoiser's buffers."""
-        now, following = self._denoisers[guided], self._denoisers[follows_guided]
+        current, successor = self._denoisers[guided], self._denoisers[follows_guided]
         step = self._session(self._step_graph(guided, follows_guided))
-        given = {
+        inputs = {
             **self.arrays,
             **{name: rows.row(i) for name, rows in self._rows.items()},
-            **following.extra_channels,
-            "output": now.output,
+            **successor.extra_channels,
+            "output": current.output,
             "next_timestep": self._timesteps[follows_guided].row(i),
         }
-        places: dict[str, View] = {"sample": following.sample, "timestep": following.timestep}
+        targets: dict[str, View] = {"sample": successor.sample, "timestep": successor.timestep}
         self._binding = step.session.io_binding()
         for name in step.inputs:
-            bind_input(self._binding, name, given[name])
+            bind_input(self._binding, name, inputs[name])
         for name in step.outputs:
-            bind_output(self._binding, name, places.get(name, self._memory))
+            bind_output(self._binding, name, targets.get(name, self._memory))
         step.session.run_with_iobinding(self._binding, step.options)
-        self._remember(outputs_by_name(self._binding, step.outputs))
+        self._store(outputs_by_name(self._binding, step.outputs))
 
     def read(self, value: ort.OrtValue) -> np.ndarray:
-        """A copy on the host, which cannot be written into: it would change nothing on the device."""
+        """Read-only copy on the host; the device's array does not change with it."""
         self._binding.synchronize_outputs()
         array: np.ndarray = value.numpy()
         array.flags.writeable = False
         return array
 
     def check_finite(self, name: str) -> None:
-        """Wait for everything, and refuse denoiser outputs that were not finite."""
+        """Wait for all runs, and raise an error if a denoiser output was not finite."""
         if not np.isfinite(self.read(self._faults[-1])):
             for i, fault in enumerate(self._faults):
                 check_finite(self.read(fault), name, f" at step {i + 1} of {len(self._sampler)}")
 
-    def _remember(self, made: Mapping[str, ort.OrtValue]) -> None:
+    def _store(self, outputs: Mapping[str, ort.OrtValue]) -> None:
         names = self._layout.past_names
-        recent = (made["prediction"], *(self.arrays[name] for name in names))
-        self.arrays |= {name.removeprefix("next_"): value for name, value in made.items()}
-        self.arrays |= zip(names, recent, strict=False)  # the oldest is forgotten
-        self._faults.append(made["next_fault"])
+        recent = (outputs["prediction"], *(self.arrays[name] for name in names))
+        self.arrays |= {name.removeprefix("next_"): value for name, value in outputs.items()}
+        self.arrays |= zip(names, recent, strict=False)  # the oldest is dropped
+        self._faults.append(outputs["next_fault"])
 
     def _step_graph(self, guided: bool, follows_guided: bool) -> StepGraph:
         projection = self._guidance.projection
-        now, following = self._denoisers[guided], self._denoisers[follows_guided]
+        current, successor = self._denoisers[guided], self._denoisers[follows_guided]
         return StepGraph(
             shape=self._shape,
             layout=self._layout,
@@ -210,11 +210,11 @@ class _DeviceRun:
             rescale=self._guidance.rescale if guided else 0.0,
             projection=Projection(*projection) if guided and projection is not None else None,
             blends=self._blends,
-            output=now.output.dtype,
-            sample=following.sample.dtype,
-            sample_shape=following.sample.shape,
-            timestep=following.timestep.dtype,
-            timestep_shape=following.timestep.shape,
+            output=current.output.dtype,
+            sample=successor.sample.dtype,
+            sample_shape=successor.sample.shape,
+            timestep=successor.timestep.dtype,
+            timestep_shape=successor.timestep.shape,
         )
 
 
@@ -226,7 +226,7 @@ def _open(device: Device, graph: StepGraph) -> _Session:
 
 
 def _noise(sampler: Sampler, draw: Draw, shape: tuple[int, ...]) -> np.ndarray:
-    """Noise for every call, drawn in the order in which `sampling.denoise` draws; zeros for calls that take none."""
-    nothing = np.zeros(shape, np.float32)
-    wanted = (sampler.table.noise != 0) | sampler.table.idle_draws
-    return np.stack([np.asarray(draw(shape), np.float32) if each else nothing for each in wanted.tolist()])
+    """Noise for every call, drawn in the order in which `sampling.denoise` draws; zeros for calls without noise."""
+    zeros = np.zeros(shape, np.float32)
+    draws = (sampler.table.noise != 0) | sampler.table.idle_draws
+    return np.stack([np.asarray(draw(shape), np.float32) if each else zeros for each in draws.tolist()])

@@ -1,4 +1,4 @@
-"""Guidance: small functions around the denoiser."""
+"""Guidance: functions around the denoiser."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Denoiser = Callable[[np.ndarray, float, Conditioning], np.ndarray]
 
 
 class Projection(NamedTuple):
-    """Adaptive projected guidance (Sadat et al. 2024, algorithm 1); by default as they have it for Stable Diffusion XL.
+    """Adaptive projected guidance (Sadat et al. 2024, algorithm 1); the defaults are the paper's for SDXL.
 
     Attributes:
         eta: factor of the part of the update parallel to x0, which saturates colours; 1 keeps it whole.
-        norm_threshold: limit of the update's norm over an image's latents; 0 is no limit.
+        norm_threshold: limit of the update's norm over an image's latents; 0 turns the limit off.
         momentum: share of the previous updates that is added; below 0 it damps.
     """
 
@@ -39,10 +39,10 @@ class Guidance:
         scale: in Imagen's convention, for all calls or for each; at 1 or less a call has no guidance, and costs half.
         rescale: share of the rescaled prediction, see `rescaled`.
         interval: noise levels sigma / alpha, (low, high]: calls outside have no guidance (Kynkäänniemi et al. 2024,
-            eq. 6). None is everywhere.
+            eq. 6). None is all noise levels.
         projection: see `projected`; None leaves the update as it is.
-        image_scale: guidance from no image towards the image that is edited (Brooks et al. 2023, eq. 3), at half as
-            much work again; None for models that edit no image.
+        image_scale: guidance from no image towards the image that is edited (Brooks et al. 2023, eq. 3), which costs
+            half as much again; None for other models.
 
     Raises:
         ArgumentError: a value that is not allowed.
@@ -83,14 +83,14 @@ class Guidance:
         """The scale of every denoiser call, float64 [calls]: 1 where the interval leaves guidance out.
 
         Raises:
-            ArgumentError: scales for another number of calls; a projection where the output says nothing about x0.
+            ArgumentError: scales for another number of calls; a projection where x0 cannot be computed from the output.
         """
         if self.projection is not None:
             to_x0(sampler)
         scales = np.asarray(self.scale, np.float64)
         if scales.ndim and len(scales) != len(sampler):
             raise ArgumentError(
-                f"guidance_scale has {len(scales)} values; {sampler.name} makes {len(sampler)} denoiser calls here, "
+                f"guidance_scale has {len(scales)} values; {sampler.name} has {len(sampler)} denoiser calls here, "
                 "and needs one for each"
             )
         scales = np.broadcast_to(scales, len(sampler))
@@ -109,7 +109,7 @@ def guided(
     Args:
         denoiser: (latents [n, C, H, W], timestep, conditioning of n rows) -> raw output [n, C, H, W].
         positive: conditioning of the prompts.
-        negative: conditioning of the negative prompts; None is no guidance.
+        negative: conditioning of the negative prompts; None turns guidance off.
         guidance: of the run.
         sampler: of the run.
 
@@ -154,12 +154,14 @@ def rows_of(positive: Conditioning, negative: Conditioning, guidance: Guidance) 
     if guidance.image_scale is None:
         return stacked(negative, positive)
     if EXTRA_CHANNELS not in negative:
-        raise ArgumentError(f"image_guidance_scale={guidance.image_scale:g}: the denoiser is given no image")
+        raise ArgumentError(
+            f"image_guidance_scale={guidance.image_scale:g}: the denoiser does not take an image; leave it out"
+        )
     return stacked({**negative, EXTRA_CHANNELS: np.zeros_like(negative[EXTRA_CHANNELS])}, negative, positive)
 
 
 def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) -> np.ndarray:
-    """Ho and Salimans 2022, eq. 6, in Imagen's convention: scale 1 is the positive output, 0 the negative one."""
+    """Classifier-free guidance (Ho and Salimans 2022, eq. 6) in Imagen's convention: scale 1 is the positive output."""
     result: np.ndarray = positive - negative
     result *= np.float32(scale)
     result += negative
@@ -167,7 +169,7 @@ def classifier_free(positive: np.ndarray, negative: np.ndarray, scale: float) ->
 
 
 def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarray:
-    """`share` of the guided output at the standard deviation of the positive one (Lin et al. 2023, eq. 15 and 16)."""
+    """Guided output with `share` of it rescaled to the positive output's deviation (Lin et al. 2023, eq. 15 and 16)."""
     axes = tuple(range(1, result.ndim))
     ratio = positive.std(axes, keepdims=True) / result.std(axes, keepdims=True)
     result = result * (np.float32(share) * ratio + np.float32(1 - share))
@@ -177,10 +179,10 @@ def rescaled(result: np.ndarray, positive: np.ndarray, share: float) -> np.ndarr
 def projected(
     projection: Projection, sampler: Sampler
 ) -> Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), whatever the denoiser predicts.
+    """Adaptive projected guidance for one run (Sadat et al. 2024, algorithm 1), for any prediction type.
 
     Returns:
-        (call, latents, positive output, update) -> the update to take instead: all [n, C, H, W], update and result as
+        (call, latents, positive output, update) -> the projected update: all [n, C, H, W], update and result as
         differences of raw outputs. The paper states the method for x0.
     """
     pairs = to_x0(sampler)
@@ -198,7 +200,7 @@ def projected(
 
 
 def project_update(update: np.ndarray, x0: np.ndarray, eta: float, norm_threshold: float) -> np.ndarray:
-    """An update [n, ...], no longer than the threshold, of which the part parallel to `x0` [n, ...] counts `eta`."""
+    """Update [n, ...] limited to the norm, with its part parallel to `x0` [n, ...] multiplied by `eta`."""
     rows, direction = (array.reshape(len(array), -1).astype(np.float64) for array in (update, x0))
     if norm_threshold:
         norm = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -215,7 +217,7 @@ def to_x0(sampler: Sampler) -> np.ndarray:
     pairs = np.array([convert(sampler.prediction, "sample", alpha, sigma) for alpha, sigma in levels])
     if not (np.isfinite(pairs).all() and pairs[:, 1].all()):
         raise ArgumentError(
-            f"guidance_projection: prediction_type={sampler.prediction} says nothing about x0 at one end of this "
+            f"guidance_projection: prediction_type={sampler.prediction} does not determine x0 at one end of this "
             "schedule; leave it out"
         )
     return pairs.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The loop on the host: numpy's arithmetic around calls of the denoiser."""
+"""The loop on the host: numpy arithmetic around denoiser calls."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from .run import Run
 def denoise_on_host(
     load: Callable[[], Graph], name: str, run: Run, timings: dict[str, float] | None = None
 ) -> Iterator[Step]:
-    """Denoise step by step; leave the loop early and nothing more is computed.
+    """Denoise step by step; leaving the loop early stops the computation.
 
     Args:
         load: returns the loaded denoiser; called before each call, as with `memory="low"` other graphs may take its
@@ -36,7 +36,7 @@ def denoise_on_host(
 
 
 class HostDenoiser:
-    """The denoiser for a run of `calls` calls: the last call frees working memory, and none may give NaN.
+    """The denoiser for a run of `calls` calls: the last call frees working memory, and NaN is an error.
 
     Args:
         load, name, timings: see `denoise_on_host`.

@@ -1,4 +1,4 @@
-"""Inpainting with a denoiser that has no mask among its inputs: the known region is restored after each step."""
+"""Mask blending: inpainting with a denoiser without a mask input, by restoring the known region after each step."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from ..sampling.denoise import AfterStep
 
 
 class KnownRegion(NamedTuple):
-    """The part of an image that stays: outside of the mask, the latents are the image's again after each step.
+    """Known region of an image: outside of the mask, the latents are reset to the image's after each step.
 
     Their noise level is that of the next call, with the noise that the run started from, and zero at the end.
     As in diffusers' inpainting pipelines (the idea: Lugmayr et al. 2022, RePaint, eq. 8).

@@ -1,4 +1,4 @@
-"""One run of the denoising loop, as the loops of the host and of a device take it."""
+"""One run of the denoising loop, for the host loop and the device loop."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Run:
 
     Attributes:
         positive: conditioning of the prompts.
-        negative: conditioning of the negative prompts; None is no guidance.
+        negative: conditioning of the negative prompts; None turns guidance off.
         guidance: how the two outputs are combined.
         sampler: the scheduler's table.
         noise: unit Gaussian float32 [n, C, h, w], or the latents to resume from.

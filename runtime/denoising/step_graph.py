@@ -1,4 +1,4 @@
-"""The arithmetic between two denoiser calls as an ONNX graph: guidance, limits on x0, and the sampler's row.
+"""Arithmetic between two denoiser calls as an ONNX graph: guidance, limits on x0, and the sampler's row.
 
 A run binds it between the denoiser's output and its next input, so that nothing leaves the device. The graph has
 standard operators only; its shapes are fixed, and values that differ from step to step are inputs.
@@ -68,9 +68,9 @@ class StepGraph:
     def to_bytes(self) -> bytes:
         """Write the graph.
 
-        Inputs: output; latents and the other lines of the layout; matrix [made, given]; scalars [9], see `scalars`;
+        Inputs: output; latents and the other lines of the layout; matrix [outputs, inputs]; scalars [9], see `scalars`;
         next_timestep; fault; average for projected guidance; `KNOWN` for mask blending; extra_channels.
-        Outputs: the lines that the layout makes; sample and timestep, the denoiser's next inputs; next_fault, NaN once
+        Outputs: the output lines of the layout; sample and timestep, the denoiser's next inputs; next_fault, NaN once
         an output was not finite; next_average.
         """
         graph = GraphWriter("step")
@@ -81,7 +81,7 @@ class StepGraph:
         graph.nodes("Split", [graph.input("scalars", _FLOAT, [len(SCALARS)])], SCALARS, axis=0)
         if self.output != _FLOAT:
             output = graph.node("Cast", output, to=DATA_TYPES["float32"])
-        self._watch(graph, output)
+        self._check_finite(graph, output)
         values = {"output": self._guide(graph, output) if self.groups > 1 else output}
         if self.limit is not None:
             values |= self._limit(graph, values["output"])
@@ -89,8 +89,8 @@ class StepGraph:
         self._feed(graph)
         return graph.to_bytes()
 
-    def _watch(self, graph: GraphWriter, output: str) -> None:
-        """Add 0, or NaN if anything is NaN or infinite."""
+    def _check_finite(self, graph: GraphWriter, output: str) -> None:
+        """Add 0 to the fault, or NaN if a value is NaN or infinite."""
         zeros = graph.node("Sub", output, output)
         graph.node(
             "Add", graph.input("fault", _FLOAT, []), graph.node("ReduceSum", zeros, keepdims=0), name="next_fault"
@@ -134,7 +134,7 @@ class StepGraph:
         return graph.node("Add", "positive", graph.node("Mul", graph.node("Add", rows, parallel), "update_scale"))
 
     def _limit(self, graph: GraphWriter, output: str) -> dict[str, str]:
-        """X0, in place of the output, and the limited x0: see `parametrisation`."""
+        """Add x0, in place of the output, and the limited x0: see `parametrisation`."""
         x0 = _weighted(graph, "latents", "x0_of_latents", output, "x0_of_output")
         limit = self.limit
         if isinstance(limit, Clip):
@@ -145,7 +145,7 @@ class StepGraph:
         assert limit is not None
         flat = graph.node("Reshape", x0, graph.constant(np.array([self.shape[0], -1])))
         size = math.prod(self.shape[1:])
-        position = limit.ratio * (size - 1)  # of the quantile among all in order, the least first
+        position = limit.ratio * (size - 1)  # of the quantile in ascending order
         below = math.floor(position)
         count = graph.constant(np.array([size - below]))
         graph.nodes("TopK", [graph.node("Abs", flat), count], ["largest", "places"], axis=1)
@@ -159,20 +159,20 @@ class StepGraph:
 
     def _advance(self, graph: GraphWriter, values: dict[str, str]) -> None:
         """One product: see `sampling.matrices`."""
-        given, made = self.layout.inputs, self.layout.outputs
-        lines = graph.node("Concat", *(values.get(name, name) for name in given), axis=0)
-        lines = graph.node("Reshape", lines, graph.constant(np.array([len(given), -1])))
-        product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(made), len(given)]), lines)
-        shape = np.array([len(made) * self.shape[0], *self.shape[1:]])
+        inputs, outputs = self.layout.inputs, self.layout.outputs
+        lines = graph.node("Concat", *(values.get(name, name) for name in inputs), axis=0)
+        lines = graph.node("Reshape", lines, graph.constant(np.array([len(inputs), -1])))
+        product = graph.node("MatMul", graph.input("matrix", _FLOAT, [len(outputs), len(inputs)]), lines)
+        shape = np.array([len(outputs) * self.shape[0], *self.shape[1:]])
         lines = graph.node("Reshape", product, graph.constant(shape))
-        graph.nodes("Split", [lines], ["advanced", *made[1:]] if self.blends else made, axis=0)
+        graph.nodes("Split", [lines], ["advanced", *outputs[1:]] if self.blends else outputs, axis=0)
         if self.blends:
             mask, *outside = KNOWN
             graph.input(mask, _FLOAT, [self.shape[0], 1, *self.shape[2:]])
             image, noise = (graph.input(name, _FLOAT, self.shape) for name in outside)
             restored = _weighted(graph, image, "level_of_image", noise, "level_of_noise")
             graph.node("Add", graph.node("Mul", "advanced", mask), restored, name="next_latents")
-        for name in made:
+        for name in outputs:
             graph.output(name, _FLOAT, self.shape)
 
     def _feed(self, graph: GraphWriter) -> None:
@@ -185,8 +185,8 @@ class StepGraph:
         count, channels, *size = self.sample_shape
         rows, extra = [latents] * (count // self.shape[0]), channels - self.shape[1]
         if extra:
-            given = graph.input(EXTRA_CHANNELS, self.sample, (count, extra, *size))
-            graph.node("Concat", graph.node("Concat", *rows, axis=0), given, name="sample", axis=1)
+            extra_channels = graph.input(EXTRA_CHANNELS, self.sample, (count, extra, *size))
+            graph.node("Concat", graph.node("Concat", *rows, axis=0), extra_channels, name="sample", axis=1)
         else:
             graph.node("Concat", *rows, name="sample", axis=0)
         graph.output("sample", self.sample, self.sample_shape)
@@ -213,8 +213,8 @@ def _weighted(graph: GraphWriter, first: str, of_first: str, second: str, of_sec
 
 def _variance(graph: GraphWriter, value: str) -> str:
     """The variance of each image, [n, 1, 1, 1]."""
-    away = graph.node("Sub", value, graph.node("ReduceMean", value, axes=_IMAGE_AXES))
-    return graph.node("ReduceMean", graph.node("Mul", away, away), axes=_IMAGE_AXES)
+    deviation = graph.node("Sub", value, graph.node("ReduceMean", value, axes=_IMAGE_AXES))
+    return graph.node("ReduceMean", graph.node("Mul", deviation, deviation), axes=_IMAGE_AXES)
 
 
 def _scalar(graph: GraphWriter, value: float) -> str:

@@ -1,1 +1,1 @@
-"""Model families: data, and small functions where data cannot say it."""
+"""Model families: data, and small functions where data is not enough."""

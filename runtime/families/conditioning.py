@@ -20,8 +20,8 @@ SIZES = "time_ids"
 GUIDANCE = "timestep_cond"
 """[n, width]: the embedded guidance scale, of denoisers that were trained to take it (latent consistency models)."""
 EXTRA_CHANNELS = "extra_channels"
-"""[n, K, h, w]: no input of its own, but channels after those of the latents. Of an inpainting model, a mask and the
-latents of the masked image; of a model that edits, the latents of the image, not scaled."""
+"""[n, K, h, w]: not a separate input, but channels after those of the latents. An inpainting model takes a mask and the
+latents of the masked image; a model that edits images takes the latents of the image, not scaled."""
 
 SCORES = (6.0, 2.5)
 """Default aesthetic scores of the prompt and of the negative prompt: those of diffusers' pipelines."""
@@ -51,14 +51,14 @@ class MicroConditioning(NamedTuple):
         return sum(1 if name.endswith("score") else 2 for name in names)
 
     def check(self, names: Sequence[str]) -> None:
-        """Refuse values that a denoiser does not take; `names` are those that it takes.
+        """Raise an error for values that the denoiser does not take; `names` are those that it takes.
 
         Raises:
             ArgumentError: names the first such value.
         """
-        taken = {*names, *(f"negative_{name}" for name in names)}
+        supported = {*names, *(f"negative_{name}" for name in names)}
         for name, value in self._asdict().items():
-            if value is not None and name not in taken:
+            if value is not None and name not in supported:
                 raise ArgumentError(f"{name}={value!r}: this model does not take it; leave it out")
 
     def rows(
@@ -84,7 +84,7 @@ class MicroConditioning(NamedTuple):
 
 
 def embedded(scale: float, width: int) -> np.ndarray:
-    """A guidance scale as latent consistency models take it, float32 [width].
+    """Guidance scale embedding of latent consistency models, float32 [width].
 
     Sines and cosines of 1000 (scale - 1), at wavelengths from 2 pi to 20,000 pi (Meng et al. 2023, section 3.1, and the
     embedding of variational diffusion models); an odd width ends in 0.

@@ -42,21 +42,21 @@ class Family:
     """A family of text-to-image models.
 
     Attributes:
-        name: as documentation and messages have it.
+        name: name in documentation and messages.
         models: the well-known models of the family.
         pipelines: diffusers' `_class_name`s in model_index.json, that of text to image first.
         exported: the `_class_name`s that other exporters write.
         encoders: the text encoders.
         guidance_scale, num_inference_steps, strength: defaults of diffusers' pipelines.
         mask_strength: their default strength with a mask.
-        zeroes_negatives: a negative prompt that is not given has zeros for its embedding.
+        zeroes_negatives: a missing negative prompt has zeros for its embedding.
         updates_scheduler: the pipeline updates `steps_offset` and `clip_sample` of early scheduler configurations.
-        micro_conditioning: arguments that the denoiser is given as numbers, in order, see `MicroConditioning`.
+        micro_conditioning: arguments that the denoiser takes as numbers, in order, see `MicroConditioning`.
         is_refiner: the model needs an image, or latents of its base model, to start from.
         strength_in_schedule: strength shortens the schedule of the distillation, see `Sampler.from_config`.
         image_guidance_scale: default of a model that edits an image; None for other models.
-        chunks: chunks of a prompt at most, see `triptych.runtime.text.chunks`; None is as many as it needs.
-        scaling_factor: factor of the latents, where the configuration of the VAE has none.
+        chunks: maximum number of chunks of a prompt, see `triptych.runtime.text.chunks`; None is as many as it needs.
+        scaling_factor: factor of the latents, where the VAE's configuration does not set it.
         denoiser: the folder of the denoiser: a U-Net or a transformer.
         aliases: name of an input in graphs of some exporter -> its name here, see `conditioning`.
     """

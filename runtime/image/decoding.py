@@ -1,4 +1,4 @@
-"""Latents to pixels: whole, or in overlapping tiles for the sake of memory."""
+"""Latents to pixels: whole, or in overlapping tiles to save memory."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ OVERLAP = 16
 
 
 def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
-    """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one image at a time, for the sake of memory.
+    """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one image at a time, to save memory.
 
     `latents` are those of the graph: divided by the scaling factor.
 

@@ -32,7 +32,7 @@ class InitImage:
         masks: Pillow images, white where the image is redrawn; None without a mask.
         strength: share of the steps that are run.
         resumes: the latents are those of another run that stopped early.
-        model: that takes them.
+        model: the model that takes them.
     """
 
     images: "Sequence[Image] | np.ndarray"
@@ -43,7 +43,7 @@ class InitImage:
 
     @classmethod
     def read(cls, request: Request, model: Model) -> "InitImage | None":
-        """Read and check the image arguments of a request; None where it has no image and needs none.
+        """Read and check the image arguments of a request; None without an image, if the model does not need one.
 
         Raises:
             ArgumentError: values that are not images, an argument that needs an image, or a model that does.
@@ -94,10 +94,10 @@ class InitImage:
         return own_height if height is None else height, own_width if width is None else width
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse latents of another shape than [n, C, h, w], and latents that are not finite.
+        """Raise an error for latents of another shape than [n, C, h, w], or latents that are not finite.
 
         Raises:
-            ArgumentError: says which.
+            ArgumentError: names the latents.
         """
         if isinstance(self.images, np.ndarray):
             check_latents(self.images, shape, "the latents in image")
@@ -142,23 +142,23 @@ class InitImage:
 
 
 def _check_arguments(request: Request, model: Model) -> None:
-    """Refuse image arguments that the model needs and lacks, or has and cannot use."""
+    """Raise an error for image arguments that the model needs but lacks, or does not support."""
     if model.inpaints and (request.image is None or request.mask_image is None):
-        raise ArgumentError("this package is of an inpainting model; give image and mask_image")
+        raise ArgumentError("this package holds an inpainting model; give image and mask_image")
     starts = {name: getattr(request, name) for name in ("mask_image", "strength", "denoising_start")}
-    given = [name for name, value in starts.items() if value is not None]
-    if model.edits and (request.image is None or given):
+    present = [name for name, value in starts.items() if value is not None]
+    if model.edits and (request.image is None or present):
         raise ArgumentError(
             "this package edits images by instruction; give image, and no mask_image, strength or denoising_start"
         )
     if not model.edits and request.image_guidance_scale is not None:
         raise ArgumentError(
-            f"image_guidance_scale={request.image_guidance_scale!r}: this model edits no image; leave it out"
+            f"image_guidance_scale={request.image_guidance_scale!r}: this model does not edit images; leave it out"
         )
     if request.image is not None:
         return
-    if given:
-        raise ArgumentError(f"{given[0]} needs an image to start from; give image, too")
+    if present:
+        raise ArgumentError(f"{present[0]} needs an image to start from; give image as well")
     if model.family.is_refiner:
         raise ArgumentError(
             "this package is a refiner, which starts from an image; give image: an image, or latents of the base model"

@@ -1,4 +1,4 @@
-"""Images and masks of the caller, as the VAE encoder and the loop take them."""
+"""Images and masks of the caller, converted for the VAE encoder and the loop."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _LATENTS_AXES = 4
 
-_WITHOUT_LOSS = ("RGB", "L", "P", "1")
-"""Modes that are RGB in other words; the others have transparency, more bits or other colours."""
+_LOSSLESS_MODES = ("RGB", "L", "P", "1")
+"""Modes that convert to RGB without loss; others have transparency, more bits or other colour spaces."""
 
 
 def read_image(path: Path) -> "PILImage":
@@ -35,33 +35,33 @@ def read_image(path: Path) -> "PILImage":
         raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
 
 
-def images_of(name: str, given: Any, prompts: int, repeats: int) -> "list[PILImage]":
+def images_of(name: str, images: Any, prompts: int, repeats: int) -> "list[PILImage]":
     """A Pillow image for each image of a call, those of one prompt next to each other.
 
     Args:
         name: of the argument.
-        given: see `request.Images`.
-        prompts: how many there are.
+        images: see `request.Images`.
+        prompts: number of prompts.
         repeats: images for each prompt.
 
     Raises:
         ArgumentError: a value that is not an image, or neither one for all nor one for each.
     """
-    listed = list(given) if isinstance(given, list | tuple) else [given] * prompts
+    listed = list(images) if isinstance(images, list | tuple) else [images] * prompts
     places = _places(name, len(listed), prompts, repeats)
     read = [_image(name, each) for each in listed]
     return [read[place] for place in places]
 
 
-def latents_of(given: Any, prompts: int, repeats: int) -> np.ndarray | None:
-    """Latents [prompts * repeats, C, h, w] where they are given in place of images, else None.
+def latents_of(value: Any, prompts: int, repeats: int) -> np.ndarray | None:
+    """Latents [prompts * repeats, C, h, w] where they take the place of images, else None.
 
     Raises:
         ArgumentError: neither one for all nor one for each.
     """
-    if not isinstance(given, np.ndarray) or given.ndim != _LATENTS_AXES or given.dtype.kind != "f":
+    if not isinstance(value, np.ndarray) or value.ndim != _LATENTS_AXES or value.dtype.kind != "f":
         return None
-    rows = np.repeat(given, prompts, axis=0) if len(given) == 1 else given
+    rows = np.repeat(value, prompts, axis=0) if len(value) == 1 else value
     return rows[_places("image", len(rows), prompts, repeats)]
 
 
@@ -102,21 +102,21 @@ def masks_of(images: "Sequence[PILImage]", height: int, width: int) -> np.ndarra
     return np.stack([np.asarray(image, np.float32) / 255 >= 0.5 for image in scaled])[:, None].astype(np.float32)
 
 
-def _image(name: str, given: Any) -> "PILImage":
+def _image(name: str, value: Any) -> "PILImage":
     from PIL import Image
 
-    if isinstance(given, np.ndarray):
-        if given.dtype != np.uint8 or not (given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 3)):
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8 or not (value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 3)):
             raise ArgumentError(
-                f"{name} is an array {given.dtype} {list(given.shape)}; allowed: uint8 [height, width, 3], a Pillow "
+                f"{name} is an array {value.dtype} {list(value.shape)}; allowed: uint8 [height, width, 3], a Pillow "
                 "image"
             )
-        given = Image.fromarray(given)
-    if not isinstance(given, Image.Image):
-        raise ArgumentError(f"{name} must be a Pillow image or an array, not {type(given).__name__}")
-    if given.mode not in _WITHOUT_LOSS or "transparency" in given.info:
+        value = Image.fromarray(value)
+    if not isinstance(value, Image.Image):
+        raise ArgumentError(f"{name} must be a Pillow image or an array, not {type(value).__name__}")
+    if value.mode not in _LOSSLESS_MODES or "transparency" in value.info:
         raise ArgumentError(
-            f"{name} has mode {given.mode}{' with transparency' if 'transparency' in given.info else ''}; allowed: "
-            f"{', '.join(_WITHOUT_LOSS)}, without transparency: convert it to RGB first"
+            f"{name} has mode {value.mode}{' with transparency' if 'transparency' in value.info else ''}; allowed: "
+            f"{', '.join(_LOSSLESS_MODES)}, without transparency: convert it to RGB first"
         )
-    return given
+    return value

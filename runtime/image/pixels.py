@@ -36,12 +36,12 @@ def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "PILImage"
         info.add_itxt(SETTINGS_KEY, settings.to_json())
         info.add_itxt(PARAMETERS_KEY, settings.to_parameters())
         image.info.update({SETTINGS_KEY: settings.to_json(), PARAMETERS_KEY: settings.to_parameters()})
-        image.encoderinfo = {"pnginfo": info}  # Pillow's own way to give an image its save parameters
+        image.encoderinfo = {"pnginfo": info}  # Pillow's attribute for an image's save parameters
     return image
 
 
 def read_settings(path: str | Path) -> Settings:
-    """The settings that a PNG made by Triptych carries.
+    """Read the settings from a PNG that Triptych wrote.
 
     Raises:
         ArgumentError: no such file, not an image, or an image without settings.
@@ -56,7 +56,7 @@ def read_settings(path: str | Path) -> Settings:
     except (UnidentifiedImageError, OSError) as error:
         raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
     if text is None:
-        raise ArgumentError(f"{path} carries no settings of Triptych; only PNGs that it wrote do")
+        raise ArgumentError(f"{path} has no settings of Triptych; only PNGs that Triptych wrote have them")
     return Settings.from_json(text)
 
 

@@ -16,13 +16,13 @@ from ..request import Request, Texts
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that, with the same package, gives the same image again."""
+    """Values that, with the same package, reproduce an image."""
 
     prompt: str
     negative_prompt: str | None
     num_inference_steps: int
     guidance_scale: float | list[float]
-    seed: int | None  # None where the caller gave the latents, or what they are conditioned on
+    seed: int | None  # None with latents or embeddings of the caller
     width: int
     height: int
     scheduler: str
@@ -52,21 +52,21 @@ class Settings:
     upscale: float | None = None  # factor of width and height, which are those before upscaling
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `TextToImage.__call__` that make the image again, or of `upscaled` where it has `upscale`.
+        """The arguments of `TextToImage.__call__` that reproduce the image, or of `upscaled` where it has `upscale`.
 
         Raises:
-            ArgumentError: the image was made from latents or from another image, which settings do not hold.
+            ArgumentError: the image depends on latents or on another image, which settings do not hold.
         """
         if self.seed is None:
             raise ArgumentError(
-                "this image was made from given latents or embeddings, not from a seed: it cannot be repeated"
+                "this image was generated from latents or embeddings, not from a seed: it cannot be reproduced"
             )
         about = ["model", "model_hash", "precision", "version"]
         if self.upscale is None:
             about += ["strength", "upscale"]
             if self.strength is not None:
                 raise ArgumentError(
-                    "this image was made from another image: it cannot be repeated from its settings alone"
+                    "this image was generated from another image: it cannot be reproduced from its settings alone"
                 )
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
@@ -117,7 +117,7 @@ def settings_of(
     Args:
         request: with the values that were used, no defaults left.
         texts, seeds: of each image.
-        package: that made them.
+        package: the package in use.
     """
     shared = {name: convert(getattr(request, name)) for name, convert in RECORDED.items()}
     shared |= {
@@ -126,15 +126,15 @@ def settings_of(
         "precision": package.manifest.precision or "unknown",
         "version": own_version(),
     }
-    repeatable = request.prompt_embeds is None
+    reproducible = request.prompt_embeds is None
     return [
-        Settings(**(shared | text._asdict() | {"seed": seed if repeatable else None}))
+        Settings(**(shared | text._asdict() | {"seed": seed if reproducible else None}))
         for text, seed in zip(texts, seeds, strict=True)
     ]
 
 
-def _as_given(value: Any) -> Any:
-    """A number, a sequence of numbers or a text as JSON has them."""
+def _plain(value: Any) -> Any:
+    """A number, a sequence of numbers or a text as JSON value."""
     return value if value is None or isinstance(value, str) else np.asarray(value).tolist()
 
 
@@ -144,14 +144,14 @@ def _real(value: Any) -> Any:
 
 
 RECORDED: dict[str, Callable[[Any], Any]] = {
-    "prompt": _as_given,
-    "prompt_2": _as_given,
-    "negative_prompt": _as_given,
-    "negative_prompt_2": _as_given,
+    "prompt": _plain,
+    "prompt_2": _plain,
+    "negative_prompt": _plain,
+    "negative_prompt_2": _plain,
     "strength": _real,
     "denoising_start": _real,
     "denoising_end": _real,
-    "num_inference_steps": _as_given,
+    "num_inference_steps": _plain,
     "guidance_scale": _real,
     "guidance_rescale": _real,
     "guidance_interval": _real,
@@ -160,16 +160,16 @@ RECORDED: dict[str, Callable[[Any], Any]] = {
     "eta": _real,
     "timesteps": _real,
     "sigmas": _real,
-    "seed": _as_given,
-    "height": _as_given,
-    "width": _as_given,
-    "original_size": _as_given,
-    "crops_coords_top_left": _as_given,
-    "target_size": _as_given,
-    "aesthetic_score": _as_given,
-    "negative_aesthetic_score": _as_given,
-    "scheduler": _as_given,
-    "noise": _as_given,
+    "seed": _plain,
+    "height": _plain,
+    "width": _plain,
+    "original_size": _plain,
+    "crops_coords_top_left": _plain,
+    "target_size": _plain,
+    "aesthetic_score": _plain,
+    "negative_aesthetic_score": _plain,
+    "scheduler": _plain,
+    "noise": _plain,
 }
 """Arguments that settings hold -> their conversion to JSON."""
 

@@ -23,7 +23,7 @@ class Memory:
         return ort.OrtValue.ortvalue_from_numpy(np.array(array, order="C"), self.kind, self.index)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class View:
     """A tensor that is a part of another one, or all of it."""
 

@@ -12,7 +12,7 @@ from .graphs import DECODER, Components
 from .package import Package, family_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A package's family, inputs and sizes.
 

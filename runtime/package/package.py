@@ -15,7 +15,7 @@ GRAPH = "model.onnx"
 _CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Package:
     """A folder of graphs, laid out as optimum's exporter does it.
 

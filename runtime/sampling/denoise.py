@@ -17,7 +17,7 @@ AfterStep = Callable[[np.ndarray, int], np.ndarray]
 _Terms = list[tuple[int, np.floating]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Step:
     """Result of one denoiser call.
 

@@ -16,7 +16,7 @@ from ..errors import SamplerError, nearest
 _LINE = 60  # characters of a value that an error message shows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Option:
     """One option.
 

@@ -14,7 +14,7 @@ from .scheduler import Run, Scheduler
 from .shared_options import Options
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class RunArguments:
     """Arguments of a run as the caller has them, see `Run`; those of _OPTIONAL are None where they are left out."""
 

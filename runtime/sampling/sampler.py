@@ -18,7 +18,7 @@ from .table import Table
 VANISHING = 1e-30  # stands for an alpha of 0 where x0 is clipped: its inverse is still a float32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sampler:
     """Everything that the loop needs, as data; images and threads may share one.
 

@@ -16,7 +16,7 @@ from .table import Table
 OptionsType = TypeVar("OptionsType", bound=Options)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """Arguments of one run, checked, beside the configuration.
 
@@ -58,7 +58,7 @@ class Run:
         return self.steps - left
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scheduler(Generic[OptionsType]):
     """One class of diffusers.
 

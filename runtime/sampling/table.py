@@ -16,7 +16,7 @@ from .parametrisation import Prediction, components
 _TOLERANCE = 1e-9  # of a row's landing point, relative to its largest term
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """n rows, one for each denoiser call, with at most h predictions remembered. All arrays are float64 and read-only.
 

@@ -1,1 +1,1 @@
-"""Pictures for many: over HTTP, and by the thousand. Each command imports what it needs, and nothing else does."""
+"""Image generation as a service: HTTP API, web page, queue, Ray Serve. Only the commands that need it import it."""

@@ -1,4 +1,4 @@
-"""What the service refuses, in the shape that OpenAI's API gives errors."""
+"""Errors of the service, in the format of OpenAI's API."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,12 @@ from typing import Any
 
 
 class ServiceError(Exception):
-    """An answer that is no picture.
+    """An error response.
 
     Attributes:
-        status: of HTTP.
+        status: HTTP status code.
         body: {"error": {"message", "type", "param", "code"}}.
-        headers: beside those of any answer.
+        headers: additional response headers.
     """
 
     def __init__(
@@ -32,49 +32,51 @@ class ServiceError(Exception):
 
 
 def invalid(message: str, param: str | None = None) -> ServiceError:
-    """400: the request cannot be done as it is."""
+    """400: the request has an invalid value."""
     return ServiceError(400, message, code="invalid_value", param=param)
 
 
-def too_large(given: str, allowed: int) -> ServiceError:
-    """413: more bytes than are taken."""
-    return ServiceError(413, f"the body has {given}; allowed: {allowed} bytes", code="body_too_large")
+def too_large(size: str, allowed: int) -> ServiceError:
+    """413: the body exceeds the limit."""
+    return ServiceError(413, f"the body has {size}; allowed: {allowed} bytes", code="body_too_large")
 
 
-def check_room(count: int, waiting: int, most: int, seconds: float) -> None:
-    """Whether pictures may wait, too.
+def check_room(count: int, waiting: int, capacity: int, seconds: float) -> None:
+    """Check that the queue has room for more images.
 
     Args:
-        count: of them.
-        waiting: that wait already.
-        most: that may wait.
-        seconds: that each takes, for when to come back.
+        count: images to add.
+        waiting: images in the queue.
+        capacity: images that the queue can hold.
+        seconds: per image, for Retry-After.
 
     Raises:
-        ServiceError: more than ever may (400), or more than now (429).
+        ServiceError: more images than the queue can ever hold (400), or than it has room for now (429).
     """
-    if count > most:
-        raise invalid(f"n={count}; allowed: {most}, which is as many as may wait", "n")
-    if waiting + count > most:
+    if count > capacity:
+        raise invalid(f"n={count}; allowed: {capacity}, the capacity of the queue", "n")
+    if waiting + count > capacity:
         after = max(1, math.ceil(waiting * seconds))
-        message = f"{waiting} pictures are waiting, of {most} that may; try again in {after} s"
+        message = f"the queue is full: {waiting} of {capacity} images are waiting; retry in {after} s"
         raise ServiceError(429, message, code="queue_full", headers={"Retry-After": str(after)})
 
 
 def unavailable(message: str, code: str, *, seconds: int = 1) -> ServiceError:
-    """503: not now."""
+    """503: the service cannot accept the request now."""
     return ServiceError(503, message, code=code, headers={"Retry-After": str(seconds)})
 
 
 def timed_out(seconds: float) -> ServiceError:
-    """503: it took too long; clients of OpenAI's API that try again by themselves are told not to."""
-    message = f"the request took longer than {seconds:g} s, which is all it may"
+    """503: the request timed out; x-should-retry keeps OpenAI's client from retrying."""
+    message = f"the request took longer than the limit of {seconds:g} s"
     return ServiceError(503, message, code="timeout", headers={"x-should-retry": "false"})
 
 
 def failed() -> ServiceError:
-    """500: nothing is said of what went wrong inside; the log has it."""
-    return ServiceError(500, "the picture could not be made; the log of the service says why", code="internal_error")
+    """500: an internal error; only the log has the details."""
+    return ServiceError(
+        500, "the request failed with an internal error; see the log of the service", code="internal_error"
+    )
 
 
 def _type_of(status: int) -> str:

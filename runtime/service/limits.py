@@ -1,26 +1,26 @@
-"""How much one request may ask for."""
+"""Limits of a request."""
 
 from dataclasses import dataclass
 
-MOST_CHUNKS = 8
-"""Of a prompt: a step costs more with each, and a prompt may begin one with every BREAK."""
+MAX_CHUNKS = 8
+"""Chunks of a prompt at most: each makes every step slower, and each BREAK starts a new one."""
 
 JSON_BYTES = 1 << 20
-"""Of a body that is no form; such a body holds texts and numbers alone."""
+"""Size limit of a body that is not a form; such a body holds only texts and numbers."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed.
+    """Largest values that the service accepts.
 
     Attributes:
-        pixels: of a picture.
-        steps: of a picture.
-        pictures: of a request.
+        pixels: of an image.
+        steps: of an image.
+        pictures: images of a request; Ray Serve's configuration has this name.
         prompt: characters of each text.
         body: bytes of a form.
-        upload_pixels: of a picture that is sent, as it unpacks.
-        timeout: seconds until the request is read, and again until it is answered.
+        upload_pixels: of an uploaded image, after decoding.
+        timeout: seconds to read the request, and again to answer it.
     """
 
     pixels: int

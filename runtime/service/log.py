@@ -1,4 +1,4 @@
-"""Privacy of the log."""
+"""Privacy settings of the log."""
 
 import warnings
 
@@ -6,5 +6,5 @@ from ..errors import PromptWarning
 
 
 def hide_prompts() -> None:
-    """Silence, for the rest of this process, the warnings that quote a prompt. For processes that only serve."""
+    """Silence the warnings that quote a prompt, for the rest of this process; for server processes only."""
     warnings.simplefilter("ignore", PromptWarning)

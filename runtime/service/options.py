@@ -1,4 +1,4 @@
-"""What a service is told when it starts."""
+"""Options of a service."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ from .limits import Limits
 
 @dataclass(frozen=True)
 class Options:
-    """All that holds wherever the service runs.
+    """Options that apply both to a single process and to Ray Serve.
 
     Attributes:
-        packages: folders of ONNX graphs; the first is for requests that name none.
+        packages: folders of ONNX graphs; the first is the default model.
         load: arguments of `TextToImage.load`.
         limits: of each request.
-        batch: pictures of a call at most; None is what suits the device.
-        wait: seconds that a picture may wait for company.
-        queue: pictures that may wait, of each package.
-        local: whether only this machine may call, where there is no key.
-        without_api_key: whether, where it is not local, everybody may call.
-        api_key: that callers must have, None if they need none.
-        log_prompts: whether prompts may be in the log.
+        batch: maximum number of images per call; None chooses by device.
+        wait: seconds that an image may wait for others, to share a call (batching).
+        queue: maximum number of images in the queue of each package.
+        local: without a key, accept requests from this machine only.
+        without_api_key: if not local, accept requests from other machines without a key.
+        api_key: key that clients must send; None if none is required.
+        log_prompts: whether prompts are written to the log.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # where they are read from a file
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for options that are read from a file
 
     packages: tuple[Path, ...]
     load: Mapping[str, Any]
@@ -41,22 +41,22 @@ class Options:
     log_prompts: bool = False
 
     def check_access(self) -> None:
-        """Whether somebody said who may call.
+        """Check that access from other machines is restricted or explicitly allowed.
 
         Raises:
-            ArgumentError: other machines could, without a key.
+            ArgumentError: the key is empty, or other machines have access without a key.
         """
         if self.api_key == "":
-            raise ArgumentError("the API key is empty; give a key, or leave it out")
+            raise ArgumentError("the API key is empty; set a key or omit it")
         if self.api_key is None and not self.local and not self.without_api_key:
             raise ArgumentError(
-                "the service would be open to other machines: give it a key (--api-key or TRIPTYCH_API_KEY), or say "
+                "the service would be open to other machines: set a key (--api-key or TRIPTYCH_API_KEY), or pass "
                 "--without-api-key"
             )
 
 
 def is_local(host: str) -> bool:
-    """Whether a name or address is this machine's own, which no other machine reaches."""
+    """Check whether a host name or address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""The process of the service: where it listens, how it starts, and how it stops."""
+"""Server process: listening, startup and graceful shutdown."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ from .log import hide_prompts
 from .metrics import Metrics
 from .options import Options
 
-_FAREWELL = 5
-"""Seconds that open pages are given once all pictures are made; they never hang up by themselves."""
+_SHUTDOWN_SECONDS = 5
+"""Seconds until the connections of open pages are closed, after all images; pages do not disconnect by themselves."""
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -28,17 +28,17 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def serve(
     options: Options, *, host: str, port: int, ui: bool = False, report: Callable[[str], None] = lambda line: None
 ) -> None:
-    """Serve until told to stop: at SIGTERM or SIGINT what was accepted is finished, at a second one it is dropped.
+    """Serve until SIGTERM or SIGINT: the first finishes accepted requests, a second one cancels them.
 
     Args:
         options: of the service.
         host: name or address of this machine to listen at.
-        port: 0 is any that is free.
-        ui: have the page, too.
-        report: called with a line of text that says where it listens.
+        port: 0 is any free port.
+        ui: serve the web page, too.
+        report: called with a line of text, the address of the service.
 
     Raises:
-        ArgumentError: it may not, or cannot, listen there.
+        ArgumentError: the address needs a key, or cannot be bound.
         PackageError, ProviderError: a package cannot be loaded.
     """
     options.check_access()
@@ -50,7 +50,7 @@ def serve(
     access: dict[str, Any] = {"key": options.api_key, "local": options.local}
     api = create_app(models, limits, metrics, **access, log_prompts=options.log_prompts)
     app: ASGIApp = api
-    with _listening(host, port) as listener, contextlib.ExitStack() as stack:
+    with _listen(host, port) as listener, contextlib.ExitStack() as stack:
         if ui:
             from .page.page import Page  # Gradio takes seconds to import
 
@@ -58,7 +58,10 @@ def serve(
         bound = listener.getsockname()[1]
         report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
         config = uvicorn.Config(
-            app, log_config=None, lifespan="on" if ui else "off", timeout_graceful_shutdown=_FAREWELL if ui else None
+            app,
+            log_config=None,
+            lifespan="on" if ui else "off",
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS if ui else None,
         )
         server = _Server(config, models, options.load)
         server.run(sockets=[listener])
@@ -67,7 +70,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which loads the packages while it already answers, and finishes what was accepted before it stops."""
+    """Server of uvicorn that loads packages while it listens, and finishes accepted requests before it stops."""
 
     def __init__(self, config: uvicorn.Config, models: Models, load_options: Mapping[str, Any]) -> None:
         super().__init__(config)
@@ -75,7 +78,7 @@ class _Server(uvicorn.Server):
         self._models, self._load_options = models, load_options
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._told = False
+        self._stopping = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -83,11 +86,11 @@ class _Server(uvicorn.Server):
         self._tasks.append(asyncio.create_task(self._load()))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """In a signal handler, which may come amidst anything: the work is left to the loop."""
+        """Schedule the shutdown on the event loop, because a signal handler can interrupt any code."""
         if self._loop is None:
             super().handle_exit(sig, frame)
-        elif not self._told:
-            self._told = True
+        elif not self._stopping:
+            self._stopping = True
             self._loop.call_soon_threadsafe(self._stop)
         else:
             self._loop.call_soon_threadsafe(self._models.abandon)
@@ -104,12 +107,12 @@ class _Server(uvicorn.Server):
             self.failure, self.should_exit = error, True
 
     async def _exit_when_finished(self) -> None:
-        await self._tasks[0]  # a package that is being loaded cannot be stopped at that
+        await self._tasks[0]  # loading a package cannot be interrupted
         await asyncio.to_thread(self._models.join)
         self.should_exit = True
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:

@@ -1,1 +1,1 @@
-"""Made of the pipeline: upscaling, interpolation, several images in one call."""
+"""Tasks on top of the pipeline: upscaling, interpolation, and batching."""

@@ -1,4 +1,4 @@
-"""Several requests of one image each in one call; each image is the one that its request gives alone."""
+"""Batching: several requests of one image each in one call. An image is the same alone and in a batch."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
 IMAGES = ("image", "mask_image")
 EACH = (*TEXTS, *IMAGES)
-"""Arguments of which a call takes one for each image, beside the seed."""
+"""Arguments that differ between the images of a call, in addition to the seed."""
 
 
 def key_of(pipe: TextToImage, request: Request) -> Hashable:
     """Batching key: requests of equal keys can share a call.
 
-    All arguments are equal but texts, images and seeds, and images have equal sizes. Texts are padded to the longest of
-    a call, which changes the others, so texts of different numbers of chunks do not share a call.
+    All arguments except texts, images and seeds must be equal, and images must have equal sizes. Padding to the longest
+    text of a call changes the other images, so texts of different numbers of chunks do not share a call.
     """
-    given = tuple(name for name in EACH if getattr(request, name) is not None)
+    present = tuple(name for name in EACH if getattr(request, name) is not None)
     shared = tuple(repr(getattr(request, name)) for name in FIELDS if name not in (*EACH, "seed"))
-    sizes = tuple(getattr(request, name).size for name in IMAGES if name in given)
-    chunks = max(pipe.text_encoders.chunks_of(getattr(request, name)) for name in TEXTS if name in given)
-    return shared, given, sizes, chunks
+    sizes = tuple(getattr(request, name).size for name in IMAGES if name in present)
+    chunks = max(pipe.text_encoders.chunks_of(getattr(request, name)) for name in TEXTS if name in present)
+    return shared, present, sizes, chunks
 
 
 def merged(requests: Sequence[Request]) -> Request:

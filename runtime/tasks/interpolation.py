@@ -11,19 +11,19 @@ from ..noise import noise_source
 from ..pipeline import Output, TextToImage
 from ..request import Request, seeds_from
 
-_PARALLEL = 1e-6  # of the angle, in radians: a straight line is then the same
+_PARALLEL = 1e-6  # angle in radians below which linear interpolation is used
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float, axes: tuple[int, ...]) -> np.ndarray:
-    """Spherical interpolation (Shoemake 1985): along the arc between two vectors, of arrays of such.
+    """Spherical interpolation (Shoemake 1985): along the arc between two vectors, or arrays of vectors.
 
-    Of Gaussian noise the result is as long as Gaussian noise is, which a straight line's is not.
+    The result for Gaussian noise has the norm of Gaussian noise; linear interpolation gives a smaller norm.
 
     Args:
-        first: where `share` 0 is.
-        second: where it is 1, of the same shape.
-        share: how far to go.
-        axes: those over which an entry is one vector.
+        first: the result for `share` 0.
+        second: the result for `share` 1, of the same shape.
+        share: position between the two.
+        axes: axes of one vector.
     """
     one, other = first.astype(np.float64), second.astype(np.float64)
     lengths = [np.sqrt((each**2).sum(axes, keepdims=True)) for each in (one, other)]
@@ -39,36 +39,34 @@ def noise_between(seed: int, to_seed: int, share: float, shape: tuple[int, ...],
     """Unit Gaussian float32 [1, C, h, w] between the noise of two seeds.
 
     Raises:
-        ArgumentError: a seed that is none, or an unknown source of noise.
+        ArgumentError: a value that is not a seed, or an unknown source of noise.
     """
     (first,), (second,) = seeds_from(seed, 1), seeds_from(to_seed, 1)
-    begin, end = (noise_source(noise, each).randn(shape) for each in (first, second))
-    return slerp(begin, end, share, axes=tuple(range(1, len(shape))))
+    start, end = (noise_source(noise, each).randn(shape) for each in (first, second))
+    return slerp(start, end, share, axes=tuple(range(1, len(shape))))
 
 
 def conditioning_between(first: Conditioning, second: Conditioning, share: float) -> dict[str, np.ndarray]:
-    """Conditioning between those of two texts, each vector by itself: that of a token, or of a whole text."""
+    """Interpolated conditioning of two texts, vector by vector: the embedding of each token, and of the whole text."""
     return {name: slerp(array, second[name], share, axes=(array.ndim - 1,)) for name, array in first.items()}
 
 
 def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None = None) -> Iterator[Output]:
-    """Make images from each prompt to the next, and from one seed to another, the ends included.
+    """Generate images from each prompt to the next, and from one seed to another, both ends included.
 
     Args:
         pipe: a loaded package.
-        request: its prompts are the stops of the walk; one is enough where the seeds differ. Its seed is that of the
+        request: its prompts are the points of the walk; one is enough if the seeds differ. Its seed is that of the
             first image.
         images: from each prompt to the next, both included.
-        to_seed: of the last image; None is the seed of the first.
+        to_seed: seed of the last image; None is the seed of the first.
 
     Raises:
         ArgumentError: one prompt and one seed, or fewer than two images.
     """
     prompts = [text.prompt for text in request.texts()]
     if len(prompts) < 2 and to_seed is None:
-        raise ArgumentError(
-            "a walk leads from prompt to prompt, or from seed to seed; give a second prompt, or to_seed"
-        )
+        raise ArgumentError("a walk needs two prompts or two seeds; give a second prompt, or to_seed")
     if images < 2:
         raise ArgumentError(f"a walk of {images} images; allowed: 2 or more, from each prompt to the next")
     points = prompts if len(prompts) > 1 else prompts * 2
@@ -81,10 +79,10 @@ def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None =
         point = min(k // (images - 1), len(points) - 2)
         share = k / (images - 1) - point
         start, target = ({name: rows[at : at + 1] for name, rows in conditioning.items()} for at in (point, point + 1))
-        stop = replace(
+        step = replace(
             request,
             prompt=points[point + round(share)],
             prompt_embeds=conditioning_between(start, target, share),
             latents=noise_between(first_seed, last_seed, k / last, shape, request.noise),
         )
-        yield pipe.generate(stop)
+        yield pipe.generate(step)

@@ -1,4 +1,4 @@
-"""Upscale and refine ("hires fix"): an image of a size that the model was trained on, resized, then redrawn."""
+"""Upscale and refine ("hires fix"): an image at the training resolution of the model, resized, then refined."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ from ..pipeline import Callback, Output, TextToImage
 from ..request import Request
 
 STRENGTH = 0.5
-"""Default strength: shapes stay, and detail that resizing has blurred is redrawn."""
+"""Default strength: keeps shapes, and adds the detail that resizing blurred."""
 
 
 def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Callback | None = None) -> Output:
-    """Make images by text to image, resize them (Lanczos), and refine them by image to image with the same seeds.
+    """Generate images by text to image, resize them (Lanczos), and refine them by image to image with the same seeds.
 
     Their settings are those of the first pass, with `upscale` and `strength`.
 
@@ -25,7 +25,7 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         callback: called after every step of both passes, see `TextToImage.generate`.
 
     Returns:
-        The output of the second pass, with the seconds of both.
+        The output of the second pass, with the timings of both.
 
     Raises:
         ArgumentError: a factor or strength out of range, an image or latents, a list of guidance scales, or a package
@@ -33,14 +33,16 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
     """
     strength = STRENGTH if request.strength is None else request.strength
     if not upscale > 1 or not np.isfinite(upscale):
-        raise ArgumentError(f"upscale={upscale:g} is out of range; allowed: above 1, such as 1.5 or 2")
+        raise ArgumentError(f"upscale={upscale:g} is out of range; allowed: above 1, for example 1.5 or 2")
     if not 0 < strength <= 1:
         raise ArgumentError(f"strength={strength:g} is out of range; allowed: above 0, to 1")
     for name in ("image", "latents"):
         if getattr(request, name) is not None:
             raise ArgumentError(f"upscale starts from a prompt and a seed; leave {name} out")
     if np.ndim(request.guidance_scale or 0.0):
-        raise ArgumentError("upscale runs two passes of other numbers of steps; give guidance_scale as one number")
+        raise ArgumentError(
+            "upscale runs two passes with different numbers of steps; give guidance_scale as one number"
+        )
     sides = pipe.model.latent_size_for(request.height, request.width)
     height, width = (round(side * upscale) * pipe.model.latents.factor for side in sides)
     pipe.model.latent_size_for(height, width)  # fixed shapes are an error before anything is computed

@@ -1,4 +1,4 @@
-"""Tokens that a tokenizer matches in a text before all others: special ones, and learned words."""
+"""Added tokens, which a tokenizer matches before all others: special tokens and textual inversions."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 
 def add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
-    """Have the tokens matched before any others, unless `tokenizer` does so already.
+    """Add tokens that are matched before any others, unless `tokenizer` already has them.
 
-    Of a token described twice the last description counts, as in today's transformers: in Stable Diffusion 1.5 the
-    padding's plain "<|endoftext|>" replaces the EOS that would have been matched in capitals too. Left to the library,
-    it would depend on its version: the first one counts up to tokenizers 0.22, the last one from 0.23 on.
+    Where a token is described twice, the last description counts, as in transformers 5: in Stable Diffusion 1.5 the
+    padding's plain "<|endoftext|>" replaces the EOS that would also match in capitals. The library's own choice depends
+    on its version: the first description up to tokenizers 0.22, the last one from 0.23 on.
     """
     known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
     tokenizer.add_tokens(list({token.content: token for token in tokens if token.content not in known}.values()))
 
 
-def following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
-    """The ids of token_1, token_2, ... by the id of each added token that has such."""
+def vector_tokens(tokenizer: "Tokenizer") -> dict[int, list[int]]:
+    """Ids of token_1, token_2, ... of each textual inversion of several vectors, by the id of its first token."""
     ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
     found = {}
     for token, number in ids.items():
@@ -32,7 +32,7 @@ def following(tokenizer: "Tokenizer") -> dict[int, list[int]]:
 
 
 def as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "AddedToken":
-    """A token as the files write it: its text and flags, or its text alone (a special one is then matched as it is)."""
+    """Added token from its JSON: text and flags, or the text alone (a special token is then matched literally)."""
     from tokenizers import AddedToken
 
     flags = {"content": token} if isinstance(token, str) else {k: v for k, v in token.items() if k != "__type"}
@@ -40,5 +40,5 @@ def as_token(token: str | Mapping[str, Any], special: bool | None = None) -> "Ad
 
 
 def content(token: str | Mapping[str, Any]) -> str:
-    """The text of a token as the files write it."""
+    """Text of a token from its JSON."""
     return token if isinstance(token, str) else token["content"]

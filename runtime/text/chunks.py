@@ -1,9 +1,9 @@
-"""Prompts as token ids and weights, in chunks as long as the text encoder reads; and what weights do to embeddings.
+"""Prompts as token ids and weights, in chunks of the text encoder's length, and the weighting of embeddings.
 
-A chunk is BOS, as many tokens as fit, EOS and padding. The conditionings of a prompt's chunks stand one after the other
-along the tokens, those of the shorter prompts of a call filled up with chunks of the empty prompt; a pooled embedding
-is that of the first chunk. All of this is as in the Stable Diffusion web UI (AUTOMATIC1111, modules/sd_hijack_clip.py),
-but that a chunk is filled to its end: the web UI may move what follows a comma to the next one.
+A chunk is BOS, as many tokens as fit, EOS and padding. The embeddings of a prompt's chunks are concatenated along the
+tokens, and shorter prompts of a call are padded with chunks of the empty prompt. The pooled embedding is that of the
+first chunk. This follows the Stable Diffusion web UI (AUTOMATIC1111, modules/sd_hijack_clip.py), with one difference:
+a chunk is always filled to its end, while the web UI may move the words after a comma to the next chunk.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from .tokenizer import PromptTokenizer, Word
 class Chunks:
     """`ids` int64 and `weights` float32, [chunks, length] of one prompt or [n, chunks, length] of n.
 
-    `cut` quotes, for each prompt, the text that was left out, "" if none.
+    `truncated` holds, for each prompt, the text that was left out, "" if none.
     """
 
     ids: np.ndarray
     weights: np.ndarray
-    cut: tuple[str, ...]
+    truncated: tuple[str, ...]
 
 
-def chunked(tokenizer: PromptTokenizer, prompt: str, most: int | None = None) -> Chunks:
-    """A prompt in as many chunks as it needs, `most` of them at most.
+def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = None) -> Chunks:
+    """A prompt in as many chunks as it needs, up to `max_chunks`.
 
     Raises:
         ArgumentError: a prompt that is not valid Unicode.
@@ -38,55 +38,56 @@ def chunked(tokenizer: PromptTokenizer, prompt: str, most: int | None = None) ->
     for fragments in parse(prompt):
         row: list[tuple[Word, float]] = []
         for fragment in fragments:
-            row += [(word.moved(len(text)), fragment.weight) for word in tokenizer.words(fragment.text)]
+            row += [(word.shifted(len(text)), fragment.weight) for word in tokenizer.words(fragment.text)]
             text += fragment.text
         rows += _divided(row, tokenizer.length - 2)
     if len(rows) > 1 and not rows[-1]:  # BREAK at the end
         del rows[-1]
-    left_out = [] if most is None else [word for row in rows[most:] for word, _ in row]
-    rows = rows[:most]
+    left_out = [] if max_chunks is None else [word for row in rows[max_chunks:] for word, _ in row]
+    rows = rows[:max_chunks]
     ids = np.full((len(rows), tokenizer.length), tokenizer.pad, np.int64)
     weights = np.ones(ids.shape, np.float32)
-    for row, own_ids, own_weights in zip(rows, ids, weights, strict=True):
-        own_ids[: len(row) + 2] = [tokenizer.bos, *(word.id for word, _ in row), tokenizer.eos]
+    for row, row_ids, row_weights in zip(rows, ids, weights, strict=True):
+        row_ids[: len(row) + 2] = [tokenizer.bos, *(word.id for word, _ in row), tokenizer.eos]
         with np.errstate(over="ignore"):  # `weighted` refuses infinity
-            own_weights[1 : len(row) + 1] = [weight for _, weight in row]
+            row_weights[1 : len(row) + 1] = [weight for _, weight in row]
     return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end] if left_out else "",))
 
 
-def batched(tokenizer: PromptTokenizer, prompts: Sequence[str], most: int | None = None) -> Chunks:
-    """Several prompts in as many chunks as the longest needs, `most` of them at most.
+def batched(tokenizer: PromptTokenizer, prompts: Sequence[str], max_chunks: int | None = None) -> Chunks:
+    """Several prompts in as many chunks as the longest needs, up to `max_chunks`.
 
     Raises:
         ArgumentError: see `chunked`.
     """
-    each = [chunked(tokenizer, prompt, most) for prompt in prompts]
+    each = [chunked(tokenizer, prompt, max_chunks) for prompt in prompts]
     count = max(len(chunks.ids) for chunks in each)
-    rows = [filled(tokenizer, Chunks(chunks.ids[None], chunks.weights[None], chunks.cut), count) for chunks in each]
+    rows = [
+        padded(tokenizer, Chunks(chunks.ids[None], chunks.weights[None], chunks.truncated), count) for chunks in each
+    ]
     ids, weights = (np.concatenate([getattr(row, name) for row in rows]) for name in ("ids", "weights"))
-    return Chunks(ids, weights, tuple(cut for row in rows for cut in row.cut))
+    return Chunks(ids, weights, tuple(text for row in rows for text in row.truncated))
 
 
-def filled(tokenizer: PromptTokenizer, chunks: Chunks, count: int) -> Chunks:
-    """The chunks [n, chunks, length] of n prompts with chunks of the empty prompt behind, to `count` of them."""
+def padded(tokenizer: PromptTokenizer, chunks: Chunks, count: int) -> Chunks:
+    """Chunks [n, chunks, length] of n prompts, padded to `count` each with chunks of the empty prompt."""
     empty = chunked(tokenizer, "")
-    missing = (len(chunks.ids), count - chunks.ids.shape[1], 1)
+    repeats = (len(chunks.ids), count - chunks.ids.shape[1], 1)
     ids, weights = (
-        np.concatenate([own, np.tile(filling, missing)], axis=1)
-        for own, filling in ((chunks.ids, empty.ids), (chunks.weights, empty.weights))
+        np.concatenate([values, np.tile(padding, repeats)], axis=1)
+        for values, padding in ((chunks.ids, empty.ids), (chunks.weights, empty.weights))
     )
-    return Chunks(ids, weights, chunks.cut)
+    return Chunks(ids, weights, chunks.truncated)
 
 
 def weighted(embeddings: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Embeddings float32 [..., length, width] of whole chunks with the tokens' weights [..., length].
+    """Embeddings float32 [..., length, width] of whole chunks, multiplied by the tokens' weights [..., length].
 
-    Each token's embedding is multiplied by its weight; then the chunk is scaled so that the mean of all its values is
-    what it was (the web UI's "Original" emphasis, modules/sd_emphasis.py). A chunk whose weights are all 1 stays as it
-    is, to the bit.
+    Each token's embedding is multiplied by its weight; then the chunk is scaled to restore the mean of all its values
+    (the web UI's "Original" emphasis, modules/sd_emphasis.py). A chunk whose weights are all 1 is returned unchanged.
 
     Raises:
-        ArgumentError: weights with which there is no such mean: too large, or all nothing.
+        ArgumentError: weights that give no finite result: too large, or all zero.
     """
     changed = (weights != 1).any(-1)
     if not changed.any():
@@ -98,7 +99,7 @@ def weighted(embeddings: np.ndarray, weights: np.ndarray) -> np.ndarray:
         result[changed] = after * (mean / new_mean)
     if not np.isfinite(result).all():
         raise ArgumentError(
-            f"the weights of the prompt, {weights.min():g} to {weights.max():g}, give embeddings that are no numbers"
+            f"the weights of the prompt, {weights.min():g} to {weights.max():g}, give embeddings that are not finite"
         )
     return result
 

@@ -30,10 +30,10 @@ class ClipTokenizer(PromptTokenizer):
 
     @classmethod
     def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
-        """See `PromptTokenizer`: model_max_length, or CLIP's own where that is unknown."""
+        """See `PromptTokenizer`: model_max_length, or CLIP's length where that is unset."""
         length = config.get("model_max_length", LENGTH)
         if not isinstance(length, int | float) or length < 2:
-            raise PackageError(f"{folder} has model_max_length {length!r}; it should be a number, 2 or more")
+            raise PackageError(f"{folder} has model_max_length {length!r}; allowed: a number, 2 or more")
         return LENGTH if length > _UNSET_LENGTH else int(length)
 
     @classmethod
@@ -49,7 +49,7 @@ class ClipTokenizer(PromptTokenizer):
         pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
         for pair in pairs:
             if len(pair) != 2:
-                raise PackageError(f"{merges} should hold two symbols a line, not {' '.join(pair)!r}")
+                raise PackageError(f"{merges} should hold two symbols on each line, not {' '.join(pair)!r}")
         return build_clip_tokenizer(tokens, [(left, right) for left, right in pairs], bos=bos, eos=eos, unk=unk)
 
 
@@ -63,7 +63,7 @@ def build_clip_tokenizer(
 ) -> "Tokenizer":
     """CLIP's tokenizer from its vocabulary (token -> id) and its merges, the most frequent first.
 
-    The steps are those of transformers 5. Special tokens in a text are not yet matched: `read` adds them.
+    The steps are those of transformers 5. Special tokens in a text are not matched yet: `read` adds them.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -85,7 +85,7 @@ def build_clip_tokenizer(
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    # by position: the library's own names of the first two have changed
+    # positional arguments: the names of the first two changed between versions of the library
     tokenizer.post_processor = processors.RobertaProcessing(
         (eos, vocab[eos]), (bos, vocab[bos]), trim_offsets=False, add_prefix_space=False
     )

@@ -12,7 +12,7 @@ from ..ort.session import check_finite
 from ..package.geometry import check_widths
 from ..package.graphs import Components
 from ..package.package import Package
-from .chunks import Chunks, batched, chunked, filled, weighted
+from .chunks import Chunks, batched, chunked, padded, weighted
 from .clip import ClipTokenizer
 from .tokenizer import PromptTokenizer
 from .wordpiece import BertTokenizer
@@ -22,12 +22,12 @@ TOKENIZERS: dict[str, type[PromptTokenizer]] = {"clip": ClipTokenizer, "bert": B
 
 
 class TextEncoders:
-    """The text encoders of a package, each with the tokenizer that it was trained with.
+    """The text encoders of a package, each with its tokenizer.
 
     Args:
-        package: that holds them.
-        graphs: of the package.
-        family: its encoders, and the outputs that are used.
+        package: the folder that holds them.
+        graphs: graphs of the package.
+        family: model family, with its encoders and the outputs in use.
 
     Attributes:
         tokenizers: by the name of the encoder.
@@ -40,12 +40,12 @@ class TextEncoders:
         self.tokenizers = {
             each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer) for each in family.encoders
         }
-        denoiser = graphs.signature(family.denoiser)  # first: what is loaded for it last is what will be used first
+        denoiser = graphs.signature(family.denoiser)  # first: the graph that is loaded last is used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
         check_widths(signatures, denoiser, family.encoders)
         self._graphs, self._family = graphs, family
-        taken, length = denoiser.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
-        self._most = taken // length if isinstance(taken, int) else family.chunks
+        tokens, length = denoiser.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
+        self._max_chunks = tokens // length if isinstance(tokens, int) else family.chunks
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
             each.name: each.hidden(signature.outputs)
@@ -56,13 +56,13 @@ class TextEncoders:
         """The conditioning of texts, padded to the longest: see `chunks`.
 
         Args:
-            texts: rows of one text for each encoder. None is a negative prompt that was not given: the empty text, or
-                zeros where the checkpoint says so.
-            tokens: the least length of the result.
+            texts: rows of one text for each encoder. None is a missing negative prompt: the empty text, or
+                zeros if the checkpoint is configured so.
+            tokens: minimum length of the result.
 
         Returns:
             Float32 [n, ...] by the denoiser's inputs. Equal chunks run once. Packages of fixed shapes, and families
-            without chunks, take a fixed number of tokens; text beyond it is quoted in a warning.
+            without chunks, take a fixed number of tokens; a warning quotes the text that is left out.
 
         Raises:
             ArgumentError: text that is not valid Unicode, or weights that cannot be applied.
@@ -89,18 +89,18 @@ class TextEncoders:
 
     def chunks_of(self, text: str) -> int:
         """Number of chunks of a text, see `chunks`; all texts of a call are padded to the longest."""
-        return max(len(chunked(tokenizer, text, self._most).ids) for tokenizer in self.tokenizers.values())
+        return max(len(chunked(tokenizer, text, self._max_chunks).ids) for tokenizer in self.tokenizers.values())
 
     def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
-        """The chunks for each encoder, equal in number; warns with the text that did not fit."""
+        """Chunks for each encoder, equal in number; text that is left out gives a warning."""
         columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
         length = columns[0][0].length
-        each = [batched(tokenizer, column, self._most) for tokenizer, column in columns]
-        for cut in dict.fromkeys(cut for chunks in each for cut in chunks.cut if cut):
-            most = len(each[0].ids[0]) * length
-            warnings.warn(f"the prompt is longer than {most} tokens; left out: {cut!r}", PromptWarning, stacklevel=4)
+        each = [batched(tokenizer, column, self._max_chunks) for tokenizer, column in columns]
+        for text in dict.fromkeys(text for chunks in each for text in chunks.truncated if text):
+            limit = len(each[0].ids[0]) * length
+            warnings.warn(f"the prompt is longer than {limit} tokens; left out: {text!r}", PromptWarning, stacklevel=4)
         count = max(tokens // length, *(chunks.ids.shape[1] for chunks in each))
-        return [filled(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
+        return [padded(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
 
     def _run(self, name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs for chunks [n, length]; equal chunks run once."""

@@ -1,17 +1,17 @@
-r"""Prompts as people write them: which words count for more or less, and where a new chunk begins.
+r"""Prompt syntax: weights of words, and the start of a new chunk.
 
 The syntax is that of the Stable Diffusion web UI (AUTOMATIC1111, modules/prompt_parser.py), without its editing of
 prompts between steps:
 
-    (words:1.3)   1.3 times the weight; spaces around the number may be there
-    (words)       1.1 times, ((words)) 1.21 times: what is nested multiplies
+    (words:1.3)   1.3 times the weight; spaces around the number are allowed
+    (words)       1.1 times, ((words)) 1.21 times: nested weights multiply
     [words]       1 / 1.1 times
-    \( \) \[ \]   brackets that are meant as such
-    BREAK         in capitals, a word of its own: what follows begins a new chunk
+    \( \) \[ \]   literal brackets
+    BREAK         in capitals, as a separate word: starts a new chunk
 
-What does not close is text, brackets included, as in ComfyUI (comfy/sd1_clip.py, `token_weights`): ":)" and a lone "("
-are what they look like. The web UI itself weighs everything after a bracket that stays open, and drops the bracket. A
-backslash before anything but a bracket is text, too, so that a prompt without the above stays as it is to the letter.
+An unmatched bracket is text, as in ComfyUI (comfy/sd1_clip.py, `token_weights`): ":)" and a single "(" are literal.
+The web UI differs: it weights everything after an unclosed bracket, and drops the bracket. A backslash before any other
+character is text, too, so a prompt without this syntax is unchanged.
 """
 
 import math
@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 MORE = 1.1
-"""The weight of what is in round brackets; in square ones, what it is divided by."""
+"""Factor of the weight in round brackets; in square brackets, the divisor."""
 
 _PIECES = re.compile(
     r"""\\(?P<escaped>[()\[\]])
@@ -35,20 +35,20 @@ _PARTNERS = {")": "(", "]": "["}
 
 
 class Fragment(NamedTuple):
-    """Text without syntax, and how many times its tokens count."""
+    """Text without syntax, and the weight of its tokens."""
 
     text: str
     weight: float
 
 
 def parse(prompt: str) -> list[list[Fragment]]:
-    """The chunks that a prompt asks for, one or more, each with its fragments in order.
+    """Chunks of a prompt, one or more, each with its fragments in order.
 
-    Neighbours of the same weight are one fragment. A prompt without syntax is one of weight 1, the prompt itself.
+    Adjacent fragments of the same weight are merged. A prompt without syntax is one fragment of weight 1.
     """
     pieces = list(_PIECES.finditer(prompt))
     factors, closings = _pairs(pieces)
-    products = {bracket: [1.0] for bracket in _PARTNERS.values()}  # of the factors of those that are open
+    products = {bracket: [1.0] for bracket in _PARTNERS.values()}  # of the factors of open brackets
     chunks: list[list[Fragment]] = [[]]
     for place, piece in enumerate(pieces):
         if place in factors:
@@ -64,9 +64,9 @@ def parse(prompt: str) -> list[list[Fragment]]:
 
 
 def _pairs(pieces: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
-    """Place of each bracket that is closed -> its factor, and the places of those that close one.
+    """Position of each closed bracket -> its factor, and the positions of the closing brackets.
 
-    Round and square ones do not heed each other, as in the web UI: "(a [b) c]" weighs b twice.
+    Round and square brackets are matched independently, as in the web UI: in "(a [b) c]" both weights apply to b.
     """
     factors, closings = {}, set()
     opened: dict[str, list[int]] = {bracket: [] for bracket in _PARTNERS.values()}

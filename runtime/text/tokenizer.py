@@ -1,6 +1,6 @@
-"""Prompts to token ids, as transformers' tokenizers have them, on the `tokenizers` library alone.
+"""Prompts to token ids, equal to those of transformers, with only the `tokenizers` library.
 
-The special tokens that a folder names are matched before anything else, with the flags that its files give them: Stable
+The special tokens that a folder names are matched before anything else, with the flags in its files: Stable
 Diffusion 2 pads with "!", so every "!" of a prompt is its padding token, not a word.
 """
 
@@ -15,21 +15,21 @@ import numpy as np
 
 from ..errors import ArgumentError, PackageError
 from ..package.json_file import read_json
-from .added_tokens import add_new, as_token, content, following
+from .added_tokens import add_new, as_token, content, vector_tokens
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
 LENGTH = 77
-"""Positions of the text encoders of latent diffusion: of CLIP's, and before that of its own."""
+"""Number of positions of CLIP's text encoders, and of LDMBert."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Prompts as the text encoder reads them: `ids` int64 [n, length]; `cut` the text that did not fit, "" if none."""
+    """Input of the text encoder: `ids` int64 [n, length]; `truncated`, the text that did not fit, "" if none."""
 
     ids: np.ndarray
-    cut: list[str]
+    truncated: list[str]
 
 
 class Word(NamedTuple):
@@ -39,24 +39,22 @@ class Word(NamedTuple):
     start: int
     end: int
 
-    def moved(self, characters: int) -> "Word":
-        """The same word in a text with so many characters in front."""
+    def shifted(self, characters: int) -> "Word":
+        """A copy of the word with its position moved by `characters`."""
         return Word(self.id, self.start + characters, self.end + characters)
 
 
 class PromptTokenizer(ABC):
-    """A package's tokenizer: a start, the prompt's tokens as far as they fit, an end, padding up to `length`.
+    """Tokenizer of a package: start token, as many tokens of the prompt as fit, end token, and padding to `length`.
 
-    A learned word of several vectors is several added tokens, `token`, `token_1` and so on, all of which stand for the
-    first one in a text, as diffusers writes and reads them (`TextualInversionLoaderMixin.maybe_convert_prompt`).
-
-    What kinds of it differ in:
+    A textual inversion of several vectors is several added tokens, `token`, `token_1` and so on. In a text, all of them
+    replace the first one, as in diffusers (`TextualInversionLoaderMixin.maybe_convert_prompt`).
 
     Attributes:
         class_name: transformers' class.
-        vocabulary: the files that it can be built from, where there is no tokenizer.json.
-        named: the special tokens by their names in the configuration: its own, where files are silent.
-        ends: the names of the start and the end.
+        vocabulary: files that it can be built from, if tokenizer.json does not exist.
+        named: special tokens by their names in the configuration, and the defaults where it has none.
+        ends: names of the start token and the end token.
     """
 
     class_name: ClassVar[str]
@@ -68,23 +66,23 @@ class PromptTokenizer(ABC):
         self._tokenizer = tokenizer
         self.bos, self.eos, self.pad = bos, eos, pad
         self.length = length
-        self._following = following(tokenizer)
+        self._vector_tokens = vector_tokens(tokenizer)
 
     @classmethod
     @abstractmethod
     def from_vocabulary(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
-        """Build it from the files of its vocabulary; special tokens in a text are not yet matched, `read` adds them.
+        """Build it from the files of its vocabulary; special tokens in a text are not matched yet: `read` adds them.
 
         Raises:
-            PackageError: they are not what they should be.
+            PackageError: the files are not valid.
         """
 
     @classmethod
     def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
-        """How many tokens the text encoder reads, as the folder says, with start and end.
+        """Number of tokens of the text encoder, with start and end, from the folder's configuration.
 
         Raises:
-            PackageError: it is no number of tokens.
+            PackageError: the value is not a number of tokens.
         """
         return LENGTH
 
@@ -119,19 +117,19 @@ class PromptTokenizer(ABC):
             tokenizer.no_truncation()
             tokenizer.no_padding()
             add_new(tokenizer, cls._added_tokens(folder, config))
-            cls._named_ids(tokenizer, config, folder)  # the library would make up an id for one that is missing
+            cls._named_ids(tokenizer, config, folder)  # the library would assign a new id to a missing token
             add_new(tokenizer, cls._special_tokens(config))
         except PackageError:
             raise
         except Exception as error:  # the tokenizers library raises nothing narrower
-            raise PackageError(f"{folder} holds no tokenizer that can be read: {error}") from None
+            raise PackageError(f"{folder} does not hold a readable tokenizer: {error}") from None
         return tokenizer
 
     @classmethod
     def write(cls, source: Path, target: Path) -> None:
-        """Copy a tokenizer folder and add what it lacks: tokenizer.json, the vocabulary's files, tokenizer_config.json.
+        """Copy a tokenizer folder and add missing files: tokenizer.json, the vocabulary, tokenizer_config.json.
 
-        With all of them, every version of transformers and optimum loads it, with fast and with slow tokenizers.
+        All versions of transformers and optimum load the result, with fast and with slow tokenizers.
 
         Raises:
             PackageError: as `load`.
@@ -152,19 +150,19 @@ class PromptTokenizer(ABC):
             (target / "tokenizer_config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
     def encode(self, texts: Sequence[str]) -> Tokens:
-        """The ids of each text; what does not fit between start and end is left out and quoted in `cut`.
+        """The ids of each text; text that does not fit between start and end is left out, see `Tokens.truncated`.
 
         Raises:
             ArgumentError: a text that is not valid Unicode (a lone surrogate).
         """
         ids = np.full((len(texts), self.length), self.pad, np.int64)
-        cut = []
+        truncated = []
         for row, text in zip(ids, texts, strict=True):
             words = self.words(text)
             kept, left_out = words[: self.length - 2], words[self.length - 2 :]
             row[: len(kept) + 2] = [self.bos, *(word.id for word in kept), self.eos]
-            cut.append(text[left_out[0].start : left_out[-1].end] if left_out else "")
-        return Tokens(ids, cut)
+            truncated.append(text[left_out[0].start : left_out[-1].end] if left_out else "")
+        return Tokens(ids, truncated)
 
     def words(self, text: str) -> list[Word]:
         """All tokens of a text, without start and end.
@@ -180,19 +178,19 @@ class PromptTokenizer(ABC):
         return [
             Word(each, *place)
             for number, place in zip(found.ids, found.offsets, strict=True)
-            for each in (number, *self._following.get(number, ()))
+            for each in (number, *self._vector_tokens.get(number, ()))
         ]
 
     @classmethod
     def _configuration(cls, folder: Path) -> dict[str, Any]:
-        """tokenizer_config.json over its own, and special_tokens_map.json over both where transformers reads it."""
+        """Defaults, updated by tokenizer_config.json and, where transformers reads it, special_tokens_map.json."""
         if not folder.is_dir():
             raise PackageError(f"{folder} is missing: it should hold tokenizer.json, or {' and '.join(cls.vocabulary)}")
         config = read_json(folder / "tokenizer_config.json", optional=True)
         if "added_tokens_decoder" not in config:  # since it exists, special_tokens_map.json only repeats it
             config |= read_json(folder / "special_tokens_map.json", optional=True)
-        given = {name: token for name, token in config.items() if token is not None}
-        return {**cls.named, **given}
+        named = {name: token for name, token in config.items() if token is not None}
+        return {**cls.named, **named}
 
     @classmethod
     def _named_ids(cls, tokenizer: "Tokenizer", config: Mapping[str, Any], folder: Path) -> dict[str, int]:
@@ -207,7 +205,7 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def _added_tokens(cls, folder: Path, config: Mapping[str, Any]) -> list["AddedToken"]:
-        """Tokens beside the vocabulary, by their ids: today's added_tokens_decoder, or yesterday's own file."""
+        """Added tokens in the order of their ids, from added_tokens_decoder or, in older folders, added_tokens.json."""
         if "added_tokens_decoder" in config:
             decoder: dict[str, dict[str, Any]] = config["added_tokens_decoder"]
             return [as_token(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
@@ -217,7 +215,7 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def _special_tokens(cls, config: Mapping[str, Any]) -> list["AddedToken"]:
-        """The tokens with a name, and those listed as special."""
+        """Special tokens: those with a name, and those listed as special."""
         extra = config.get("extra_special_tokens", [])
         listed = [*config.get("additional_special_tokens", []), *(extra.values() if isinstance(extra, dict) else extra)]
         return [as_token(token, special=True) for token in (*(config[name] for name in cls.named), *listed)]
@@ -226,4 +224,4 @@ class PromptTokenizer(ABC):
     def _check_vocabulary(cls, folder: Path) -> None:
         for name in cls.vocabulary:
             if not (folder / name).is_file():
-                raise PackageError(f"{folder} holds no tokenizer.json, and {name} is missing too")
+                raise PackageError(f"{folder} has neither tokenizer.json nor {name}")

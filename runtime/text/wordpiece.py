@@ -1,7 +1,7 @@
-"""BERT's tokenizer, with which the first latent diffusion model reads its prompts.
+"""BERT's tokenizer, for the first latent diffusion model (LDM text2im-large).
 
-Source: Devlin et al. 2018 (BERT): words, without capitals and accents in the models in use, cut into the longest pieces
-that the vocabulary has; pieces within a word begin with `##`.
+Source: Devlin et al. 2018 (BERT): words, lower-cased and without accents in the models in use, are split into the
+longest pieces in the vocabulary; pieces inside a word start with `##`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BertTokenizer(PromptTokenizer):
-    """The tokenizer of LDMBert: 77 tokens whatever its folder says, as in diffusers' `LDMTextToImagePipeline`."""
+    """The tokenizer of LDMBert: always 77 tokens, as in diffusers' `LDMTextToImagePipeline`."""
 
     class_name: ClassVar[str] = "BertTokenizer"
     vocabulary: ClassVar[tuple[str, ...]] = ("vocab.txt",)
@@ -51,6 +51,6 @@ class BertTokenizer(PromptTokenizer):
         )
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece(prefix="##")
-        # by position: the library's own names have changed
+        # positional arguments: their names changed between versions of the library
         tokenizer.post_processor = processors.BertProcessing((end, ids[end]), (start, ids[start]))
         return tokenizer

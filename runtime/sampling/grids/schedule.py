@@ -16,7 +16,7 @@ _MAX_BETA = 0.999
 _ALMOST_ZERO = 2.0**-24  # keeps the largest sigma finite: the smallest float16, as diffusers takes it
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Schedule:
     """alpha_t^2 of every training timestep, float32 [num_train_timesteps], decreasing."""
 

@@ -59,7 +59,7 @@ class CutOffOptions(OptionGroup):
 OptionsType = TypeVar("OptionsType", bound=SolverOptions)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SolverGrid:
     """Denoiser calls of a run.
 

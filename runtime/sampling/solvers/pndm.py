@@ -34,7 +34,7 @@ class PNDMOptions(SpacingOptions, TrainingOptions):
     skip_prk_steps: bool = flag(False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Row:
     fed: int  # timestep of the denoiser call
     start: int  # timestep from which the latents are carried ...

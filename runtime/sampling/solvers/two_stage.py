@@ -79,7 +79,7 @@ def _midpoint(options: KDPM2Options, run: Run, targets: Callable[[np.ndarray], t
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calls:
     """Two denoiser calls a step, for n steps, the last of one call.
 

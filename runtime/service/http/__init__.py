@@ -1,1 +1,1 @@
-"""The HTTP API: requests checked, answers delivered."""
+"""The HTTP API: request validation, routes, responses."""

@@ -1,4 +1,4 @@
-"""Who may ask, and how much they may send: looked at before anything of the body is read."""
+"""Authentication and request limits, checked before the body is read."""
 
 import asyncio
 import contextlib
@@ -15,32 +15,32 @@ from ..limits import JSON_BYTES, Limits
 from ..metrics import Figures
 from ..options import is_local
 
-OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
-"""Paths that need no key: they say nothing of what is asked for."""
+PUBLIC_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json")
+"""Paths that need no key: they reveal nothing of the requests."""
 
 DOCS_FILES = "/docs-files"
-"""Script and style of /docs, which come from here, not from the internet; they need no key either."""
+"""Path of the script and style of /docs, served without a key and without access to the internet."""
 
-FORMS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server")
-"""Paths that take forms, with pictures in them, the API's and the page's; bodies of others are small."""
+FORM_PATHS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server")
+"""Paths of the API and the page that accept forms with images; `JSON_BYTES` limits the bodies of all others."""
 
-_CLOSE = {"Connection": "close"}  # of an answer before the body was read
-_LINGER_SECONDS = 2.0  # that what is left of it is read
+_CLOSE = {"Connection": "close"}  # for responses that are sent before the body is read
+_DRAIN_SECONDS = 2.0  # for reading the rest of the body after such a response
 
 
 class Guard:
-    """Around the application: key, origin, size and time of what comes in; a count of errors that go out.
+    """ASGI middleware: checks key, origin, body size and upload time of requests, and counts error responses.
 
-    Without a key, only a person at this machine is meant to ask, but pages in that person's browser can, too: by a name
-    of their own that leads here, or by a form that is sent here. So Host must be this machine's, unless others are
-    invited, and Origin, which browsers send along, must be Host.
+    Without a key, the service is for users of this machine, but web pages in their browser can send requests, too: from
+    a domain that resolves to this machine (DNS rebinding), or with a form (CSRF). So Host must be a loopback address or
+    localhost, unless the service is open to other machines, and Origin, which browsers send, must be equal to Host.
 
     Args:
-        app: what is guarded.
-        limits: of bytes and time.
-        figures: that count errors.
-        key: that callers must have, None if they need none.
-        local: whether only this machine may call.
+        app: the application to protect.
+        limits: of body size and time.
+        figures: metrics that count errors.
+        key: key that clients must send; None if none is required.
+        local: without a key, accept requests from this machine only.
     """
 
     def __init__(self, app: ASGIApp, *, limits: Limits, figures: Figures, key: str | None, local: bool) -> None:
@@ -48,14 +48,14 @@ class Guard:
         self._key = None if key is None else key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
+        """Handle one ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
         closing = False
 
-        async def counted(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             nonlocal closing
             if message["type"] == "http.response.start":
                 closing = Headers(raw=message["headers"]).get("connection") == "close"
@@ -63,59 +63,65 @@ class Guard:
                     self._figures.erred(message["status"])
             elif closing and not message.get("more_body"):
                 await send({**message, "more_body": True})
-                await _read_on(receive)
+                await _drain(receive)
                 message = {"type": "http.response.body"}
             await send(message)
 
         headers = Headers(scope=scope)
         try:
-            self._check_caller(scope, headers)
+            self._check_client(scope, headers)
             body = _Body(receive, self._limits, scope["path"], headers)
-        except ServiceError as refusal:
-            answer = JSONResponse(refusal.body, refusal.status, headers={**refusal.headers, **_CLOSE})
-            await answer(scope, receive, counted)
+        except ServiceError as error:
+            response = JSONResponse(error.body, error.status, headers={**error.headers, **_CLOSE})
+            await response(scope, receive, send_counted)
             return
         try:
-            await self._app(scope, body, counted)
-        except Exception:  # answered further out
+            await self._app(scope, body, send_counted)
+        except Exception:  # an outer middleware sends the response
             self._figures.erred(500)
             raise
 
-    def _check_caller(self, scope: Scope, headers: Headers) -> None:
+    def _check_client(self, scope: Scope, headers: Headers) -> None:
         if self._key is not None:
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            # compared whatever the scheme, and in a time that does not tell how much of it is right
-            same = hmac.compare_digest(given.strip().encode("latin-1"), self._key)
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            # constant time, and compared for every scheme, so that the response time reveals nothing of the key
+            correct = hmac.compare_digest(token.strip().encode("latin-1"), self._key)
             path = scope["path"]
-            if not (path in OPEN or path.startswith(f"{DOCS_FILES}/")) and not (same and scheme.lower() == "bearer"):
+            if not (path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")) and not (
+                correct and scheme.lower() == "bearer"
+            ):
                 raise ServiceError(
                     401,
-                    "no key, or a wrong one; give the service's as Authorization: Bearer KEY",
+                    "missing or wrong API key; send the key of the service as Authorization: Bearer KEY",
                     code="invalid_api_key",
                     headers={"WWW-Authenticate": "Bearer"},
                 )
             return
         host, origin = headers.get("host", ""), headers.get("origin")
-        caller, _ = scope.get("client") or ("", 0)
-        if self._local and not (is_local(_name_in(f"//{host}")) and is_local(caller)):
+        client, _ = scope.get("client") or ("", 0)
+        if self._local and not (is_local(_host_of(f"//{host}")) and is_local(client)):
             raise ServiceError(
-                403, "this service is for this machine; ask it as localhost or 127.0.0.1", code="wrong_host"
+                403,
+                "this service accepts requests from this machine only; use localhost or 127.0.0.1",
+                code="wrong_host",
             )
         if origin is not None and origin.partition("://")[2] != host:
-            raise ServiceError(403, "pages of other sites may not ask this service", code="wrong_origin")
+            raise ServiceError(
+                403, "this service does not accept requests from pages of other sites", code="wrong_origin"
+            )
 
 
 class _Body:
-    """The body as it comes, as long as it is small enough and in time; takes the place of ASGI's `receive`."""
+    """Body with limits of size and time, in place of ASGI's `receive`."""
 
     def __init__(self, receive: Receive, limits: Limits, path: str, headers: Headers) -> None:
         self._receive, self._timeout = receive, limits.timeout
-        self._most = limits.body if path in FORMS else JSON_BYTES
+        self._max_bytes = limits.body if path in FORM_PATHS else JSON_BYTES
         self._bytes, self._complete = 0, False
         self._deadline = asyncio.get_running_loop().time() + limits.timeout
         declared = headers.get("content-length", "0")
-        if declared.isdecimal() and int(declared) > self._most:
-            raise too_large(f"{declared} bytes", self._most)
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            raise too_large(f"{declared} bytes", self._max_bytes)
 
     async def __call__(self) -> Message:
         if self._complete:
@@ -126,23 +132,23 @@ class _Body:
         except TimeoutError:
             raise HTTPException(408, f"the body took longer than {self._timeout:g} s", _CLOSE) from None
         self._bytes += len(message.get("body", b""))
-        if self._bytes > self._most:
-            refusal = too_large("more bytes", self._most)
-            raise HTTPException(refusal.status, str(refusal), _CLOSE)
+        if self._bytes > self._max_bytes:
+            error = too_large("more bytes", self._max_bytes)
+            raise HTTPException(error.status, str(error), _CLOSE)
         self._complete = not message.get("more_body", False)
         return message
 
 
-async def _read_on(receive: Receive) -> None:
-    """Read for a little what nobody wants: who is still sending gets the answer then, not a broken connection."""
+async def _drain(receive: Receive) -> None:
+    """Discard the rest of the body for a short time, so that a client that is still sending receives the response."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LINGER_SECONDS):
+        async with asyncio.timeout(_DRAIN_SECONDS):
             while (message := await receive())["type"] == "http.request" and message.get("more_body"):
                 pass
 
 
-def _name_in(url: str) -> str:
-    """The host's name or address, "" where there is none."""
+def _host_of(url: str) -> str:
+    """Name or address of the host in a URL, "" if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""The packages that are served, by name."""
+"""Catalog of the served packages, by name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,24 +14,26 @@ Q_co = TypeVar("Q_co", bound=Queue, covariant=True)
 
 
 class Catalog(Generic[Q_co]):
-    """Packages by the names of their folders, and the queue of each.
+    """Packages by folder name, and the queue of each.
 
     Args:
-        packages: their folders; the first is for requests that name none.
+        packages: their folders; the first is the default model.
 
     Attributes:
         packages: by name.
         state: loading, ready or stopping.
 
     Raises:
-        PackageError: one of them is no package.
-        ArgumentError: two have the same name.
+        PackageError: a folder is not a package.
+        ArgumentError: two folders have the same name.
     """
 
     def __init__(self, packages: Sequence[Path]) -> None:
         self.packages = {path.resolve().name: path for path in packages}
         if len(self.packages) < len(packages):
-            raise ArgumentError(f"packages go by the names of their folders; two are {', '.join(self.packages)}")
+            raise ArgumentError(
+                f"packages are named by the names of their folders, which must differ: {', '.join(self.packages)}"
+            )
         self._listed = [
             Model(id=name, created=int((open_package(path).path / "model_index.json").stat().st_mtime))
             for name, path in self.packages.items()
@@ -40,14 +42,14 @@ class Catalog(Generic[Q_co]):
         self.state = "loading"
 
     def listed(self) -> list[Model]:
-        """All of them, loaded or not."""
+        """All models, loaded or not."""
         return self._listed
 
     def find(self, name: str) -> Model:
-        """One of them.
+        """Model of a name.
 
         Raises:
-            ServiceError: there is none of that name.
+            ServiceError: no model has this name (404).
         """
         for model in self.listed():
             if model.id == name:
@@ -56,14 +58,14 @@ class Catalog(Generic[Q_co]):
         raise ServiceError(404, f"no model {name!r}; allowed: {allowed}", code="model_not_found", param="model")
 
     def queue(self, name: str | None) -> Q_co:
-        """The queue of a model, of the first if it is not named.
+        """Queue of a model; of the default model if the name is None.
 
         Raises:
-            ServiceError: there is none of that name (404), or it cannot be asked now (503).
+            ServiceError: no model has this name (404), or the model is loading or stopping (503).
         """
-        found = next(iter(self.packages)) if name is None else self.find(name).id
+        model = next(iter(self.packages)) if name is None else self.find(name).id
         if self.state == "stopping":
             raise unavailable("the service is about to stop", "stopping")
-        if found not in self._queues:
-            raise unavailable(f"{found} is being loaded", "loading")
-        return self._queues[found]
+        if model not in self._queues:
+            raise unavailable(f"{model} is loading", "loading")
+        return self._queues[model]

@@ -1,4 +1,4 @@
-"""From tickets to answers: waiting for pictures as long as somebody waits for them, and no longer than is allowed."""
+"""Responses from tickets: wait for images until the client disconnects or the time limit is reached."""
 
 import asyncio
 import base64
@@ -27,24 +27,24 @@ from ..queue.previews import Previews
 from ..queue.ticket import Queue
 from .schema import EncodedImage, Event
 
-_PING_SECONDS = 15  # between signs of life in a stream, which proxies cut when there are none
+_PING_SECONDS = 15  # between keep-alive comments in a stream, because proxies close idle connections
 _USAGE = {
     "input_tokens": 0,
     "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
     "output_tokens": 0,
     "total_tokens": 0,
 }
-"""What OpenAI's clients expect in the last event; nothing is charged here."""
+"""Token counts that OpenAI's clients expect in the last event; always 0 here."""
 
 _log = logging.getLogger(__name__)
 
 
-class Gone(Exception):
-    """The client went away."""
+class ClientDisconnected(Exception):
+    """The client closed the connection."""
 
 
 def service_error(error: BaseException) -> ServiceError:
-    """What is said of an error in the making of a picture."""
+    """Convert an error of image generation into an error response."""
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, ArgumentError | SamplerError):
@@ -58,42 +58,42 @@ def service_error(error: BaseException) -> ServiceError:
 async def images_of(
     connection: HTTPRequest, queue: Queue, requests: Sequence[Request], timeout: float
 ) -> list[EncodedImage]:
-    """All pictures, when all are done; dropped when the client goes away or time is up.
+    """Wait for all images of a request; cancel them if the client disconnects or the time limit is reached.
 
     Raises:
-        ServiceError: of the queue, of time, or of a picture that could not be made.
-        Gone: there is nobody to answer.
+        ServiceError: the queue rejects the request, it times out, or an image fails.
+        ClientDisconnected: the client closed the connection.
     """
     tickets = queue.submit(requests, [None] * len(requests))
-    made = asyncio.gather(*(asyncio.wrap_future(ticket.done) for ticket in tickets), return_exceptions=True)
-    gone = asyncio.create_task(_disconnected(connection))
-    awaited: set[asyncio.Future[Any]] = {made, gone}
+    results = asyncio.gather(*(asyncio.wrap_future(ticket.done) for ticket in tickets), return_exceptions=True)
+    disconnect = asyncio.create_task(_disconnected(connection))
+    awaited: set[asyncio.Future[Any]] = {results, disconnect}
     try:
         await asyncio.wait(awaited, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        if made.done():
-            images = [_image(outcome) for outcome in made.result()]
+        if results.done():
+            images = [_image(outcome) for outcome in results.result()]
             return [
-                EncodedImage(b64_json=await asyncio.to_thread(encoded, image), seed=request.seeds()[0])
+                EncodedImage(b64_json=await asyncio.to_thread(encode_png, image), seed=request.seeds()[0])
                 for image, request in zip(images, requests, strict=True)
             ]
-        raise Gone if gone.done() else timed_out(timeout)
+        raise ClientDisconnected if disconnect.done() else timed_out(timeout)
     finally:
         queue.drop(tickets)
-        gone.cancel()
+        disconnect.cancel()
 
 
 class EventStream(StreamingResponse):
-    """Previews and pictures as server-sent events, as they come; dropped as `pictures` does.
+    """Previews and images as server-sent events; cancels the images as `images_of` does.
 
     Args:
         kind: image_generation or image_edit.
-        queue, requests, timeout: as of `images_of`.
-        figures: that are told of errors, which have no status once a stream has begun.
-        previews: of each picture.
-        facts: that all events tell.
+        queue, requests, timeout: see `images_of`.
+        figures: metrics that count errors, because a started stream has no error status.
+        previews: number of previews of each image.
+        fields: constant fields of all events.
 
     Raises:
-        ServiceError: of the queue.
+        ServiceError: the queue rejects the request.
     """
 
     media_type = "text/event-stream"
@@ -107,63 +107,63 @@ class EventStream(StreamingResponse):
         figures: Figures,
         *,
         previews: int,
-        facts: Event,
+        fields: Event,
     ) -> None:
-        self._kind, self._queue, self._requests, self._figures, self._facts = kind, queue, requests, figures, facts
+        self._kind, self._queue, self._requests, self._figures, self._fields = kind, queue, requests, figures, fields
         self._timeout, self._deadline = timeout, time.monotonic() + timeout
-        self._news: asyncio.Queue[tuple[int, int | None, Any]] = asyncio.Queue()
+        self._updates: asyncio.Queue[tuple[int, int | None, Any]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        watches = [Previews(previews, partial(self._tell, row)) if previews else None for row in range(len(requests))]
+        watches = [Previews(previews, partial(self._post, row)) if previews else None for row in range(len(requests))]
         self._tickets = queue.submit(requests, watches)
         for row, ticket in enumerate(self._tickets):
-            ticket.done.add_done_callback(partial(self._tell_done, row))
+            ticket.done.add_done_callback(partial(self._post_result, row))
         super().__init__(self._events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
+        """Send the response."""
         try:
             await super().__call__(scope, receive, send)
-        finally:  # also where nothing was ever sent
+        finally:  # also if nothing was sent
             self._queue.drop(self._tickets)
 
-    def _tell(self, row: int, number: int | None, what: Any) -> None:
-        """Called in the worker's thread: a preview by number, or with None the picture or what was in its way."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that would read it
-            self._loop.call_soon_threadsafe(self._news.put_nowait, (row, number, what))
+    def _post(self, row: int, number: int | None, value: Any) -> None:
+        """Post a numbered preview, or with None the image or its error; called in the worker's thread."""
+        with contextlib.suppress(RuntimeError):  # the event loop is closed, so nothing reads the update
+            self._loop.call_soon_threadsafe(self._updates.put_nowait, (row, number, value))
 
-    def _tell_done(self, row: int, done: "Future[Image]") -> None:
-        self._tell(row, None, asyncio.CancelledError() if done.cancelled() else done.exception() or done.result())
+    def _post_result(self, row: int, done: "Future[Image]") -> None:
+        self._post(row, None, asyncio.CancelledError() if done.cancelled() else done.exception() or done.result())
 
     async def _events(self) -> AsyncIterator[bytes]:
-        missing = len(self._tickets)
+        pending = len(self._tickets)
         try:
-            while missing:
-                left = self._deadline - time.monotonic()
+            while pending:
+                remaining = self._deadline - time.monotonic()
                 try:
-                    row, number, what = await asyncio.wait_for(self._news.get(), min(left, _PING_SECONDS))
+                    row, number, value = await asyncio.wait_for(self._updates.get(), min(remaining, _PING_SECONDS))
                 except TimeoutError:
-                    if left <= _PING_SECONDS:
+                    if remaining <= _PING_SECONDS:
                         raise timed_out(self._timeout) from None
                     yield format_sse_event(comment="ping")
                     continue
                 data: Event
                 if number is None:
-                    missing -= 1
+                    pending -= 1
                     data = {"type": f"{self._kind}.completed", "usage": _USAGE}
-                    image = _image(what)
+                    image = _image(value)
                 else:
                     data = {"type": f"{self._kind}.partial_image", "partial_image_index": number}
-                    image = to_image(what)
-                data |= {"b64_json": await asyncio.to_thread(encoded, image), "index": row}
-                yield _event({**data, **self._facts, "seed": self._requests[row].seeds()[0]})
+                    image = to_image(value)
+                data |= {"b64_json": await asyncio.to_thread(encode_png, image), "index": row}
+                yield _event({**data, **self._fields, "seed": self._requests[row].seeds()[0]})
         except Exception as error:
-            refusal = service_error(error)
-            self._figures.erred(refusal.status)
-            yield _event({"type": "error", **refusal.body})
+            response = service_error(error)
+            self._figures.erred(response.status)
+            yield _event({"type": "error", **response.body})
 
 
-def encoded(image: Image) -> str:
-    """A PNG in base64, with the settings of the picture if it has some."""
+def encode_png(image: Image) -> str:
+    """Encode an image as a PNG in base64, with the image's settings if it has any."""
     file = io.BytesIO()
     image.save(file, format="PNG")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The packages that are served by this process, each with a thread of its own."""
+"""Packages served by this process, each with its own worker thread."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -11,54 +11,54 @@ from ..queue.batcher import Batcher
 from .catalog import Catalog
 
 BATCH = 4
-"""Pictures of a call on a device; the CPU computes row by row, where company only makes the first wait."""
+"""Images per call on a GPU by default; the CPU computes row by row, so batching only delays its first image."""
 
 _log = logging.getLogger(__name__)
 
 
 class Models(Catalog[Batcher]):
-    """Packages that are loaded here.
+    """Catalog of packages that are loaded in this process.
 
     Args:
-        packages: see `Catalog`, and for what it raises.
-        metrics: that the queues tell.
-        batch: pictures of a call at most; None is what suits the device.
-        wait: seconds that a picture may wait for company.
-        queue: pictures that may wait, of each package.
+        packages: see `Catalog`, which may raise.
+        metrics: updated by the queues.
+        batch: maximum number of images per call; None chooses by device.
+        wait: seconds that an image may wait for others, to share a call (batching).
+        queue: maximum number of images in the queue of each package.
     """
 
     def __init__(
         self, packages: Sequence[Path], metrics: Metrics, *, batch: int | None, wait: float, queue: int
     ) -> None:
         super().__init__(packages)
-        self._metrics, self._batch, self._wait, self._most = metrics, batch, wait, queue
+        self._metrics, self._batch, self._wait, self._capacity = metrics, batch, wait, queue
 
     def load(self, options: Mapping[str, Any]) -> None:
-        """Load them one after the other, unless told to stop; errors as those of `TextToImage.load`."""
+        """Load the packages in order until `stop` is called; raises the errors of `TextToImage.load`."""
         for name, path in self.packages.items():
             if self.state == "stopping":
                 break
             pipe = TextToImage.load(path, **options)
             _log.info("%s on %s (%s)", name, pipe.device.name, pipe.device.provider)
             batch = suitable(pipe) if self._batch is None else self._batch
-            self._queues[name] = Batcher(name, pipe, self._metrics, batch=batch, wait=self._wait, queue=self._most)
+            self._queues[name] = Batcher(name, pipe, self._metrics, batch=batch, wait=self._wait, queue=self._capacity)
         if self.state == "stopping":
-            self.stop()  # those that were loaded meanwhile, too
+            self.stop()  # also stops the packages loaded since
         else:
             self.state = "ready"
 
     def stop(self) -> None:
-        """Accept nothing more; what was accepted is made."""
+        """Reject new requests and finish the accepted ones."""
         self.state = "stopping"
         self._each(Batcher.close)
 
     def abandon(self) -> None:
-        """Accept nothing more, and drop what was accepted."""
+        """Reject new requests and cancel the accepted ones."""
         self.state = "stopping"
         self._each(Batcher.abandon)
 
     def join(self) -> None:
-        """Wait until all that was accepted is made; after `stop`."""
+        """Wait until all accepted requests are finished; call after `stop`."""
         self._each(Batcher.join)
 
     def _each(self, action: Callable[[Batcher], None]) -> None:
@@ -67,5 +67,5 @@ class Models(Catalog[Batcher]):
 
 
 def suitable(pipe: TextToImage) -> int:
-    """Pictures of a call where nothing is said."""
+    """Default maximum of images per call on the pipeline's device."""
     return 1 if pipe.device.memory.kind == "cpu" else BATCH

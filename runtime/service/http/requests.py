@@ -1,4 +1,4 @@
-"""The fields of an HTTP request as requests of the pipeline, within the limits of the service."""
+"""Conversion of HTTP fields into pipeline requests, within the limits of the service."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ...pipeline import TextToImage
 from ...plan import plan
 from ...request import Request, seeds_from
 from ..errors import invalid
-from ..limits import MOST_CHUNKS, Limits
+from ..limits import MAX_CHUNKS, Limits
 from .schema import ImageFields, setting_names
 
 _TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
@@ -21,35 +21,35 @@ _IMAGES = ("image", "mask_image")
 
 
 def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Mapping[str, Any]) -> list[Request]:
-    """A request for each image, their seeds counting up.
+    """Create one request per image, with consecutive seeds.
 
     Args:
-        pipe: the package that is asked for.
+        pipe: pipeline of the requested model.
         body: the fields of the request.
         limits: of the service.
-        start: image, mask_image and strength, where given.
+        start: image, mask_image and strength, if present.
 
     Raises:
-        ServiceError: more than the limits allow, or a component that this package lacks.
-        ArgumentError, SamplerError: a value that this package cannot use.
+        ServiceError: a value exceeds the limits, or the package lacks a component.
+        ArgumentError, SamplerError: a value is invalid for this package.
     """
     _check_limits(pipe, body, limits)
     if "image" in start and ENCODER not in pipe.package.components:
-        raise invalid("this model has no VAE encoder, and cannot start from an image", "image")
+        raise invalid("this model has no VAE encoder, which image-to-image needs", "image")
     settings = {name: getattr(body, name) for name in setting_names(type(body))}
     width, height = (None, None) if body.size == "auto" else size_of("size", body.size)
-    given = {name: value for name, value in settings.items() if value is not None}
-    request = Request(**{**given, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
-    # Planned now: a request that this package cannot run is refused before it waits, not when its turn has come
+    values = {name: value for name, value in settings.items() if value is not None}
+    request = Request(**{**values, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
+    # Planned now, so that a request that this package cannot run is rejected before it is queued
     resolved = plan(request, pipe.model)
     height, width = resolved.size
     if height * width > limits.pixels:
         raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
-    # Resized now, as the pipeline would: images that wait are small, and requests of one size can share a call
+    # Resized now, as the pipeline does: queued images stay small, and requests of one size can share a call
     images = {
         name: start[name].resize((width, height), Resampling.LANCZOS) for name in _IMAGES if start.get(name) is not None
     }
-    steps = given.get("num_inference_steps", pipe.family.num_inference_steps)
+    steps = values.get("num_inference_steps", pipe.family.num_inference_steps)
     shared = replace(request, **images, height=height, width=width, num_inference_steps=steps)
     return [replace(shared, seed=seed) for seed in seeds_from(request.seed, body.n)]
 
@@ -74,5 +74,5 @@ def _check_text(pipe: TextToImage, name: str, text: str | None, limits: Limits) 
     if len(text) > limits.prompt:
         raise invalid(f"{name} has {len(text)} characters; allowed: {limits.prompt}", name)
     chunks = pipe.text_encoders.chunks_of(text)
-    if chunks > MOST_CHUNKS:
-        raise invalid(f"{name} is read in {chunks} chunks; allowed: {MOST_CHUNKS}", name)
+    if chunks > MAX_CHUNKS:
+        raise invalid(f"{name} has {chunks} chunks; allowed: {MAX_CHUNKS}", name)

@@ -1,4 +1,4 @@
-"""Bodies of the HTTP API: OpenAI's Images API, with diffusers' names for fields that it lacks."""
+"""Request and response bodies: OpenAI's Images API, extended by fields with diffusers' names."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,14 +7,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from ...request import FIELDS
 
-SEED_MOST = 2**64 - 1
-GUIDANCE_MOST = 100.0  # far beyond useful values, and far below overflow
-NUMBER_MOST = 1000.0
-PIXELS_MOST = 100_000
+MAX_SEED = 2**64 - 1
+MAX_GUIDANCE = 100.0  # well above useful values, well below overflow
+MAX_NUMBER = 1000.0
+MAX_PIXELS = 100_000
 
 
 def _from_form(value: Any) -> Any:
-    """A field of a form as numbers: repeated fields, or one text with commas between the numbers."""
+    """Numbers of a form field: repeated fields, or one text with commas between the numbers."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
     if isinstance(value, str) and "," in value:
@@ -23,7 +23,7 @@ def _from_form(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    """A field of a form as a list of numbers, also where it has one; names stay as they are."""
+    """List of the numbers of a form field, also for a single number; a name is returned unchanged."""
     value = _from_form(value)
     if not isinstance(value, str):
         return value
@@ -33,58 +33,59 @@ def _listed(value: Any) -> Any:
         return value
 
 
-Scale = Annotated[float, Field(ge=0, le=GUIDANCE_MOST)]
+Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
 Scales = Annotated[Scale | list[Scale], BeforeValidator(_from_form)]
-Number = Annotated[float, Field(ge=-NUMBER_MOST, le=NUMBER_MOST)]
+Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Pair = Annotated[list[Number], Field(min_length=2, max_length=2), BeforeValidator(_from_form)]
 Three = Annotated[list[Number], Field(min_length=3, max_length=3), BeforeValidator(_from_form)]
-Pixels = Annotated[int, Field(ge=0, le=PIXELS_MOST)]
+Pixels = Annotated[int, Field(ge=0, le=MAX_PIXELS)]
 Corner = Annotated[list[Pixels], Field(min_length=2, max_length=2), BeforeValidator(_from_form)]
-Grid = Annotated[list[Annotated[float, Field(ge=0, le=NUMBER_MOST)]] | str, BeforeValidator(_listed)]
+Grid = Annotated[list[Annotated[float, Field(ge=0, le=MAX_NUMBER)]] | str, BeforeValidator(_listed)]
 
 
 class ImageFields(BaseModel):
-    """The fields of generations and edits."""
+    """Common fields of generations and edits."""
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: str = Field(description="The prompt, with weights such as (words:1.3); BREAK starts a new chunk.")
-    model: str | None = Field(None, description="One of /v1/models; the first of them if left out.")
-    n: int = Field(1, ge=1, description="Number of images; their seeds count up.")
+    prompt: str = Field(description="Prompt, with optional weights, for example (words:1.3); BREAK starts a new chunk.")
+    model: str | None = Field(None, description="Name of a model of /v1/models; default: the first.")
+    n: int = Field(1, ge=1, description="Number of images, with consecutive seeds.")
     size: str = Field("auto", pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$", description="WIDTHxHEIGHT in pixels, or auto.")
     response_format: Literal["b64_json"] = "b64_json"
     output_format: Literal["png"] = "png"
     stream: bool = Field(False, description="Answer with server-sent events.")
     partial_images: int = Field(0, ge=0, le=3, description="With stream: previews of each image.")
-    seed: int | None = Field(None, ge=0, le=SEED_MOST, description="Seed of the first image; drawn if left out.")
-    num_inference_steps: int | None = Field(
-        None, ge=1, description="Steps of the scheduler; the model's own if left out."
-    )
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed of the first image; default: random.")
+    num_inference_steps: int | None = Field(None, ge=1, description="Number of scheduler steps; default: the model's.")
     guidance_scale: Scales | None = Field(
-        None, description="Guidance, 1 is none; a list has one for each denoiser call. The model's own if left out."
+        None,
+        description="Guidance scale, 1 disables it; a list has one value per denoiser call. Default: the model's.",
     )
-    guidance_rescale: float | None = Field(None, ge=0, le=1, description="Against overexposure, such as 0.7.")
+    guidance_rescale: float | None = Field(
+        None, ge=0, le=1, description="Guidance rescale against overexposure, for example 0.7."
+    )
     guidance_interval: Pair | None = Field(
         None, description="Noise levels [low, high] between which guidance is applied."
     )
     guidance_projection: Three | None = Field(
-        None, description="Adaptive projected guidance: [eta, norm_threshold, momentum], such as [0, 15, -0.5]."
+        None, description="Adaptive projected guidance: [eta, norm_threshold, momentum], for example [0, 15, -0.5]."
     )
     image_guidance_scale: float | None = Field(
-        None, ge=1, le=GUIDANCE_MOST, description="For models that edit images: how closely to follow the image."
+        None, ge=1, le=MAX_GUIDANCE, description="Image guidance scale of models that edit images."
     )
-    negative_prompt: str | None = Field(None, description="Text to steer away from.")
-    prompt_2: str | None = Field(None, description="Prompt of the second text encoder; prompt if left out.")
+    negative_prompt: str | None = Field(None, description="Negative prompt.")
+    prompt_2: str | None = Field(None, description="Prompt of the second text encoder; default: prompt.")
     negative_prompt_2: str | None = Field(None, description="Negative prompt of the second text encoder.")
-    scheduler: str | None = Field(
-        None, description="A scheduler in place of the model's own, such as dpmpp_2m or euler_a."
+    scheduler: str | None = Field(None, description="Scheduler, for example dpmpp_2m or euler_a; default: the model's.")
+    eta: float | None = Field(
+        None, ge=0, le=1, description="Share of new noise per step, for schedulers that support it."
     )
-    eta: float | None = Field(None, ge=0, le=1, description="Share of new noise, for schedulers that take it.")
     timesteps: Grid | None = Field(
-        None, description="Timesteps in place of num_inference_steps, or the name of a schedule."
+        None, description="Timesteps or the name of a schedule, in place of num_inference_steps."
     )
     sigmas: Grid | None = Field(
-        None, description="Noise levels in place of num_inference_steps, or the name of a schedule."
+        None, description="Noise levels or the name of a schedule, in place of num_inference_steps."
     )
     original_size: Corner | None = Field(None, description="SDXL's micro-conditioning: [height, width] in pixels.")
     crops_coords_top_left: Corner | None = Field(None, description="SDXL's micro-conditioning: [top, left] in pixels.")
@@ -92,49 +93,51 @@ class ImageFields(BaseModel):
     aesthetic_score: Number | None = Field(None, description="Micro-conditioning of SDXL's refiner, 0 to 10.")
     negative_aesthetic_score: Number | None = Field(None, description="The aesthetic score of the negative prompt.")
     noise: Literal["torch", "torch_cuda", "numpy"] | None = Field(
-        None, description="Source of the seed's noise; torch if left out."
+        None, description="Random number generator of the noise; default: torch."
     )
 
 
 class Generation(ImageFields):
-    """Images from a prompt."""
+    """Request for images from a prompt."""
 
 
 class Edit(ImageFields):
-    """Images from an image and a prompt, as a form."""
+    """Request for images from an image and a prompt, as a form."""
 
     image: UploadFile = Field(description="PNG, JPEG or WebP.")
-    mask: UploadFile | None = Field(None, description="PNG of the size of image; transparent where it is redrawn.")
-    strength: float | None = Field(None, gt=0, le=1, description="How much of image may change.")
+    mask: UploadFile | None = Field(
+        None, description="PNG of the size of image; transparent where the image is repainted."
+    )
+    strength: float | None = Field(None, gt=0, le=1, description="Strength of the change of the image.")
 
 
 NAMES = {"num_images_per_prompt": "n", "height": "size", "width": "size", "mask_image": "mask"}
-"""Arguments of `Request` that have another name here, which is that of OpenAI's API."""
+"""Arguments of `Request` -> their different names in OpenAI's API."""
 
 LEFT_OUT = {
     "denoising_start": "resumes from latents, which are not sent over HTTP",
     "denoising_end": "returns latents, which are not sent over HTTP",
-    "latents": "an array of the caller's process",
-    "prompt_embeds": "an array of the caller's process",
+    "latents": "an array, which is not sent over HTTP",
+    "prompt_embeds": "an array, which is not sent over HTTP",
 }
 """Arguments of `Request` that have no field -> the reason."""
 
 
 def setting_names(body: type[ImageFields]) -> list[str]:
-    """Fields that are arguments of `Request` under the same name, and are passed on as they are."""
-    read_apart = {"seed", "image", "strength", *NAMES}
-    return [name for name in body.model_fields if name in FIELDS and name not in read_apart]
+    """Fields that are passed unchanged to arguments of `Request` with the same name."""
+    converted = {"seed", "image", "strength", *NAMES}
+    return [name for name in body.model_fields if name in FIELDS and name not in converted]
 
 
 class EncodedImage(BaseModel):
-    """An image as a PNG in base64, and its seed."""
+    """Image as a PNG in base64, and its seed."""
 
     b64_json: str
     seed: int
 
 
 class Answer(BaseModel):
-    """Images; `created` in seconds since 1970."""
+    """Response with images; `created` in seconds since 1970."""
 
     created: int
     data: list[EncodedImage]
@@ -144,7 +147,7 @@ class Answer(BaseModel):
 
 
 class Model(BaseModel):
-    """A package; `created` in seconds since 1970."""
+    """Served package; `created` in seconds since 1970."""
 
     id: str
     created: int
@@ -153,14 +156,14 @@ class Model(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All packages that are served."""
+    """List of the served packages."""
 
     object: Literal["list"] = "list"
     data: list[Model]
 
 
 class Failure(BaseModel):
-    """One error."""
+    """Description of an error."""
 
     message: str
     type: str
@@ -169,7 +172,7 @@ class Failure(BaseModel):
 
 
 class Failed(BaseModel):
-    """Body of every error."""
+    """Body of every error response."""
 
     error: Failure
 

@@ -1,8 +1,8 @@
-"""Pictures that are sent: looked at before they are unpacked, and as the pipeline takes them."""
+"""Uploaded images: checked before decoding, and converted for the pipeline."""
 
 from typing import BinaryIO
 
-import python_multipart  # noqa: F401  FastAPI needs it for forms, and says so late
+import python_multipart  # noqa: F401  FastAPI needs it for forms; imported here to fail early
 from PIL import Image, ImageOps
 
 from ..errors import ServiceError, invalid
@@ -10,35 +10,35 @@ from ..errors import ServiceError, invalid
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
-def read(name: str, file: BinaryIO, most_pixels: int) -> Image.Image:
-    """The picture in a file, upright, with its transparency.
+def read_image(name: str, file: BinaryIO, max_pixels: int) -> Image.Image:
+    """Decode an image file as RGBA, with its EXIF orientation applied.
 
     Args:
-        name: of the form's field.
-        file: what was sent.
-        most_pixels: that it may have; a few bytes of a file can unpack to gigabytes.
+        name: name of the form field.
+        file: the uploaded file.
+        max_pixels: limit; a file of a few bytes can decode to gigabytes.
 
     Raises:
-        ServiceError: it is no picture of those formats, or too large.
+        ServiceError: the file is not an image of an allowed format, or it has too many pixels.
     """
     try:
-        with Image.open(file, formats=FORMATS) as opened:
-            if opened.width * opened.height > most_pixels:
-                raise invalid(f"{name} is {opened.width}x{opened.height}; allowed: {most_pixels} pixels", name)
-            return ImageOps.exif_transpose(opened).convert("RGBA")
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                raise invalid(f"{name} is {image.width}x{image.height}; allowed: {max_pixels} pixels", name)
+            return ImageOps.exif_transpose(image).convert("RGBA")
     except ServiceError:
         raise
-    except Exception:  # decoders of formats raise anything of what is not well formed
-        raise invalid(f"{name} cannot be read as a picture; allowed: {', '.join(FORMATS)}", name) from None
+    except Exception:  # decoders raise errors of any type for malformed files
+        raise invalid(f"{name} cannot be read as an image; allowed: {', '.join(FORMATS)}", name) from None
 
 
-def mask_of(picture: Image.Image) -> Image.Image:
-    """A mask of the pipeline, light where it is to be drawn anew, from one of OpenAI's API, transparent there.
+def mask_of(image: Image.Image) -> Image.Image:
+    """Convert a mask of OpenAI's API, transparent where to repaint, into the pipeline's, white there.
 
     Raises:
-        ServiceError: nothing of it is transparent.
+        ServiceError: the mask is opaque.
     """
-    alpha = picture.getchannel("A")
+    alpha = image.getchannel("A")
     if alpha.getextrema() == (255, 255):
-        raise invalid("mask has nothing transparent; allowed: a PNG that is transparent where to draw anew", "mask")
+        raise invalid("mask is opaque; allowed: a PNG that is transparent where to repaint", "mask")
     return ImageOps.invert(alpha)

@@ -1,4 +1,4 @@
-"""The page to play on, in Gradio, which is imported here first, as huggingface_hub reads its telemetry setting then."""
+"""Web page of the service, in Gradio, imported here first: huggingface_hub reads its telemetry setting on import."""
 
 from ...environment import environment
 

@@ -1,32 +1,32 @@
-"""What browsers send in place of bearer tokens: a name and a password, which they ask their user for."""
+"""HTTP basic authentication for browsers, which cannot send the API key as a bearer token."""
 
 import base64
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ASK = 'Basic realm="Triptych: any name, and the API key as the password", charset="UTF-8"'
+_CHALLENGE = 'Basic realm="Triptych: any name, and the API key as the password", charset="UTF-8"'
 
 
 class PasswordAsKey:
-    """Around a guarded application: a password (RFC 7617) goes in as the key, and 401 comes out as asking for one.
+    """Middleware that turns a password (RFC 7617) into a bearer token, and adds a challenge to 401 responses.
 
-    Browsers send a password with whatever page asks for something here, those of other sites too; so Origin, which
-    they send with everything that is more than looking, must be Host.
+    Browsers also send the password with requests from pages of other sites. They send Origin with all requests that can
+    change something, so Origin must be equal to Host.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI calls it."""
+        """ASGI call."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def asking(message: Message) -> None:
+        async def send_with_challenge(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 401:
-                MutableHeaders(scope=message)["WWW-Authenticate"] = _ASK
+                MutableHeaders(scope=message)["WWW-Authenticate"] = _CHALLENGE
             await send(message)
 
         headers = MutableHeaders(scope={**scope, "headers": [*scope["headers"]]})
@@ -35,7 +35,7 @@ class PasswordAsKey:
             del headers["authorization"]
             if origin is None or origin.partition("://")[2] == headers.get("host"):
                 headers["authorization"] = f"Bearer {password}"
-        await self._app({**scope, "headers": headers.raw}, receive, asking)
+        await self._app({**scope, "headers": headers.raw}, receive, send_with_challenge)
 
 
 def _password(authorization: str) -> str | None:
@@ -43,7 +43,7 @@ def _password(authorization: str) -> str | None:
     if scheme.lower() != "basic":
         return None
     try:
-        sent = base64.b64decode(credentials, validate=True)
+        decoded = base64.b64decode(credentials, validate=True)
     except ValueError:
         return ""
-    return sent.partition(b":")[2].decode("latin-1")  # as headers are read here, whatever the bytes are
+    return decoded.partition(b":")[2].decode("latin-1")  # the encoding of headers here, which decodes any bytes

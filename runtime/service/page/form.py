@@ -1,9 +1,9 @@
-"""What the page's form says, as a request; and what a package or a picture's settings say, as a form."""
+"""The form of the page: conversion to a request, defaults from a package, values from the settings of an image."""
 
 import math
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,52 +17,49 @@ from ..errors import invalid
 from ..http.schema import Generation
 from ..limits import Limits
 
-if TYPE_CHECKING:
-    pass
-
 AUTO = "auto"
 _SHAPES = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
-"""Width to height of the sizes that are offered, all of about as many pixels as the package's own."""
+"""Aspect ratios of the offered sizes, width to height; their areas are about that of the default size."""
 
-_MULTIPLE = 8  # of latents: U-Nets halve them, often three times
-_SAID = {field.name for field in fields(Settings) if field.default is MISSING} | {"strength"}
-"""Settings that the form has a place for, and what is said about the picture."""
+_MULTIPLE = 8  # in latents: most U-Nets halve them three times
+_COVERED = {field.name for field in fields(Settings) if field.default is MISSING} | {"strength"}
+"""Settings that the form or the notices cover."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form's fields, in their order on the page; a seed is a text, since browsers round large numbers."""
+    """Fields of the form, in the order of the page; the seed is text, since browsers round large numbers."""
 
     prompt: str
     negative_prompt: str
     steps: float
     guidance: float
     seed: str
-    draw: bool
+    random_seed: bool
     scheduler: str
     size: str
-    pictures: float
+    images: float
 
-    def asked(self) -> Generation:
-        """As a request.
+    def generation(self) -> Generation:
+        """Body of an HTTP request.
 
         Raises:
-            ServiceError: a field is not what it should be.
+            ServiceError: a field has an invalid value.
         """
-        said = {
+        values = {
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt or None,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
-            "seed": None if self.draw or not self.seed.strip() else self.seed.strip(),
+            "seed": None if self.random_seed or not self.seed.strip() else self.seed.strip(),
             "scheduler": self.scheduler or None,
             "size": self.size.strip() or AUTO,
-            "n": self.pictures,
+            "n": self.images,
         }
         if not self.prompt.strip():
-            raise invalid("no prompt: say what to draw", "prompt")
+            raise invalid("the prompt is empty", "prompt")
         try:
-            return Generation.model_validate(said)
+            return Generation.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             raise invalid(f"{first['loc'][0]}: {first['msg']}") from None
@@ -70,32 +67,40 @@ class Form:
 
 @dataclass(frozen=True)
 class Offer:
-    """What a package offers: the form as it is at first, and what there is to choose from."""
+    """Defaults and choices of a package.
+
+    Attributes:
+        form: with the default of each field.
+        schedulers: labels and values.
+        sizes: WIDTHxHEIGHT, after "auto".
+        image_to_image: whether the package has a VAE encoder.
+        strength: default for image-to-image.
+    """
 
     form: Form
     schedulers: list[tuple[str, str]]
     sizes: list[str]
-    begins_from_pictures: bool
+    image_to_image: bool
     strength: float
 
 
 def offer_of(pipe: TextToImage, limits: Limits) -> Offer:
-    """What a package offers within the limits, with what its family takes where nothing is said."""
-    family, own = pipe.family, str(pipe.package.scheduler_config()["_class_name"])
+    """Defaults of the family of a package, and choices within the limits."""
+    family, default = pipe.family, str(pipe.package.scheduler_config()["_class_name"])
     return Offer(
         form=Form("", "", min(family.num_inference_steps, limits.steps), family.guidance_scale, "", True, "", AUTO, 1),
-        schedulers=[(f"{own.removesuffix('Scheduler')} (own)", ""), *((name, name) for name in names())],
+        schedulers=[(f"{default.removesuffix('Scheduler')} (default)", ""), *((name, name) for name in names())],
         sizes=[AUTO, *_sizes(pipe, limits)],
-        begins_from_pictures=ENCODER in pipe.package.components,
+        image_to_image=ENCODER in pipe.package.components,
         strength=family.strength,
     )
 
 
 def _sizes(pipe: TextToImage, limits: Limits) -> list[str]:
-    own_height, own_width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
-    sizes = [f"{own_width}x{own_height}"]
+    default_height, default_width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
+    sizes = [f"{default_width}x{default_height}"]
     if not pipe.model.static:
-        unit, area = pipe.model.latents.factor * _MULTIPLE, own_height * own_width
+        unit, area = pipe.model.latents.factor * _MULTIPLE, default_height * default_width
         for across, down in _SHAPES:
             width, height = (max(1, round(math.sqrt(area * ratio) / unit)) * unit
                              for ratio in (across / down, down / across))  # fmt: skip
@@ -104,15 +109,15 @@ def _sizes(pipe: TextToImage, limits: Limits) -> list[str]:
     return [*dict.fromkeys(sizes)]
 
 
-def restored(path: str, pipe: TextToImage) -> tuple[Form, list[str]]:
-    """The form that gave a picture, and what it does not hold of the picture's settings, in sentences.
+def form_of(path: str, pipe: TextToImage) -> tuple[Form, list[str]]:
+    """Form with the settings of an image, and notices about settings that the form cannot hold.
 
     Args:
-        path: a PNG that Triptych wrote.
-        pipe: that the form is for.
+        path: a PNG written by Triptych.
+        pipe: the selected model.
 
     Raises:
-        ArgumentError: it is none, or carries no settings.
+        ArgumentError: the file is not a PNG, or has no settings.
     """
     try:
         settings = read_settings(path)
@@ -125,34 +130,34 @@ def restored(path: str, pipe: TextToImage) -> tuple[Form, list[str]]:
         steps=settings.num_inference_steps,
         guidance=scale[0] if isinstance(scale, list) else scale,
         seed="" if settings.seed is None else str(settings.seed),
-        draw=settings.seed is None,
+        random_seed=settings.seed is None,
         scheduler="" if settings.scheduler == pipe.package.scheduler_config()["_class_name"] else settings.scheduler,
         size=f"{settings.width}x{settings.height}",
-        pictures=1,
+        images=1,
     )
-    return form, _lacking(settings, pipe)
+    return form, _notices(settings, pipe)
 
 
-def _lacking(settings: Settings, pipe: TextToImage) -> list[str]:
-    others = (field for field in fields(settings) if field.name not in _SAID)
-    lacking = [field.name for field in others if getattr(settings, field.name) != field.default]
+def _notices(settings: Settings, pipe: TextToImage) -> list[str]:
+    uncovered = (field for field in fields(settings) if field.name not in _COVERED)
+    missing = [field.name for field in uncovered if getattr(settings, field.name) != field.default]
     if isinstance(settings.guidance_scale, list):
-        lacking.append("guidance of each step")
+        missing.append("guidance of each step")
     if settings.noise != "torch":
-        lacking.append(f"{settings.noise} noise")
-    sentences = [f"This page has no place for its {', '.join(lacking)}."] if lacking else []
+        missing.append(f"{settings.noise} noise")
+    notices = [f"The form has no field for these settings: {', '.join(missing)}."] if missing else []
     if settings.strength is not None:
-        sentences.append("It was made from another picture, which it does not carry: give that, too.")
+        notices.append("The image has an init image, which its settings do not include. Upload the init image too.")
     if settings.model_hash != pipe.package.fingerprint:
-        sentences.append(f"It was made by another package, {settings.model}: expect another picture.")
-    return sentences
+        notices.append(f"The image was generated by another package, {settings.model}. The result will be different.")
+    return notices
 
 
-def beginning_of(editor: "dict[str, Any] | None", strength: float, limits: Limits) -> dict[str, Any]:
-    """What was put into the editor and painted over, as image, mask_image and strength of a job; {} where it is empty.
+def start_of(editor: "dict[str, Any] | None", strength: float, limits: Limits) -> dict[str, Any]:
+    """Contents of the image editor as image, mask_image and strength of a request; {} if the editor is empty.
 
     Raises:
-        ServiceError: the picture is larger than is allowed.
+        ServiceError: the image is larger than the limit.
     """
     from PIL import Image, ImageChops
 
@@ -160,10 +165,10 @@ def beginning_of(editor: "dict[str, Any] | None", strength: float, limits: Limit
     if editor is None or background is None or background.getchannel("A").getextrema()[1] == 0:
         return {}
     if background.width * background.height > limits.upload_pixels:
-        given = f"{background.width}x{background.height}"
-        raise invalid(f"the picture is {given}; allowed: {limits.upload_pixels} pixels", "image")
+        size = f"{background.width}x{background.height}"
+        raise invalid(f"the image is {size}; allowed: {limits.upload_pixels} pixels", "image")
     white = Image.new("RGBA", background.size, "white")
-    beginning: dict[str, Any] = {
+    start: dict[str, Any] = {
         "image": Image.alpha_composite(white, background).convert("RGB"),
         "strength": strength,
     }
@@ -171,5 +176,5 @@ def beginning_of(editor: "dict[str, Any] | None", strength: float, limits: Limit
     for layer in editor["layers"]:
         painted = ImageChops.lighter(painted, layer.getchannel("A").resize(background.size))
     if painted.getbbox() is not None:
-        beginning["mask_image"] = painted.point(lambda value: 255 if value else 0)
-    return beginning
+        start["mask_image"] = painted.point(lambda value: 255 if value else 0)
+    return start

@@ -1,6 +1,6 @@
-"""The page to play on, beside the API and behind the same guard.
+"""Web page of the service, served next to the API with the same access checks.
 
-While a page is open, the process has the environment variables and the pixel limit of Pillow that Gradio reads.
+While a page is open, the environment variables that Gradio reads and the pixel limit of Pillow are changed.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from .style import CSS, THEME
 
 
 class Page:
-    """The API, and the page for all paths that are not the API's.
+    """ASGI application: the API, and the page on all other paths.
 
     Args:
         api: the application of `create_app`.
-        models, limits, metrics, key, local: as of `create_app`. Browsers ask for a key as a password.
+        models, limits, metrics, key, local: as of `create_app`. Browsers send the key as a password.
 
     Attributes:
-        files: folder of the page's images while it is open.
+        files: folder of the images while the page is open.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Page:
     ) -> None:
         self._open = contextlib.ExitStack()
         self.files = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="triptych-"))).resolve()
-        # Gradio has no argument for the first two, reads them as long as it serves, and sets the third itself
+        # Gradio has no arguments for the first two, reads them while it serves, and sets the third itself
         variables = {
             "GRADIO_TEMP_DIR": str(self.files),
             "GRADIO_ANALYTICS_ENABLED": "False",
             "HF_HUB_DISABLE_TELEMETRY": "True",
         }
         self._open.enter_context(environment(variables))
-        # Gradio decodes uploads before any check of ours; Pillow refuses images of more than twice its limit
+        # Gradio decodes uploads before our checks; Pillow rejects images of more than twice its limit
         self._open.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
         Image.MAX_IMAGE_PIXELS = limits.upload_pixels // 2
         page = FastAPI(openapi_url=None)
@@ -69,7 +69,7 @@ class Page:
         self._page: ASGIApp = PasswordAsKey(Guard(page, limits=limits, figures=metrics, key=key, local=local))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI's call; events of start and end go to the page alone."""
+        """ASGI call; lifespan events go to the page only."""
         await (self._api if self._is_api(scope) else self._page)(scope, receive, send)
 
     def close(self) -> None:
@@ -79,6 +79,6 @@ class Page:
     def _is_api(self, scope: Scope) -> bool:
         if scope["type"] != "http":
             return False
-        if scope["path"].startswith("/v1/"):  # those that are not there, too
+        if scope["path"].startswith("/v1/"):  # unknown paths of the API too
             return True
         return any(route.matches(scope)[0] != Match.NONE for route in self._api.routes)

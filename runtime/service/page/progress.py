@@ -1,4 +1,4 @@
-"""Pictures as they come about, for one who watches them."""
+"""Progress of images in the queue, with previews."""
 
 import asyncio
 import contextlib
@@ -18,20 +18,20 @@ from ..errors import timed_out
 from ..http.delivery import service_error
 from ..queue.batcher import Batcher
 from ..queue.previews import Previews
-from ..queue.ticket import Watch
+from ..queue.ticket import StepCallback
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PREVIEWS, DECODED_PREVIEWS = 24, 4
-"""Of a picture at most: of the package's preview decoder, which costs little, and of its own decoder."""
+"""Previews of an image at most, with the preview decoder, which is fast, and with the VAE decoder."""
 
-_FRAME, _PULSE = 0.1, 1.0  # seconds between two states: at least, and where nothing happens
+_FRAME, _PULSE = 0.1, 1.0  # seconds between two updates: minimum, and maximum without changes
 
 
 @dataclass
-class Making:
-    """How far a picture is: `step` of `total`, 0 of 0 while it waits; pixels uint8 [H, W, 3] of the last preview."""
+class Progress:
+    """Progress of an image: `step` of `total`, 0 of 0 in the queue; pixels uint8 [H, W, 3] of the last preview."""
 
     seed: int
     step: int = 0
@@ -39,43 +39,43 @@ class Making:
     preview: np.ndarray | None = None
 
 
-async def watched(
+async def progress_of(
     batcher: Batcher, requests: Sequence[Request], timeout: float
-) -> "AsyncIterator[list[Making] | list[Image]]":
-    """How far the pictures are, again and again, and at last the pictures; dropped when nobody asks any more.
+) -> "AsyncIterator[list[Progress] | list[Image]]":
+    """Yield the progress of images repeatedly, then the images; closing the iterator cancels them.
 
     Args:
-        batcher: whose queue they wait in.
-        requests: of one request.
-        timeout: seconds that it may take.
+        batcher: the queue of the model.
+        requests: images of one HTTP request.
+        timeout: seconds for all images.
 
     Raises:
-        ServiceError: of the queue, of time, or of a picture that could not be made.
+        ServiceError: the queue rejects the images, the timeout has passed, or an image failed.
     """
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
-    states = [Making(request.seeds()[0]) for request in requests]
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+    states = [Progress(request.seeds()[0]) for request in requests]
     deadline = time.monotonic() + timeout
 
-    def tell(state: Making, changes: dict[str, Any]) -> None:
+    def update(state: Progress, changes: dict[str, Any]) -> None:
         for name, value in changes.items():
             setattr(state, name, value)
-        news.set()
+        changed.set()
 
-    def later(state: Making, **changes: Any) -> None:
-        """From the worker's thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that would read it
-            loop.call_soon_threadsafe(tell, state, changes)
+    def update_soon(state: Progress, **changes: Any) -> None:
+        """Schedule an update from the worker thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no reader is left
+            loop.call_soon_threadsafe(update, state, changes)
 
-    tickets = batcher.submit(requests, [_watch(batcher.pipe, partial(later, state)) for state in states])
+    tickets = batcher.submit(requests, [_callback(batcher.pipe, partial(update_soon, state)) for state in states])
     try:
         for ticket in tickets:
-            ticket.done.add_done_callback(lambda _: later(states[0]))  # nothing but that there is news
+            ticket.done.add_done_callback(lambda _: update_soon(states[0]))  # only wakes the loop below
         while not all(ticket.done.done() for ticket in tickets):
             yield states
-            news.clear()
+            changed.clear()
             await asyncio.sleep(_FRAME)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), _PULSE)
+                await asyncio.wait_for(changed.wait(), _PULSE)
             if time.monotonic() > deadline:
                 raise timed_out(timeout)
         for ticket in tickets:
@@ -86,12 +86,12 @@ async def watched(
         batcher.drop(tickets)
 
 
-def _watch(pipe: TextToImage, later: Callable[..., None]) -> Watch:
+def _callback(pipe: TextToImage, update: Callable[..., None]) -> StepCallback:
     count = PREVIEWS if PREVIEW_DECODER in pipe.package.components else DECODED_PREVIEWS
-    draw = Previews(count, lambda _, pixels: later(preview=pixels))
+    previews = Previews(count, lambda _, pixels: update(preview=pixels))
 
-    def watch(pipe: TextToImage, step: Step, row: int) -> None:
-        later(step=step.index + 1, total=step.total)
-        draw(pipe, step, row)
+    def callback(pipe: TextToImage, step: Step, row: int) -> None:
+        update(step=step.index + 1, total=step.total)
+        previews(pipe, step, row)
 
-    return watch
+    return callback

@@ -1,4 +1,4 @@
-"""How the page looks: all of it is here and in Gradio, none is fetched from elsewhere."""
+"""Theme and CSS of the page; nothing is loaded from other hosts."""
 
 import gradio as gr
 

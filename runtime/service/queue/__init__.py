@@ -1,1 +1,1 @@
-"""Requests that wait, and calls that they share."""
+"""The queue of image requests, and batching of requests that can share a pipeline call."""

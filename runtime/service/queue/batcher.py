@@ -1,4 +1,4 @@
-"""Pictures that wait for their turn, and the thread that makes them; those that can be made in one call are."""
+"""The queue of one model, and the worker thread that generates its images in batches."""
 
 import threading
 import time
@@ -10,53 +10,54 @@ from ...request import Request
 from ...tasks.batching import key_of
 from ..errors import check_room, unavailable
 from ..metrics import Metrics
-from .ticket import Ticket, Watch, make
+from .ticket import StepCallback, Ticket, generate
 
 
 class Batcher:
-    """The queue of one package and its worker.
+    """The queue of one package and its worker thread.
 
-    First come, first served; but those that can share the call of the first are taken along.
+    Images are generated in the order of arrival. Later images that can share a call with the first are batched with it.
 
     Args:
         name: of the model.
-        pipe: what makes the pictures.
-        metrics: that are told of it.
-        batch: pictures of a call at most.
-        wait: seconds that the first may wait for company.
-        queue: pictures that may wait.
+        pipe: the pipeline that generates the images.
+        metrics: record calls, waiting times and cancelled images.
+        batch: images of a call at most.
+        wait: seconds that the first image may wait for others to batch with.
+        queue: capacity of the queue, in images.
     """
 
     def __init__(self, name: str, pipe: TextToImage, metrics: Metrics, *, batch: int, wait: float, queue: int) -> None:
         self.name, self.pipe = name, pipe
-        self._metrics, self._batch, self._wait, self._queue = metrics, batch, wait, queue
+        self._metrics, self._batch, self._wait, self._capacity = metrics, batch, wait, queue
         self._waiting: deque[Ticket] = deque()
-        self._making: list[Ticket] = []
+        self._running: list[Ticket] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._seconds = 1.0  # of a picture, as the last call had it
+        self._seconds = 1.0  # per image, measured on the last call
         self._thread = threading.Thread(target=self._work, name=f"triptych {name}", daemon=True)
         metrics.watch(name, lambda: len(self._waiting))
         self._thread.start()
 
-    def submit(self, requests: Sequence[Request], watches: Sequence[Watch | None]) -> list[Ticket]:
-        """Put the pictures of a request, which differ in their seeds alone, in the queue, all or none.
+    def submit(self, requests: Sequence[Request], callbacks: Sequence[StepCallback | None]) -> list[Ticket]:
+        """Add the images of one HTTP request, which differ only in their seeds, to the queue: all of them or none.
 
         Raises:
-            ServiceError: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
+            ServiceError: more images than the capacity of the queue (400), or than it has room for now (429), or the
+                queue is closed (503).
         """
         key = key_of(self.pipe, requests[0])
-        tickets = [Ticket(request, key, watch) for request, watch in zip(requests, watches, strict=True)]
+        tickets = [Ticket(request, key, callback) for request, callback in zip(requests, callbacks, strict=True)]
         with self._changed:
             if self._closing:
-                raise unavailable("the service is about to stop", "stopping")
-            check_room(len(tickets), len(self._waiting), self._queue, self._seconds)
+                raise unavailable("the service is stopping", "stopping")
+            check_room(len(tickets), len(self._waiting), self._capacity, self._seconds)
             self._waiting.extend(tickets)
             self._changed.notify()
         return tickets
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
-        """Nobody waits for these: they leave the queue, or, where all of a call are dropped, stop at the next step."""
+        """Cancel images: they leave the queue; a running call stops at the next step if all its images are dropped."""
         with self._changed:
             for ticket in tickets:
                 if not ticket.done.done() and not ticket.dropped:
@@ -67,30 +68,30 @@ class Batcher:
             self._changed.notify()
 
     def close(self) -> None:
-        """Accept nothing more; what was accepted is made."""
+        """Accept no more images; accepted images are still generated."""
         with self._changed:
             self._closing = True
             self._changed.notify()
 
     def abandon(self) -> None:
-        """Drop everything."""
+        """Close the queue and cancel all images."""
         self.close()
         with self._changed:
-            self.drop([*self._waiting, *self._making])
+            self.drop([*self._waiting, *self._running])
 
     def join(self) -> None:
-        """Wait until all that was accepted is made; after `close`."""
+        """Wait until all accepted images are finished; call `close` first."""
         self._thread.join()
 
     def _work(self) -> None:
         while tickets := self._next():
             start = time.monotonic()
-            make(self.name, self.pipe, tickets, self._metrics)
+            generate(self.name, self.pipe, tickets, self._metrics)
             self._seconds = (time.monotonic() - start) / len(tickets)
-            self._making = []
+            self._running = []
 
     def _next(self) -> list[Ticket]:
-        """Those of the next call; none when there will be no more."""
+        """Tickets of the next call; empty when the queue is closed and finished."""
         with self._changed:
             while True:
                 if not self._waiting:
@@ -100,13 +101,13 @@ class Batcher:
                     continue
                 first = self._waiting[0]
                 tickets = [ticket for ticket in self._waiting if ticket.key == first.key][: self._batch]
-                left = first.arrived + self._wait - time.monotonic()
-                if len(tickets) == self._batch or left <= 0 or self._closing:
+                remaining = first.arrived + self._wait - time.monotonic()
+                if len(tickets) == self._batch or remaining <= 0 or self._closing:
                     break
-                self._changed.wait(left)
+                self._changed.wait(remaining)
             for ticket in tickets:
                 self._waiting.remove(ticket)
                 ticket.done.set_running_or_notify_cancel()
                 self._metrics.waited(self.name, time.monotonic() - ticket.arrived)
-            self._making = tickets
+            self._running = tickets
             return tickets

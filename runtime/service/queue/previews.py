@@ -1,4 +1,4 @@
-"""Pictures in the making: at which steps, and how they are drawn."""
+"""Previews of an image while it is denoised: their steps, and how they are decoded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from ...sampling import Step
 
 
 def steps_of(count: int, total: int) -> dict[int, int]:
-    """Index of a step -> number of the preview: `count` of them at even distances, fewer where there are few steps.
+    """Step index -> preview number, for `count` previews at equal distances; fewer if there are few steps.
 
-    The last step is none of them: what it gives is the picture.
+    The last step has no preview: its result is the image.
     """
     indices = sorted({(number + 1) * total // (count + 1) - 1 for number in range(count)} - {-1, total - 1})
     return {index: number for number, index in enumerate(indices)}
@@ -21,16 +21,16 @@ def steps_of(count: int, total: int) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Previews:
-    """A watch that shows `count` previews of a picture: `show` gets number and pixels uint8 [H, W, 3] of each.
+    """Step callback that passes `count` previews of an image to `show`: number and pixels uint8 [H, W, 3].
 
-    They are drawn by the package's preview decoder, or, where it has none, at the cost of its own decoder.
+    The preview decoder of the package decodes them; a package without one uses its VAE decoder, which is slower.
     """
 
     count: int
     show: Callable[[int, np.ndarray], None]
 
     def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
-        """See `ticket.Watch`."""
+        """See `ticket.StepCallback`."""
         number = steps_of(self.count, step.total).get(step.index)
         if number is not None:
             small = PREVIEW_DECODER in pipe.package.components

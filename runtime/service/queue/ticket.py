@@ -1,4 +1,4 @@
-"""Pictures that were accepted, and the making of several in one call."""
+"""Tickets of accepted images, and generation of several images in one call."""
 
 import logging
 import time
@@ -18,30 +18,30 @@ from .previews import Previews
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Watch = Callable[[TextToImage, Step, int], None]
-"""Called where the picture is made after each step, with what makes it and the row of the picture in the step."""
+StepCallback = Callable[[TextToImage, Step, int], None]
+"""Called in the worker after each step, with the pipeline, the step and the row of the image in the batch."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Ticket:
-    """A picture that was accepted. `done` gives it; `dropped` says that nobody waits for it any more."""
+    """An accepted image: `done` is the future of its result, `dropped` is true if it was cancelled."""
 
     request: Request
     key: Hashable
-    watch: Watch | None = None
+    callback: StepCallback | None = None
     done: "Future[Image]" = field(default_factory=Future)
     arrived: float = field(default_factory=time.monotonic)
     dropped: bool = False
 
 
 class Queue(Protocol):
-    """Where the pictures of one package wait for their turn.
+    """Interface of the queue of one package.
 
     Attributes:
         name: of the model.
-        pipe: the package, which is asked what it can do; whether it is what makes the pictures is the queue's affair.
+        pipe: the package, for its geometry and components; the queue may generate the images elsewhere.
     """
 
     @property
@@ -50,42 +50,43 @@ class Queue(Protocol):
     @property
     def pipe(self) -> TextToImage: ...  # noqa: D102
 
-    def submit(self, requests: Sequence[Request], watches: Sequence[Previews | None]) -> list[Ticket]:
-        """Put the pictures of a request, which differ in their seeds alone, in the queue, all or none.
+    def submit(self, requests: Sequence[Request], callbacks: Sequence[Previews | None]) -> list[Ticket]:
+        """Add the images of one HTTP request, which differ only in their seeds, to the queue: all of them or none.
 
         Raises:
-            ServiceError: more than the queue ever takes (400), than it takes now (429), or it is closed (503).
+            ServiceError: more images than the capacity of the queue (400), or than it has room for now (429), or the
+                queue is closed (503).
         """
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
-        """Nobody waits for these: they are not made, or no further than the step that is being made."""
+        """Cancel images: they are not generated, or generation stops at the next step."""
 
 
-def make(name: str, pipe: TextToImage, tickets: Sequence[Ticket], figures: Figures) -> None:
-    """Make images whose requests have equal keys in one call, or each alone where that fails; `done` has the results.
+def generate(name: str, pipe: TextToImage, tickets: Sequence[Ticket], figures: Figures) -> None:
+    """Generate images with equal keys in one call, or one by one if that call fails; results are set on `done`.
 
     Args:
         name: of the model.
-        pipe: what makes them.
-        tickets: whose turn it is. Where all are dropped it stops at the next step.
-        figures: that are told of it.
+        pipe: the pipeline that generates them.
+        tickets: of the call. If all are dropped, the call stops at the next step.
+        figures: the metrics backend.
     """
 
-    def after(step: Step) -> bool:
+    def on_step(step: Step) -> bool:
         for row, ticket in enumerate(tickets):
-            if ticket.watch is not None and not ticket.dropped:
-                ticket.watch(pipe, step, row)
+            if ticket.callback is not None and not ticket.dropped:
+                ticket.callback(pipe, step, row)
         return not all(ticket.dropped for ticket in tickets)
 
     try:
-        output = call(pipe, [ticket.request for ticket in tickets], after)
+        output = call(pipe, [ticket.request for ticket in tickets], on_step)
     except Exception as error:
         if len(tickets) > 1 and not isinstance(error, Cancelled):
-            for ticket in tickets:  # what one of them brought about is not the others' fault
-                make(name, pipe, [ticket], figures)
+            for ticket in tickets:  # an error of one image must not fail the others
+                generate(name, pipe, [ticket], figures)
             return
         if not isinstance(error, TriptychError):
-            _log.exception("a picture of %s failed", name)
+            _log.exception("an image of %s failed", name)
         for ticket in tickets:
             ticket.done.set_exception(error)
         return

@@ -1,1 +1,1 @@
-"""The service on Ray Serve."""
+"""The HTTP service on Ray Serve."""

@@ -1,4 +1,4 @@
-"""The service as Ray Serve's configuration has it, to be looked at, changed and deployed."""
+"""Ray Serve configuration of the service, as YAML to review, edit and deploy."""
 
 from dataclasses import asdict
 from typing import Any
@@ -10,11 +10,11 @@ from ..http.models import BATCH
 from ..options import Options
 
 API = "api"
-"""The deployment that answers HTTP."""
+"""Name of the deployment that serves HTTP."""
 
 
 def deployment_of(model: str) -> str:
-    """The deployment whose replicas hold a package."""
+    """Name of the deployment that runs a package."""
     return f"model-{model}"
 
 
@@ -22,16 +22,16 @@ def config_of(options: Options, *, host: str, port: int, replicas: tuple[int, in
     """YAML for `serve run` and `serve deploy`.
 
     Args:
-        options: of the service; a key is left out, the machines have it in their environment.
-        host, port: where each machine of the cluster listens.
-        replicas: of each package, at least and at most; Ray has as many as there is work for.
-        cpus: for each of them; None is a GPU for each.
+        options: of the service. The API key is left out; each machine reads it from its environment.
+        host, port: address on which each machine of the cluster listens.
+        replicas: minimum and maximum for each package; Ray scales between them with the load.
+        cpus: of each replica; None: one GPU each.
 
     Raises:
         PackageError, ArgumentError: see `Catalog`.
     """
-    said = asdict(options)
-    del said["api_key"]
+    arguments = asdict(options)
+    del arguments["api_key"]
     resources = {"num_gpus": 1} if cpus is None else {"num_cpus": cpus}
     scaling = {
         "min_replicas": replicas[0],
@@ -45,7 +45,7 @@ def config_of(options: Options, *, host: str, port: int, replicas: tuple[int, in
                 "name": "triptych",
                 "route_prefix": "/",
                 "import_path": "triptych.runtime.service.ray.serve:build",
-                "args": {**said, "packages": [str(path.absolute()) for path in options.packages]},
+                "args": {**arguments, "packages": [str(path.absolute()) for path in options.packages]},
                 "deployments": [
                     {"name": API, "num_replicas": 1},
                     *(

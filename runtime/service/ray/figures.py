@@ -1,42 +1,42 @@
-"""What is counted and timed, where Ray keeps it: on the port of each machine that has Ray's own figures."""
+"""Metrics of the service on Ray, exported on the metrics port of Ray on each machine."""
 
 from ray.serve import metrics
 
 from ...pipeline import Output
-from ..metrics import PICTURES, SECONDS, Figures
+from ..metrics import IMAGES, SECONDS, Figures
 
 
 class RayFigures(Figures):
-    """The figures of one replica, under the names that `Metrics` gives them, with `ray_` before."""
+    """Metrics of one replica, with the names of `Metrics` and the prefix `ray_`."""
 
     def __init__(self) -> None:
         self._seconds = metrics.Histogram(
             "triptych_component_seconds",
-            "Seconds of a call by component; queue is what a picture waited.",
+            "Seconds of a call by component; queue is the time an image waits.",
             list(SECONDS),
-            ("model", "component"),  # type: ignore[arg-type]  # any number of them will do
+            ("model", "component"),  # type: ignore[arg-type]  # annotated as a tuple of one name; Ray accepts any number
         )
-        self._batch = metrics.Histogram("triptych_batch_size", "Pictures of a call.", list(PICTURES), ("model",))
-        self._pictures = metrics.Counter("triptych_pictures", "Pictures that were made.", ("model",))
-        self._dropped = metrics.Counter("triptych_cancelled", "Pictures that nobody waited for any more.", ("model",))
-        self._errors = metrics.Counter("triptych_errors", "Answers that are errors.", ("code",))
+        self._batch = metrics.Histogram("triptych_batch_size", "Images of a call.", list(IMAGES), ("model",))
+        self._images = metrics.Counter("triptych_pictures", "Generated images.", ("model",))
+        self._dropped = metrics.Counter("triptych_cancelled", "Cancelled images.", ("model",))
+        self._errors = metrics.Counter("triptych_errors", "Error responses.", ("code",))
 
     def called(self, model: str, output: Output) -> None:
-        """One call gave this."""
+        """Record a pipeline call and its output."""
         of_model = {"model": model}
         self._batch.observe(len(output.images), of_model)
-        self._pictures.inc(len(output.images), of_model)
+        self._images.inc(len(output.images), of_model)
         for component, seconds in output.timings.items():
             self._seconds.observe(seconds, of_model | {"component": component})
 
     def waited(self, model: str, seconds: float) -> None:
-        """A picture's turn came after so long."""
+        """Record how long an image waited in the queue."""
         self._seconds.observe(seconds, {"model": model, "component": "queue"})
 
     def dropped(self, model: str) -> None:
-        """Nobody waits for a picture any more that was accepted."""
+        """Record a cancelled image."""
         self._dropped.inc(1, {"model": model})
 
     def erred(self, status: int) -> None:
-        """An answer was an error."""
+        """Record an error response."""
         self._errors.inc(1, {"code": str(status)})

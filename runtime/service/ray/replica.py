@@ -1,4 +1,4 @@
-"""Where pictures are made on Ray Serve: a package, loaded, and what Ray batches for it."""
+"""Replica of a package on Ray Serve: a loaded pipeline that generates images in batches collected by Ray."""
 
 import asyncio
 import contextlib
@@ -21,26 +21,26 @@ from ...tasks.batching import key_of
 from ..http.models import suitable
 from ..log import hide_prompts
 from ..queue.previews import Previews
-from ..queue.ticket import Ticket, make
+from ..queue.ticket import Ticket, generate
 from .figures import RayFigures
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The turn of a picture has come."""
+class Started:
+    """Generation of the image started."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Pixels uint8 [H, W, 3] of a picture in the making."""
+    """A preview: its number, and pixels uint8 [H, W, 3]."""
 
     number: int
     pixels: np.ndarray
 
 
 @dataclass(frozen=True)
-class Made:
-    """A picture: pixels uint8 [H, W, 3], and its settings as JSON."""
+class Finished:
+    """A generated image: pixels uint8 [H, W, 3], and its settings as JSON."""
 
     pixels: np.ndarray
     settings: str
@@ -48,30 +48,30 @@ class Made:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why there is no picture."""
+    """The error that an image failed with."""
 
     error: TriptychError
 
 
-News = Begun | Preview | Made | Failed
-"""What happens to a picture, in that order; the last two end it."""
+Event = Started | Preview | Finished | Failed
+"""Events of an image, in this order; it ends with one of the last two."""
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Pending:
     ticket: Ticket
-    tell: Callable[[News], None]
+    emit: Callable[[Event], None]
 
 
 class Replica:
-    """A package, loaded, that makes the pictures which Ray sends here; `serve.deployment` makes a deployment of it.
+    """A loaded package that generates images for Ray; `serve.deployment` turns the class into a deployment.
 
     Args:
-        package: its folder.
-        load: arguments of `TextToImage.load`; without a GPU, it uses as many threads as Ray gives it CPUs.
-        batch: pictures of a call at most; None is what suits the device.
-        wait: seconds that a picture may wait for company.
-        log_prompts: whether prompts may be in the log.
+        package: folder of the package.
+        load: arguments of `TextToImage.load`; a replica without a GPU uses one thread for each CPU that Ray assigns.
+        batch: images of a call at most; None: the default of the device.
+        wait: seconds that an image may wait for others to batch with.
+        log_prompts: allow prompts in the log.
     """
 
     def __init__(
@@ -82,60 +82,60 @@ class Replica:
         self._name = package.resolve().name
         self._pipe = TextToImage.load(package, **_with_threads(load))
         self._figures = RayFigures()
-        batched: Any = self._together  # which is more than a method
+        batched: Any = self._batched  # the decorator adds setters to the method
         batched.set_max_batch_size(suitable(self._pipe) if batch is None else batch)
         batched.set_batch_wait_timeout_s(wait)
 
-    async def make(self, request: Request, previews: int) -> AsyncIterator[News]:
-        """What happens to one picture, as it happens; who stops reading drops it."""
-        loop, news = asyncio.get_running_loop(), asyncio.Queue[News]()
+    async def generate(self, request: Request, previews: int) -> AsyncIterator[Event]:
+        """Generate one image and yield its events; closing the iterator cancels the image."""
+        loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
 
-        def tell(what: News) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and with it everything that would read it
-                loop.call_soon_threadsafe(news.put_nowait, what)
+        def emit(event: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no reader is left
+                loop.call_soon_threadsafe(events.put_nowait, event)
 
-        watch = Previews(previews, lambda number, pixels: tell(Preview(number, pixels))) if previews else None
-        ticket = Ticket(request, key_of(self._pipe, request), watch)
-        ticket.done.add_done_callback(lambda done: tell(_outcome(done)))
-        waiting = asyncio.ensure_future(self._together(_Order(ticket, tell)))
+        callback = Previews(previews, lambda number, pixels: emit(Preview(number, pixels))) if previews else None
+        ticket = Ticket(request, key_of(self._pipe, request), callback)
+        ticket.done.add_done_callback(lambda done: emit(_outcome(done)))
+        waiting = asyncio.ensure_future(self._batched(_Pending(ticket, emit)))
         try:
-            what: News | None = None
-            while not isinstance(what, Made | Failed):
-                what = await news.get()
-                yield what
+            event: Event | None = None
+            while not isinstance(event, Finished | Failed):
+                event = await events.get()
+                yield event
         finally:
             ticket.dropped = True
             waiting.cancel()
 
     @serve.batch
-    async def _together(self, orders: list[_Order]) -> list[None]:
-        """Ray's batch: what can be made in one call is; the rest of it comes after."""
-        groups: dict[Hashable, list[_Order]] = {}
-        for order in orders:
-            groups.setdefault(order.ticket.key, []).append(order)
+    async def _batched(self, batch: list[_Pending]) -> list[None]:
+        """Generate a batch collected by Ray, with one call for each group of equal keys."""
+        groups: dict[Hashable, list[_Pending]] = {}
+        for pending in batch:
+            groups.setdefault(pending.ticket.key, []).append(pending)
         for group in groups.values():
-            wanted = [order for order in group if not order.ticket.dropped]
-            for order in wanted:
-                order.tell(Begun())
-                self._figures.waited(self._name, time.monotonic() - order.ticket.arrived)
-            if wanted:
-                tickets = [order.ticket for order in wanted]
-                await asyncio.to_thread(make, self._name, self._pipe, tickets, self._figures)
-        return [None] * len(orders)
+            remaining = [pending for pending in group if not pending.ticket.dropped]
+            for pending in remaining:
+                pending.emit(Started())
+                self._figures.waited(self._name, time.monotonic() - pending.ticket.arrived)
+            if remaining:
+                tickets = [pending.ticket for pending in remaining]
+                await asyncio.to_thread(generate, self._name, self._pipe, tickets, self._figures)
+        return [None] * len(batch)
 
 
-def _outcome(done: "Future[Any]") -> News:
+def _outcome(done: "Future[Any]") -> Event:
     error = done.exception()
     if error is None:
         image = done.result()
-        return Made(np.asarray(image), image.info[SETTINGS_KEY])
-    # what is not Triptych's need not be known where this is read
+        return Finished(np.asarray(image), image.info[SETTINGS_KEY])
+    # the reader may not be able to import the class of another error
     return Failed(error if isinstance(error, TriptychError) else TriptychError(f"{type(error).__name__}: {error}"))
 
 
 def _with_threads(load: Mapping[str, Any]) -> dict[str, Any]:
-    given = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-    if given.get("GPU"):
+    resources = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    if resources.get("GPU"):
         return dict(load)
-    threads = {"intra_op_num_threads": max(1, int(given.get("CPU", 1)))}
+    threads = {"intra_op_num_threads": max(1, int(resources.get("CPU", 1)))}
     return {**load, "session_options": threads | dict(load.get("session_options") or {})}

@@ -1,6 +1,6 @@
-"""The service on Ray Serve: replicas of the API, and behind them replicas of each package.
+"""The service on Ray Serve: replicas of the API, and replicas of each package that generate the images.
 
-Ray keeps them alive, as many as it should, and sends each what it can take; `build` is what its configuration names.
+Ray restarts and scales the replicas and routes requests to them. Its configuration imports `build`.
 """
 
 import os
@@ -27,52 +27,52 @@ from .queue import RayQueue
 from .replica import Replica
 
 KEY = "TRIPTYCH_API_KEY"
-_REQUESTS = 1000  # that a replica of the API has open, which only wait
-_CALLS = 2  # that a replica of a package has: one that it makes, and one that gathers meanwhile
+_REQUESTS = 1000  # open at a replica of the API, where they only wait
+_CALLS = 2  # open at a replica of a package: one that runs, and one whose batch is collected meanwhile
 
 
 class RayCatalog(Catalog[RayQueue]):
-    """Packages whose replicas are Ray's; see `Catalog`.
+    """Catalog of packages that run as deployments of Ray; see `Catalog`.
 
     Args:
         options: of the service.
-        figures: that the queues tell.
-        replicas: Ray's handle of each, by name.
+        figures: the metrics backend of the queues.
+        replicas: Ray's handle of each package, by name.
     """
 
     def __init__(self, options: Options, figures: RayFigures, replicas: Mapping[str, DeploymentHandle]) -> None:
         super().__init__(options.packages)
         for name, path in self.packages.items():
-            described = TextToImage(open_package(path), open_device("cpu"), memory="low")
-            self._queues[name] = RayQueue(name, described, replicas[name], figures, options.queue)
+            pipe = TextToImage(open_package(path), open_device("cpu"), memory="low")
+            self._queues[name] = RayQueue(name, pipe, replicas[name], figures, options.queue)
         self.state = "ready"
 
 
 @serve.ingress()
 class Api:
-    """The API, which makes no pictures; arguments as of `RayCatalog`."""
+    """The HTTP API, without pipelines; arguments as of `RayCatalog`."""
 
     def __init__(self, options: Options, replicas: Mapping[str, DeploymentHandle]) -> None:
         self._options, self._replicas = options, replicas
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        """Called by Ray in the replica."""
-        said, figures = self._options, RayFigures()
-        catalog = RayCatalog(said, figures, self._replicas)
+        """ASGI application of a replica; Ray calls this method."""
+        options, figures = self._options, RayFigures()
+        catalog = RayCatalog(options, figures, self._replicas)
         return create_app(
-            catalog, said.limits, figures, key=said.api_key, local=said.local, log_prompts=said.log_prompts
+            catalog, options.limits, figures, key=options.api_key, local=options.local, log_prompts=options.log_prompts
         )
 
 
 def build(args: Mapping[str, Any]) -> Application:
-    """The application, as Ray's configuration asks for it with `import_path: triptych.runtime.service.ray.serve:build`.
+    """Application for Ray's configuration: `import_path: triptych.runtime.service.ray.serve:build`.
 
     Args:
-        args: the values of `Options`; the key comes from the environment, as TRIPTYCH_API_KEY.
+        args: values of `Options`; the default of `api_key` is the environment variable TRIPTYCH_API_KEY.
 
     Raises:
-        ArgumentError: they are no such values, or other machines could call without a key.
-        PackageError: one of the packages is none.
+        ArgumentError: a value is invalid, or the service would be open to other machines without a key.
+        PackageError: a folder is not a package.
     """
     try:
         options = TypeAdapter(Options).validate_python({"api_key": os.environ.get(KEY), **args})
@@ -87,7 +87,7 @@ def build(args: Mapping[str, Any]) -> Application:
         )
         for name, path in Catalog(options.packages).packages.items()
     }
-    # it needs so little that it need not be counted, where all CPUs are for pictures
+    # the API needs little CPU time; counting it would take a whole CPU from image generation
     resources = {"num_cpus": 0}
     deployed = serve.deployment(name=API, max_ongoing_requests=_REQUESTS, ray_actor_options=resources)(Api)
     return deployed.bind(options, replicas)

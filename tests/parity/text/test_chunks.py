@@ -100,10 +100,10 @@ PLAIN = st.text(st.characters(exclude_characters="()[]\\", exclude_categories=["
 def test_plain_prompts_have_the_ids_they_always_had(tokenizer: ClipTokenizer, texts: list[str]) -> None:
     texts = [text for text in texts if "(" not in text or len(text) < 3]
     assume(texts)
-    chunks, before = batched(tokenizer, texts, most=1), tokenizer.encode(texts)
+    chunks, before = batched(tokenizer, texts, max_chunks=1), tokenizer.encode(texts)
     assert chunks.ids.dtype == before.ids.dtype
     assert chunks.ids[:, 0].tolist() == before.ids.tolist()
-    assert list(chunks.cut) == before.cut
+    assert list(chunks.truncated) == before.truncated
     assert (chunks.weights == 1).all()
 
 
@@ -113,7 +113,7 @@ def test_no_token_is_lost_between_chunks(tokenizer: ClipTokenizer, text: str, ti
     text = " ".join([text] * times)
     chunks = chunked(tokenizer, text)
     words = [word.id for word in tokenizer.words(text)]
-    assert chunks.cut == ("",)
+    assert chunks.truncated == ("",)
     assert chunks.ids.shape == chunks.weights.shape == (max(1, -(-len(words) // ROOM)), LENGTH)
     assert chunks.ids[:, 1:-1].ravel().tolist() == words + [tokenizer.pad] * (chunks.ids[:, 1:-1].size - len(words))
     assert (chunks.ids[:, 0] == tokenizer.bos).all()
@@ -140,9 +140,9 @@ def test_how_many_chunks(tokenizer: ClipTokenizer, prompt: str, count: int) -> N
 
 def test_what_does_not_fit_is_quoted_without_its_syntax(tokenizer: ClipTokenizer) -> None:
     prompt = "a " * 74 + "(b c:1.2), [d] BREAK e "
-    assert chunked(tokenizer, prompt, most=1).cut == ("c, d  e",)
-    assert chunked(tokenizer, prompt, most=2).cut == ("e",)
-    assert chunked(tokenizer, prompt, most=1).ids.shape == (1, LENGTH)
+    assert chunked(tokenizer, prompt, max_chunks=1).truncated == ("c, d  e",)
+    assert chunked(tokenizer, prompt, max_chunks=2).truncated == ("e",)
+    assert chunked(tokenizer, prompt, max_chunks=1).ids.shape == (1, LENGTH)
 
 
 def test_several_prompts_are_filled_with_empty_chunks(tokenizer: ClipTokenizer) -> None:
@@ -235,7 +235,7 @@ def test_an_image_is_repeated_from_its_prompt_as_written(
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("weight", ["9" * 400, "9" * 39])
 def test_weights_that_are_too_large_are_one_line(pipe: TextToImage, weight: str) -> None:
-    with pytest.raises(ArgumentError, match=r"the weights of the prompt, 1 to .*, give embeddings that are no numbers"):
+    with pytest.raises(ArgumentError, match=r"the weights of the prompt, 1 to .*, give embeddings that are not finite"):
         pipe.encode([f"a (fox:{weight})"])
 
 

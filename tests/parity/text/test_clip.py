@@ -222,7 +222,7 @@ def test_an_encoding_is_bos_words_eos_padding(pairs: dict[str, tuple[ClipTokeniz
     ],
 )
 def test_cut_quotes_the_original_text(pairs: dict[str, tuple[ClipTokenizer, Any]], text: str, cut: str) -> None:
-    assert pairs["sd1"][0].encode(["a", text]).cut == ["", cut]
+    assert pairs["sd1"][0].encode(["a", text]).truncated == ["", cut]
 
 
 @pytest.mark.parametrize(
@@ -268,14 +268,14 @@ def replace(name: str, content: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (remove("vocab.json"), "holds no tokenizer.json, and vocab.json is missing too"),
-        (remove("merges.txt"), "holds no tokenizer.json, and merges.txt is missing too"),
+        (remove("vocab.json"), "has neither tokenizer.json nor vocab.json"),
+        (remove("merges.txt"), "has neither tokenizer.json nor merges.txt"),
         (replace("vocab.json", '{"a": 1'), r"vocab.json cannot be read as JSON: .*line 1"),
         (replace("vocab.json", '["a"]'), "vocab.json should hold a JSON object, not a list"),
         (replace("vocab.json", '{"a": 1}'), "vocab.json lacks the special token"),
         (replace("merges.txt", "#version: 0.2\na b c\n"), "should hold two symbols a line, not 'a b c'"),
-        (replace("merges.txt", "a unheard-of\n"), "holds no tokenizer that can be read: .*unheard-of"),
-        (replace("tokenizer.json", '{"model"'), "holds no tokenizer that can be read"),
+        (replace("merges.txt", "a unheard-of\n"), "does not hold a readable tokenizer: .*unheard-of"),
+        (replace("tokenizer.json", '{"model"'), "does not hold a readable tokenizer"),
         (replace("tokenizer_config.json", "{"), "tokenizer_config.json cannot be read as JSON"),
         (replace("tokenizer_config.json", '{"model_max_length": 1}'), "model_max_length 1; it should be a number"),
         (replace("tokenizer_config.json", '{"model_max_length": "77"}'), "model_max_length '77'; it should be"),

@@ -99,7 +99,7 @@ def test_an_encoding_is_start_words_end_padding(pairs: dict[str, tuple[BertToken
     assert tokens.ids[0].tolist() == [START, END] + [PAD] * 75
     assert (tokens.ids[2] == END).nonzero()[0].tolist() == [76]
     assert len(set(tokens.ids[2, 1:-1].tolist())) == 1
-    assert tokens.cut == ["", "", ("fox " * 25).strip()]
+    assert tokens.truncated == ["", "", ("fox " * 25).strip()]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_an_encoding_is_start_words_end_padding(pairs: dict[str, tuple[BertToken
     ],
 )
 def test_cut_quotes_the_original_text(pairs: dict[str, tuple[BertTokenizer, Any]], text: str, cut: str) -> None:
-    assert pairs["as published"][0].encode(["a", text]).cut == ["", cut]
+    assert pairs["as published"][0].encode(["a", text]).truncated == ["", cut]
 
 
 def test_weights_stand_at_the_pieces_of_their_words(pairs: dict[str, tuple[BertTokenizer, Any]]) -> None:
@@ -148,11 +148,11 @@ def replace(name: str, content: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (remove("vocab.txt"), "holds no tokenizer.json, and vocab.txt is missing too"),
+        (remove("vocab.txt"), "has neither tokenizer.json nor vocab.txt"),
         (replace("vocab.txt", "fox\n##es\n"), r"vocab.txt lacks the special token '\[UNK\]'"),
-        (replace("tokenizer.json", '{"model"'), "holds no tokenizer that can be read"),
+        (replace("tokenizer.json", '{"model"'), "does not hold a readable tokenizer"),
         (replace("special_tokens_map.json", '{"mask_token": "<mask>"}'), "mask_token '<mask>', which its vocabulary"),
-        (replace("tokenizer_config.json", '{"do_lower_case": "yes"}'), "holds no tokenizer that can be read"),
+        (replace("tokenizer_config.json", '{"do_lower_case": "yes"}'), "does not hold a readable tokenizer"),
     ],
 )
 def test_a_broken_folder_is_one_clear_line(

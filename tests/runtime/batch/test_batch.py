@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.support.command_line import refused, run
-from tests.support.images import picture
+from tests.support.images import example_image
 from tests.support.packages import linked
 from triptych.runtime import TextToImage
 from triptych.runtime.batch.generate import GeneratedImage
@@ -52,7 +52,7 @@ def moments(out: Path) -> dict[str, int]:
 
 
 def test_every_row_is_made_or_said_why_not(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture(seed=1).save(tmp_path / "begin.png")
+    example_image(seed=1).save(tmp_path / "begin.png")
     settings: dict[str, dict[str, Any]] = {
         "plain": {},
         "a/b": {"seed": 5, "negative_prompt": "grey", "prompt": "an owl", "scheduler": "euler_a"},
@@ -71,7 +71,7 @@ def test_every_row_is_made_or_said_why_not(package: Path, tmp_path: Path, capsys
     out = tmp_path / "out"
     status, told, said = run("batch", package, jobs, out, "--device", "cpu", capsys=capsys)
     assert (status, told.strip()) == (1, str(out / "results.jsonl"))
-    assert said.splitlines()[-1] == f"error: 8 rows failed, {out}/results.jsonl says why; 4 done, 0 of them before"
+    assert said.splitlines()[-1] == f"error: 8 rows failed, see {out}/results.jsonl; 4 done, 0 of them before"
     results = table(out)
     assert list(results) == list(settings), "in the order of the jobs"
     check_whole(out, results)
@@ -115,7 +115,7 @@ def test_a_second_run_makes_what_is_missing_or_failed_and_nothing_else(
     assert set(before) == {"a.png", "b.png", "c.png"}
 
     (out / "b.png").unlink()
-    picture().save(tmp_path / "later.png")
+    example_image().save(tmp_path / "later.png")
     write(jobs, [*records, {"id": "e", **BASE}])
     status, _, said = run(*command, capsys=capsys)
     assert (status, said.splitlines()[-1]) == (0, "5 done, 2 of them before")

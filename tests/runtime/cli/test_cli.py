@@ -1,4 +1,4 @@
-"""The command line: results on stdout, the rest on stderr, one line for every mistake."""
+"""The command line: results on stdout, all else on stderr, one line for each error."""
 
 import json
 import os
@@ -45,7 +45,9 @@ def test_generate_prints_the_files_it_wrote(package: Path, tmp_path: Path, capsy
     assert grid.height > 2 * 128
 
 
-def test_a_picture_is_repeated_from_itself(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_is_reproduced_from_its_settings(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = tmp_path / "one.png", tmp_path / "two.png"
     command = ["generate", package, "a fox", "--steps", 3, "--guidance", 2, "--scheduler", "euler", "--negative", "owl"]
     assert run(*command, "--width", 192, "--out", first, capsys=capsys)[0] == 0
@@ -92,17 +94,17 @@ def test_text_that_does_not_fit_is_a_warning_on_stderr(
         (["a fox", "--out", "/proc/nothing"], "cannot write there"),
         (["--from-image", "absent.png"], "absent.png does not exist"),
         (["a fox", "--from-image", "absent.png"], "leave PROMPT out"),
-        ([], "no prompt given"),
+        ([], "no prompt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_bad_use_is_one_line_and_status_2(
+def test_wrong_use_is_one_line_and_status_2(
     package: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in refused("generate", package, *arguments, capsys=capsys)
 
 
-def test_an_unwritable_folder_is_told_before_anything_is_computed(
+def test_an_unwritable_folder_is_an_error_before_anything_is_computed(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triptych.runtime.cli.image_files.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
@@ -127,12 +129,12 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 def test_unknown_commands_and_missing_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean 'generate'" in refused("generat", capsys=capsys)
-    assert "no prompt given" in refused("generate", capsys=capsys)
+    assert "no prompt" in refused("generate", capsys=capsys)
     assert "is not a folder" in refused("generate", "absent", "a fox", capsys=capsys)
     assert "Missing argument" in refused("inspect", capsys=capsys)
 
 
-def test_inspect_shows_what_the_package_holds(exported_package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_the_contents_of_a_package(exported_package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run("inspect", exported_package, "--verify", capsys=capsys)
     assert status == 0
     for word in (
@@ -162,7 +164,7 @@ def test_inspect_reads_the_graphs_of_packages_without_manifest(
     assert "to verify against" in refused("inspect", tmp_path, "--verify", capsys=capsys)
 
 
-def test_doctor_says_what_works_and_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_lists_providers_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run("doctor", "--json", capsys=capsys)
     report = json.loads(out)
     assert status == 0

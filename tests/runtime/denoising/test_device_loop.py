@@ -1,4 +1,4 @@
-"""The bound loop against the numpy loop, with the same network, on the CPU provider."""
+"""The bound loop against the numpy loop, with the same denoiser, on the CPU provider."""
 
 import dataclasses
 import weakref
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.graphs import write_graph
 from triptych.runtime import TextToImage
-from triptych.runtime.denoising import bound_denoiser as bound_network
+from triptych.runtime.denoising import bound_denoiser as bound_denoiser
 from triptych.runtime.denoising.bound_denoiser import BoundDenoiser
 from triptych.runtime.denoising.device_loop import BoundLoop
 from triptych.runtime.denoising.guidance import Guidance, guided
@@ -30,7 +30,7 @@ from triptych.runtime.sampling import Sampler, Step, denoise, with_scheduler
 from triptych.runtime.sampling.registry import SCHEDULERS
 
 EQUAL = 1e-5  # of the standard deviation of the noise, 1, or of the latents where theirs is larger
-EQUAL_FP16 = 5e-3  # likewise, where the network's input is rounded to 11 bits
+EQUAL_FP16 = 5e-3  # likewise, where the denoiser's input is rounded to 11 bits
 STEPS = 5
 SIZE = (4, 5, 7)
 TOKENS = (3, 2)
@@ -54,19 +54,19 @@ EDITING = {
 CPU = open_device("cpu")
 
 
-def write_network(
+def write_denoiser(
     path: Path,
     *,
     batch: int | str = "batch",
     timestep: tuple[int | str, ...] = (),
     kind: int = TensorProto.FLOAT,
     worst_before: float = -60000.0,
-    behind: int = 0,
+    extra: int = 0,
 ) -> Path:
     """latents * mean(conditioning) * timestep / 1000 + tanh(latents) / 10, and NaN at timesteps below `worst_before`.
 
-    The noise in Gaussian data of deviation 1, or nearly, so that latents keep about that deviation. With channels
-    `behind` the latents in the sample, their sum counts with them in the second term.
+    The noise in Gaussian data of deviation 1, or nearly, so that latents keep about that deviation. The `extra`
+    channels follow the latents in the sample; the second term adds their sum.
     """
     channels, *size = SIZE
     nodes = [
@@ -88,7 +88,7 @@ def write_network(
     ]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     constants = {
-        "parts": np.array([channels, behind]),
+        "parts": np.array([channels, extra]),
         "channel": np.array([1]),
         "axes": np.array([1, 2]),
         "last": np.array([3]),
@@ -105,7 +105,7 @@ def write_network(
         path,
         made + nodes,
         [
-            ("sample", kind, [batch, channels + behind, *size]),
+            ("sample", kind, [batch, channels + extra, *size]),
             ("timestep", TensorProto.INT64 if timestep else TensorProto.FLOAT, list(timestep)),
             ("encoder_hidden_states", kind, [batch, *TOKENS]),
         ],
@@ -115,7 +115,7 @@ def write_network(
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    return Graph(write_network(tmp_path_factory.mktemp("network") / "m.onnx"), CPU, "unet")
+    return Graph(write_denoiser(tmp_path_factory.mktemp("denoiser") / "m.onnx"), CPU, "unet")
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +127,16 @@ def sampler(name: str = "ddim", steps: int = STEPS, **options: Any) -> Sampler:
     return Sampler.from_config({**with_scheduler(CONFIG, name), **options}, num_inference_steps=steps)
 
 
-def given(batch: int, seed: int = 0, behind: int = 0) -> dict[str, Any]:
+def given(batch: int, seed: int = 0, extra: int = 0) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     positive, negative = (
         random.uniform(low, high, (batch, *TOKENS)).astype(np.float32) for low, high in ((0.9, 1.1), (0.7, 0.9))
     )
     noise = random.standard_normal((batch, *SIZE)).astype(np.float32)
     values: dict[str, Any] = {"positive": {TEXT: positive}, "negative": {TEXT: negative}, "noise": noise}
-    if behind:
+    if extra:
         for conditioning in (values["positive"], values["negative"]):  # not the same: a row's are its own
-            conditioning[EXTRA_CHANNELS] = random.standard_normal((batch, behind, *SIZE[1:])).astype(np.float32)
+            conditioning[EXTRA_CHANNELS] = random.standard_normal((batch, extra, *SIZE[1:])).astype(np.float32)
     return values
 
 
@@ -153,11 +153,11 @@ def drawing(seed: int = 7) -> Callable[[tuple[int, ...]], np.ndarray]:
 
 
 def on_host(graph: Graph, values: dict[str, Any], guidance: Guidance, sampler: Sampler) -> Iterator[Step]:
-    def network(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
+    def denoiser(latents: np.ndarray, timestep: float, conditioning: Conditioning) -> np.ndarray:
         inputs = {**denoiser_inputs(latents, conditioning), "timestep": np.asarray(timestep)}
         return graph(inputs)["out_sample"].astype(np.float32)
 
-    predict = guided(network, values["positive"], values["negative"], guidance, sampler)
+    predict = guided(denoiser, values["positive"], values["negative"], guidance, sampler)
     blend = mask_blending(values["known"], sampler) if "known" in values else None
     return denoise(predict, values["noise"], sampler, drawing(), after_step=blend)
 
@@ -169,7 +169,7 @@ def bound(
 
 
 def for_calls(guidance: Guidance, sampler: Sampler) -> Guidance:
-    """With as many scales as there are calls."""
+    """The guidance with a scale for each call."""
     if not isinstance(guidance.scale, list):
         return guidance
     return Guidance(guidance.scale[: len(sampler)])
@@ -238,20 +238,20 @@ def test_limits_on_x0(loop: BoundLoop, graph: Graph, name: str, options: dict[st
 
 @pytest.mark.parametrize("timestep", [(), (1,), ("batch",)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_dialects_of_the_network(tmp_path: Path, loop: BoundLoop, timestep: tuple, batch: int) -> None:
-    graph = Graph(write_network(tmp_path / "m.onnx", timestep=timestep), CPU, "unet")
+def test_input_types_of_the_denoiser(tmp_path: Path, loop: BoundLoop, timestep: tuple, batch: int) -> None:
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", timestep=timestep), CPU, "unet")
     compare(loop, graph, Guidance(4.0, interval=(0.5, 3.0)), sampler("dpmpp_2m"), batch)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_a_fixed_batch_runs_in_pieces(tmp_path: Path, batch: int) -> None:
-    graph = Graph(write_network(tmp_path / "m.onnx", batch=2), CPU, "unet")
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", batch=2), CPU, "unet")
     compare(BoundLoop(CPU), graph, Guidance(4.0, interval=(0.5, 3.0)), sampler(), batch)
 
 
 @pytest.mark.parametrize("guidance", ["none", "interval", "everything"])
 @pytest.mark.parametrize("name", ["ddim", "unipc", "euler_a", "heun", "lcm"])
-def test_what_a_mask_leaves_is_put_back(loop: BoundLoop, graph: Graph, name: str, guidance: str) -> None:
+def test_the_known_region_is_restored(loop: BoundLoop, graph: Graph, name: str, guidance: str) -> None:
     values = given(2)
     values["known"] = known(2, values["noise"])
     compare(loop, graph, GUIDANCE[guidance], sampler(name), 2, values=values)
@@ -265,19 +265,19 @@ def test_what_a_mask_leaves_is_put_back(loop: BoundLoop, graph: Graph, name: str
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
 @pytest.mark.parametrize("batch", ["batch", 2])
 @pytest.mark.parametrize("guidance", ["none", "interval", *EDITING])
-def test_channels_behind_the_latents(tmp_path: Path, kind: int, batch: int | str, guidance: str) -> None:
-    graph = Graph(write_network(tmp_path / "m.onnx", behind=5, kind=kind, batch=batch), CPU, "unet")
+def test_extra_channels(tmp_path: Path, kind: int, batch: int | str, guidance: str) -> None:
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", extra=5, kind=kind, batch=batch), CPU, "unet")
     equal = EQUAL if kind == TensorProto.FLOAT else EQUAL_FP16
     loop = BoundLoop(CPU)
     for seed in range(2):  # the second run finds the buffers of the first
-        values = given(3, seed, behind=5)
+        values = given(3, seed, extra=5)
         compare(loop, graph, (GUIDANCE | EDITING)[guidance], sampler("dpmpp_2m"), 3, equal, values)
     with pytest.raises(ArgumentError, match=r"unet takes sample of shape \[\w+, 9, 5, 7\], not \[\d, 4, 5, 7\]"):
         next(bound(loop, graph, given(3), Guidance(4.0), sampler()))
 
 
-def test_a_network_in_half_precision_has_latents_in_single(tmp_path: Path) -> None:
-    graph = Graph(write_network(tmp_path / "m.onnx", kind=TensorProto.FLOAT16), CPU, "unet")
+def test_a_denoiser_in_half_precision_has_latents_in_single_precision(tmp_path: Path) -> None:
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", kind=TensorProto.FLOAT16), CPU, "unet")
     compare(BoundLoop(CPU), graph, Guidance(4.0), sampler("dpmpp_2m"), 2, EQUAL_FP16)
     for step in bound(BoundLoop(CPU), graph, given(1), Guidance(4.0), sampler()):
         assert step.latents.dtype == np.float32
@@ -295,7 +295,7 @@ def test_without_a_negative_there_is_no_guidance(loop: BoundLoop, graph: Graph) 
 
 
 class Traffic:
-    """Counts what crosses: copies to the host, and values made or written from the host."""
+    """Counter of copies to the host, and of values created or written from the host."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read = self.written = self.bound = 0
@@ -314,7 +314,7 @@ class Traffic:
             return put(*arguments)
 
         def binding(name: str) -> Callable[..., None]:
-            original = getattr(bound_network, name)
+            original = getattr(bound_denoiser, name)
 
             def bind(*arguments: Any) -> None:
                 self.bound += 1
@@ -326,45 +326,45 @@ class Traffic:
         patch.setattr(ort.OrtValue, "update_inplace", updating)
         patch.setattr(ort.OrtValue, "ortvalue_from_numpy", staticmethod(putting))
         for name in ("bind_input", "bind_output"):
-            patch.setattr(bound_network, name, binding(name))
+            patch.setattr(bound_denoiser, name, binding(name))
 
 
 @pytest.mark.parametrize("name", ["ddim", "unipc", "euler_a"])
 @pytest.mark.parametrize("guidance", ["none", "interval", "projected"])
 @pytest.mark.parametrize("inpainting", ["no", "blended", "channels"])
-def test_nothing_crosses_but_what_is_asked_for(
+def test_only_requested_arrays_are_copied(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, graph: Graph, name: str, guidance: str, inpainting: str
 ) -> None:
     values = given(2)
     if inpainting == "blended":
         values["known"] = known(2, values["noise"])
     if inpainting == "channels":
-        values = given(2, behind=5)
-        graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
+        values = given(2, extra=5)
+        graph = Graph(write_denoiser(tmp_path / "m.onnx", extra=5), CPU, "unet")
     traffic = Traffic(monkeypatch)
     steps = bound(BoundLoop(CPU), graph, values, GUIDANCE[guidance], sampler(name, 20))
     first = next(steps)
     written, bound_once = traffic.written, traffic.bound
     assert traffic.read == 0
     (*_, last) = steps
-    assert traffic.read == 1, "the one number that says that everything was finite"
+    assert traffic.read == 1, "the number that shows that everything was finite"
     assert traffic.written == written, "nothing is copied to the device once the loop runs"
-    assert traffic.bound == bound_once, "the network reads and writes where it did at the first step"
+    assert traffic.bound == bound_once, "the denoiser reads and writes where it did at the first step"
     assert first.latents is not None
     assert last.latents.shape == (2, *SIZE)
     assert traffic.read == 3
 
 
-def test_the_network_reads_and_writes_at_the_same_addresses(
+def test_the_denoiser_reads_and_writes_at_the_same_addresses(
     monkeypatch: pytest.MonkeyPatch, loop: BoundLoop, graph: Graph
 ) -> None:
     addresses: set[tuple[int, ...]] = set()
     run = BoundDenoiser.run
 
-    def watched(network: BoundDenoiser) -> None:
-        views = (network.sample, network.timestep, network.output)
+    def watched(denoiser: BoundDenoiser) -> None:
+        views = (denoiser.sample, denoiser.timestep, denoiser.output)
         addresses.add(tuple(view.whole.data_ptr() + view.offset for view in views))
-        run(network)
+        run(denoiser)
 
     monkeypatch.setattr(BoundDenoiser, "run", watched)
     for _ in range(2):
@@ -386,14 +386,14 @@ def test_latents_that_were_read_cannot_be_written_into(loop: BoundLoop, graph: G
         step.latents[:] = 0
 
 
-def test_nothing_runs_before_it_is_asked_for_or_after_the_caller_leaves(
+def test_nothing_runs_before_the_first_request_or_after_the_caller_stops(
     monkeypatch: pytest.MonkeyPatch, graph: Graph
 ) -> None:
     loop, calls, run = BoundLoop(CPU), [], BoundDenoiser.run
 
-    def counting(network: BoundDenoiser) -> None:
-        calls.append(network)
-        run(network)
+    def counting(denoiser: BoundDenoiser) -> None:
+        calls.append(denoiser)
+        run(denoiser)
 
     monkeypatch.setattr(BoundDenoiser, "run", counting)
     steps = bound(loop, graph, given(1), Guidance(4.0), sampler())
@@ -424,12 +424,12 @@ def test_runs_at_the_same_time_do_not_meet(loop: BoundLoop, graph: Graph) -> Non
 @pytest.mark.parametrize("options", [{}, {"clip_sample": True}], ids=["plain", "clipped"])
 def test_an_output_that_is_not_finite_names_the_first_such_step(tmp_path: Path, options: dict[str, Any]) -> None:
     own = sampler("ddim", **options)
-    graph = Graph(write_network(tmp_path / "m.onnx", worst_before=own.timesteps[3]), CPU, "unet")
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", worst_before=own.timesteps[3]), CPU, "unet")
     with pytest.raises(NumericalError, match=r"unet gave NaN or infinity at step 5 of 5; .*--precision fp32"):
         list(bound(BoundLoop(CPU), graph, given(1), Guidance(4.0), own))
 
 
-def test_what_cannot_be_used_is_refused_before_anything_runs(loop: BoundLoop, graph: Graph) -> None:
+def test_unsupported_arguments_are_refused_before_anything_runs(loop: BoundLoop, graph: Graph) -> None:
     with pytest.raises(SamplerError, match="draws noise"):
         loop.denoise(graph, Run(guidance=Guidance(4.0), sampler=sampler("euler_a"), **given(1)))
     with pytest.raises(ArgumentError, match="needs one for each"):
@@ -458,9 +458,9 @@ def test_step_graphs_are_standard_onnx(
 ) -> None:
     values = given(2)
     if inpainting:  # both ways at once
-        values = given(2, behind=5)
+        values = given(2, extra=5)
         values["known"] = known(2, values["noise"])
-        graph = Graph(write_network(tmp_path / "m.onnx", behind=5), CPU, "unet")
+        graph = Graph(write_denoiser(tmp_path / "m.onnx", extra=5), CPU, "unet")
     models, to_bytes = [], StepGraph.to_bytes
 
     def watched(step: StepGraph) -> bytes:
@@ -482,8 +482,13 @@ def test_step_graphs_are_standard_onnx(
 def test_whole_images_are_those_of_the_numpy_loop(package: Path, scheduler: str) -> None:
     numpys, bounds = (TextToImage.load(package, device="cpu") for _ in range(2))
     bounds._bound = True
-    asked: dict[str, Any] = {"num_inference_steps": 5, "seed": 3, "num_images_per_prompt": 2, "scheduler": scheduler}
-    theirs, ours = (pipe("a red fox", **asked) for pipe in (numpys, bounds))
+    arguments: dict[str, Any] = {
+        "num_inference_steps": 5,
+        "seed": 3,
+        "num_images_per_prompt": 2,
+        "scheduler": scheduler,
+    }
+    theirs, ours = (pipe("a red fox", **arguments) for pipe in (numpys, bounds))
     np.testing.assert_allclose(ours.latents, theirs.latents, atol=1e-4 * theirs.latents.std())
     assert ours.timings.keys() == theirs.timings.keys()
     parts = sum(seconds for name, seconds in ours.timings.items() if name != "total")
@@ -491,7 +496,7 @@ def test_whole_images_are_those_of_the_numpy_loop(package: Path, scheduler: str)
 
 
 def test_buffers_go_at_once_when_the_graph_goes(tmp_path: Path) -> None:
-    graph = Graph(write_network(tmp_path / "m.onnx"), CPU, "unet")
+    graph = Graph(write_denoiser(tmp_path / "m.onnx"), CPU, "unet")
     loops: weakref.WeakKeyDictionary[Graph, BoundLoop] = weakref.WeakKeyDictionary({graph: BoundLoop(CPU)})
     list(bound(loops[graph], graph, given(1), Guidance(4.0), sampler()))
     gone = weakref.ref(graph.session)

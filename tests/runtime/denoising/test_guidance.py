@@ -1,4 +1,4 @@
-"""Guidance against its formulas written out, against diffusers, and by counting what the network is asked."""
+"""Guidance against its formulas written out, against diffusers, and by counting denoiser calls."""
 
 import dataclasses
 import json
@@ -53,8 +53,8 @@ NEGATIVE = {TEXT: np.array([-0.2, 0.1, 0.3], np.float32).reshape(3, 1, 1)}
 
 
 def outputs(latents: np.ndarray, timestep: float) -> tuple[np.ndarray, np.ndarray]:
-    network = Network()
-    return network(latents, timestep, POSITIVE), network(latents, timestep, NEGATIVE)
+    denoiser = Network()
+    return denoiser(latents, timestep, POSITIVE), denoiser(latents, timestep, NEGATIVE)
 
 
 def sampler(steps: int = 6, **options: Any) -> Sampler:
@@ -62,9 +62,9 @@ def sampler(steps: int = 6, **options: Any) -> Sampler:
 
 
 def predictions(guidance: Guidance, sampler: Sampler) -> tuple[list[np.ndarray], list[np.ndarray], list[int]]:
-    """What the guided network was fed and what it gave at each call of a whole run, and the rows it ran with."""
-    network, fed, given = Network(), [], []
-    predict = guided(network, POSITIVE, NEGATIVE, guidance, sampler)
+    """Inputs and outputs of the guided denoiser at each call of a run, and the rows of each call."""
+    denoiser, fed, given = Network(), [], []
+    predict = guided(denoiser, POSITIVE, NEGATIVE, guidance, sampler)
 
     def watched(latents: np.ndarray, timestep: float) -> np.ndarray:
         fed.append(latents.copy())
@@ -73,7 +73,7 @@ def predictions(guidance: Guidance, sampler: Sampler) -> tuple[list[np.ndarray],
 
     for _ in denoise(watched, arrays(1)[0], sampler):
         pass
-    return fed, given, network.rows
+    return fed, given, denoiser.rows
 
 
 def test_classifier_free_guidance_is_its_formula() -> None:
@@ -140,7 +140,7 @@ def test_a_projection_that_leaves_the_update_as_it_is_changes_nothing() -> None:
     np.testing.assert_allclose(projected[-1], plain[-1], rtol=1e-4, atol=1e-5)
 
 
-def test_outside_the_interval_the_network_runs_at_batch_n_without_the_negative() -> None:
+def test_outside_the_interval_the_denoiser_runs_at_batch_n_without_the_negative() -> None:
     own = sampler(12)
     low, high = 0.28, 5.42
     inside = [low < level <= high for level in own.noise_levels]
@@ -181,10 +181,10 @@ def test_a_schedule_has_a_scale_for_each_call_and_1_is_none() -> None:
         np.testing.assert_allclose(given[i], expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_a_projection_needs_an_output_that_says_something_about_x0() -> None:
+def test_a_projection_needs_an_output_that_determines_x0() -> None:
     """Clipped, epsilon is allowed from pure noise; but no difference of two x0 comes out of it."""
     own = sampler(clip_sample=True, rescale_betas_zero_snr=True, timestep_spacing="trailing", steps_offset=0)
-    with pytest.raises(ArgumentError, match="says nothing about x0"):
+    with pytest.raises(ArgumentError, match="does not determine x0"):
         Guidance(projection=Projection()).scales(own)
 
 
@@ -198,7 +198,7 @@ def pipe(exported_package: Path) -> TextToImage:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Component and rows of every call of a graph."""
+    """The component and number of rows of every call of a graph."""
     seen: list[tuple[str, int]] = []
     original = Graph.__call__
 
@@ -218,7 +218,7 @@ def expected_rows(pipe: TextToImage, name: str, steps: int, interval: tuple[floa
     return rows
 
 
-def test_the_network_of_a_package_runs_at_batch_n_outside_the_interval(
+def test_the_denoiser_of_a_package_runs_at_batch_n_outside_the_interval(
     pipe: TextToImage, calls: list[tuple[str, int]]
 ) -> None:
     out = pipe(["a", "b"], num_inference_steps=7, seed=1, scheduler="euler", guidance_interval=(0.28, 5.42))
@@ -274,7 +274,7 @@ def test_a_guided_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> N
 
 
 def test_a_graph_of_fixed_batch_takes_an_interval_too(static_package: Path) -> None:
-    """It runs with its own two rows, of which one counts."""
+    """The graph runs with its two rows, and one is used."""
     pipe = TextToImage.load(static_package, device="cpu")
     arguments: dict[str, Any] = {"num_inference_steps": 3, "seed": 0, "scheduler": "euler"}
     none = pipe("a", guidance_scale=1.0, **arguments).latents
@@ -325,7 +325,7 @@ def test_the_image_is_that_of_diffusers(
     np.testing.assert_array_equal(again.latents, out.latents)
 
 
-def test_settings_carry_everything_that_was_used(pipe: TextToImage, tmp_path: Path) -> None:
+def test_settings_hold_all_values_in_use(pipe: TextToImage, tmp_path: Path) -> None:
     out = pipe(
         "a",
         scheduler="euler",
@@ -364,7 +364,7 @@ def test_settings_of_the_first_version_are_read(pipe: TextToImage) -> None:
     [
         ({"guidance_scale": "7"}, ArgumentError, "guidance_scale='7'; allowed: a number, or one for each"),
         ({"guidance_scale": float("nan")}, ArgumentError, "guidance_scale=nan; allowed"),
-        ({"guidance_scale": [2.0, 3.0]}, ArgumentError, "guidance_scale has 2 values; .* makes 3 denoiser calls"),
+        ({"guidance_scale": [2.0, 3.0]}, ArgumentError, "guidance_scale has 2 values; .* has 3 denoiser calls"),
         ({"guidance_rescale": 1.2}, ArgumentError, "guidance_rescale=1.2; allowed: a number from 0 to 1"),
         ({"guidance_rescale": None}, ArgumentError, "guidance_rescale=None; allowed"),
         ({"guidance_interval": (5.42, 0.28)}, ArgumentError, r"guidance_interval=\(5.42, 0.28\); allowed: two noise"),
@@ -382,7 +382,7 @@ def test_settings_of_the_first_version_are_read(pipe: TextToImage) -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_used_is_one_line_before_anything_is_computed(
+def test_unsupported_arguments_are_one_line_before_anything_is_computed(
     pipe: TextToImage,
     calls: list[tuple[str, int]],
     arguments: dict[str, Any],

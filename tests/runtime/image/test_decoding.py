@@ -21,7 +21,7 @@ FACTOR = 8
 
 @st.composite
 def layouts(draw: st.DrawFn) -> tuple[int, int, int, int]:
-    """Side, tile, overlap, factor."""
+    """Random side, tile, overlap and factor."""
     tile = draw(st.integers(1, 40))
     return draw(st.integers(1, 200)), tile, draw(st.integers(0, tile - 1)), draw(st.integers(1, 8))
 
@@ -42,11 +42,11 @@ def test_every_pixel_is_covered_and_its_weights_sum_to_1(layout: tuple[int, int,
 
 
 @given(side=st.integers(TILE + 1, 512))
-def test_there_are_no_more_tiles_than_the_overlap_asks_for(side: int) -> None:
+def test_there_are_no_more_tiles_than_the_overlap_needs(side: int) -> None:
     assert len(spans(side, TILE, OVERLAP, 1)) == int(np.ceil((side - OVERLAP) / (TILE - OVERLAP)))
 
 
-def test_neighbours_go_over_into_each_other_in_a_straight_line() -> None:
+def test_overlaps_are_blended_linearly() -> None:
     (_, first), (start, second) = spans(side=12, tile=8, overlap=4, factor=2)
     assert start == 4
     np.testing.assert_allclose(first, [*[1] * 8, *(np.arange(7.5, 0, -1) / 8)], atol=WEIGHTS_TOLERANCE)

@@ -62,7 +62,7 @@ def test_the_parameters_text_reads_as_other_tools_write_it() -> None:
     assert last.startswith("Steps: 20, Sampler: DDIMScheduler, CFG scale: 7.5, Seed: 18446744073709551615, Size: 24x16")
 
 
-def test_an_image_of_given_latents_cannot_be_repeated() -> None:
+def test_an_image_of_latents_cannot_be_reproduced() -> None:
     with pytest.raises(ArgumentError, match="given latents"):
         dataclasses.replace(SETTINGS, seed=None).arguments()
 
@@ -70,7 +70,7 @@ def test_an_image_of_given_latents_cannot_be_repeated() -> None:
 def test_images_without_settings_are_refused(tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "plain.png")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ArgumentError, match="carries no settings"):
+    with pytest.raises(ArgumentError, match="has no settings"):
         read_settings(tmp_path / "plain.png")
     with pytest.raises(ArgumentError, match="cannot be read as an image"):
         read_settings(tmp_path / "text.png")

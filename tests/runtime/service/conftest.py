@@ -1,4 +1,4 @@
-"""What the tests of the service share: the package's pipeline, and the service in this process."""
+"""Fixtures of the service tests: the package's pipeline, and the service in this process."""
 
 from collections.abc import Iterator
 from pathlib import Path

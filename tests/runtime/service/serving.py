@@ -1,4 +1,4 @@
-"""The service for tests: in this process, and as one of its own over loopback."""
+"""Service for tests: in this process, or as a separate process over loopback."""
 
 import contextlib
 import dataclasses
@@ -24,10 +24,10 @@ from triptych.runtime.service.metrics import Metrics
 LIMITS = Limits(pixels=128 * 128, steps=60, pictures=3, prompt=1500, body=500_000, upload_pixels=256 * 256, timeout=30)
 
 BODY: dict[str, Any] = {"prompt": "a red fox", "size": "64x64", "num_inference_steps": 2, "seed": 7}
-"""A request that takes little time."""
+"""Fast request."""
 
 LONG = BODY | {"num_inference_steps": 60, "size": "128x128"}
-"""One that takes seconds."""
+"""Slow request, of seconds."""
 
 CALLER = ("127.0.0.1", 50000)
 
@@ -35,7 +35,7 @@ GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 
 
 class Service:
-    """An application with its packages loaded, and what is inside of it."""
+    """Application with its loaded packages and metrics."""
 
     def __init__(
         self,
@@ -64,18 +64,18 @@ class Service:
         self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False, client=CALLER)
 
     def figure(self, name: str, **labels: str) -> float:
-        """A sample of the metrics, 0 where there is none."""
+        """Sample of the metrics, 0 if there is none."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the worker threads."""
         self.models.abandon()
         self.models.join()
 
 
 @contextlib.contextmanager
 def service(*packages: Path, **options: Any) -> Iterator[Service]:
-    """A service that is stopped at the end."""
+    """Service that is stopped at the end."""
     running = Service(*packages, **options)
     try:
         yield running
@@ -84,7 +84,7 @@ def service(*packages: Path, **options: Any) -> Iterator[Service]:
 
 
 class Process:
-    """`triptych serve` in a process of its own, at a port that was free; `log` is a file."""
+    """`triptych serve` as a separate process, at a free port; `log` is a file."""
 
     def __init__(self, log: Path, *arguments: object) -> None:
         command = [str(Path(sys.executable).with_name("triptych")), "serve", *map(str, arguments), "--port", "0"]
@@ -102,7 +102,7 @@ class Process:
         return found.group(1)
 
     def until(self, path: str, status: int, text: str = "", seconds: float = 60) -> httpx2.Response:
-        """Ask until that is the answer."""
+        """Poll a path until the response has a status and a text."""
         deadline = time.monotonic() + seconds
         while True:
             answer = httpx2.get(self.url + path)
@@ -116,18 +116,18 @@ class Process:
         self._process.send_signal(sent)
 
     def status(self, seconds: float = 30) -> int:
-        """Its exit status, when it has ended."""
+        """Exit status, after waiting for the end."""
         return self._process.wait(seconds)
 
     def kill(self) -> None:
-        """At the end of a test, whatever came before."""
+        """Kill the process at the end of a test, in any state."""
         self._process.kill()
         self._process.wait()
 
 
 @contextlib.contextmanager
 def process(log: Path, *arguments: object) -> Iterator[Process]:
-    """A process that is ready, and gone at the end."""
+    """Process that is ready, and killed at the end."""
     running = Process(log, *arguments)
     try:
         running.until("/readyz", 200)
@@ -137,17 +137,17 @@ def process(log: Path, *arguments: object) -> Iterator[Process]:
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture's file."""
+    """PNG file of an image."""
     file = io.BytesIO()
     image.save(file, format="PNG")
     return file.getvalue()
 
 
 def refused_without(module: str, *arguments: str) -> str:
-    """The one line that `triptych` ends with where a module is not installed."""
+    """Error line of `triptych` if a module is not installed."""
     script = (
         "import sys\n"
-        f"sys.modules[{module!r}] = None\n"  # as if it were not
+        f"sys.modules[{module!r}] = None\n"  # as if it were not installed
         f"sys.argv = ['triptych', *{arguments!r}]\n"
         "from triptych.runtime.cli import main\n"
         "main()\n"

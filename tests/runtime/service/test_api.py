@@ -1,4 +1,4 @@
-"""The paths of the service: what they answer, what they refuse, and where the pictures come from."""
+"""Routes of the HTTP API: responses, errors, and images equal to the pipeline's."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.support.images import mask, picture
+from tests.support.images import example_image, mask
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import read_settings
@@ -25,8 +25,8 @@ from triptych.runtime.service.http.models import Models
 
 from .serving import BODY, EDITS, GENERATIONS, LONG, Service, png, service
 
-SAID: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
-"""BODY, as the pipeline takes it."""
+ARGUMENTS: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
+"""Arguments of the pipeline that are equal to BODY."""
 
 
 def opened(data: dict[str, Any]) -> Image.Image:
@@ -34,7 +34,7 @@ def opened(data: dict[str, Any]) -> Image.Image:
 
 
 def error_of(answer: httpx2.Response, status: int) -> dict[str, Any]:
-    """The error of an answer, which has the shape of OpenAI's API."""
+    """Error of a response, which has the format of OpenAI's API."""
     assert answer.status_code == status, answer.text
     (name, error), *rest = answer.json().items()
     assert (name, rest) == ("error", [])
@@ -43,13 +43,13 @@ def error_of(answer: httpx2.Response, status: int) -> dict[str, Any]:
     return dict(error)
 
 
-def test_pictures_are_those_of_the_pipeline_and_say_their_seeds(served: Service, pipe: TextToImage) -> None:
+def test_images_are_those_of_the_pipeline_and_have_their_seeds(served: Service, pipe: TextToImage) -> None:
     more = {"n": 2, "negative_prompt": "grey", "guidance_scale": 3.0, "scheduler": "euler_a"}
     answer = served.client.post(GENERATIONS, json=BODY | more).json()
     assert answer["size"] == "64x64"
-    said: dict[str, Any] = {name: value for name, value in more.items() if name != "n"}
-    wanted = pipe("a red fox", seed=7, num_images_per_prompt=2, **SAID, **said)
-    for data, image, seed in zip(answer["data"], wanted.images, wanted.seeds, strict=True):
+    settings: dict[str, Any] = {name: value for name, value in more.items() if name != "n"}
+    expected = pipe("a red fox", seed=7, num_images_per_prompt=2, **ARGUMENTS, **settings)
+    for data, image, seed in zip(answer["data"], expected.images, expected.seeds, strict=True):
         np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(image))
         assert data["seed"] == seed
         assert json.loads(opened(data).info["triptych"])["seed"] == seed
@@ -80,7 +80,7 @@ def test_settings_are_those_of_the_pipeline(served: Service, pipe: TextToImage) 
 
 @pytest.mark.parametrize("repeated", [False, True], ids=["commas", "repeated fields"])
 def test_settings_of_a_form_are_those_of_the_pipeline(served: Service, pipe: TextToImage, repeated: bool) -> None:
-    image = picture(64, 64)
+    image = example_image(64, 64)
     expected = pipe("a red fox", image=image, strength=1.0, seed=7, height=64, width=64, **MANY).images[0]
     form = {
         name: [str(part) for part in value] if repeated else ",".join(map(str, value))
@@ -99,19 +99,19 @@ def test_settings_of_a_form_are_those_of_the_pipeline(served: Service, pipe: Tex
 def test_a_grid_may_be_a_name_and_eta_a_number_in_json_and_in_a_form(
     served: Service, pipe: TextToImage, settings: dict[str, Any]
 ) -> None:
-    expected = pipe("a red fox", seed=7, **SAID | settings).images[0]
+    expected = pipe("a red fox", seed=7, **ARGUMENTS | settings).images[0]
     answer = served.client.post(GENERATIONS, json=BODY | settings)
     assert answer.status_code == 200, answer.text
     np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
-    image = picture(64, 64)
-    expected = pipe("a red fox", image=image, strength=1.0, seed=7, **SAID | settings).images[0]
+    image = example_image(64, 64)
+    expected = pipe("a red fox", image=image, strength=1.0, seed=7, **ARGUMENTS | settings).images[0]
     files = {"image": ("fox.png", png(image), "image/png")}
     answer = served.client.post(EDITS, data=BODY | settings | {"strength": 1.0}, files=files)
     assert answer.status_code == 200, answer.text
     np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
 
 
-def test_a_seed_that_is_drawn_gives_the_picture_again(served: Service, tmp_path: Path) -> None:
+def test_a_random_seed_reproduces_the_image(served: Service, tmp_path: Path) -> None:
     body = {name: value for name, value in BODY.items() if name != "seed"}
     (drawn,) = served.client.post(GENERATIONS, json=body).json()["data"]
     (again,) = served.client.post(GENERATIONS, json=BODY | {"seed": drawn["seed"]}).json()["data"]
@@ -121,15 +121,13 @@ def test_a_seed_that_is_drawn_gives_the_picture_again(served: Service, tmp_path:
     assert read_settings(file).prompt == BODY["prompt"]
 
 
-def test_size_auto_is_the_own_size(served: Service) -> None:
+def test_size_auto_is_the_default_size_of_the_model(served: Service) -> None:
     answer = served.client.post(GENERATIONS, json=BODY | {"size": "auto"}).json()
     assert answer["size"] == "128x128"
     assert opened(answer["data"][0]).size == (128, 128)
 
 
-def test_requests_at_once_share_a_call_and_their_pictures_are_those_of_each_alone(
-    package: Path, pipe: TextToImage
-) -> None:
+def test_concurrent_requests_share_a_call_and_have_the_same_images_as_alone(package: Path, pipe: TextToImage) -> None:
     texts = ["a red fox", "an owl", "a green fox"]
 
     async def all_at_once(app: Any) -> list[Any]:
@@ -143,43 +141,43 @@ def test_requests_at_once_share_a_call_and_their_pictures_are_those_of_each_alon
         assert running.figure("triptych_batch_size_count", model=package.name) == 1
         assert running.figure("triptych_batch_size_sum", model=package.name) == 3
     for each, text in zip(data, texts, strict=True):
-        np.testing.assert_array_equal(np.asarray(opened(each)), np.asarray(pipe(text, seed=7, **SAID).images[0]))
+        np.testing.assert_array_equal(np.asarray(opened(each)), np.asarray(pipe(text, seed=7, **ARGUMENTS).images[0]))
 
 
 def test_an_edit_is_image_to_image(served: Service, pipe: TextToImage) -> None:
-    image = picture(64, 96)
+    image = example_image(64, 96)
     fields = {name: value for name, value in BODY.items() if name != "size"} | {"strength": 0.7}
     answer = served.client.post(EDITS, data=fields, files={"image": ("fox.png", png(image), "image/png")}).json()
-    wanted = pipe("a red fox", image=image, strength=0.7, seed=7, num_inference_steps=2).images[0]
-    np.testing.assert_array_equal(np.asarray(opened(answer["data"][0])), np.asarray(wanted))
+    expected = pipe("a red fox", image=image, strength=0.7, seed=7, num_inference_steps=2).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(answer["data"][0])), np.asarray(expected))
     assert answer["size"] == f"{image.width}x{image.height}"
 
 
-def test_a_picture_of_another_size_is_scaled_as_the_pipeline_does(served: Service, pipe: TextToImage) -> None:
-    image, light = picture(200, 150), mask(200, 150)
+def test_an_image_of_another_size_is_resized_as_by_the_pipeline(served: Service, pipe: TextToImage) -> None:
+    image, light = example_image(200, 150), mask(200, 150)
     transparent = image.convert("RGBA")
     transparent.putalpha(Image.eval(light, lambda value: 255 - value))
     files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(transparent), "image/png")}
     (data,) = served.client.post(EDITS, data=BODY, files=files).json()["data"]
-    wanted = pipe("a red fox", image=image, mask_image=light, seed=7, **SAID).images[0]
-    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(wanted))
+    expected = pipe("a red fox", image=image, mask_image=light, seed=7, **ARGUMENTS).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(expected))
 
 
-def test_what_is_transparent_in_a_mask_is_drawn_anew(served: Service, pipe: TextToImage) -> None:
-    """In OpenAI's API; light, in the pipeline. What else is in the mask says nothing."""
-    image, light = picture(), Image.new("L", (128, 128), 0)
+def test_the_transparent_part_of_a_mask_is_repainted(served: Service, pipe: TextToImage) -> None:
+    """OpenAI's API has a transparent region, the pipeline a white one; the colours of the mask have no effect."""
+    image, light = example_image(), Image.new("L", (128, 128), 0)
     light.paste(255, (0, 0, 64, 128))
-    transparent = picture(seed=1).convert("RGBA")
+    transparent = example_image(seed=1).convert("RGBA")
     transparent.putalpha(Image.eval(light, lambda value: 255 - value))
     files = {"image": ("fox.png", png(image), "image/png"), "mask": ("mask.png", png(transparent), "image/png")}
     fields = {name: value for name, value in BODY.items() if name != "size"}
     (data,) = served.client.post(EDITS, data=fields, files=files).json()["data"]
-    wanted = pipe("a red fox", image=image, mask_image=light, seed=7, num_inference_steps=2).images[0]
-    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(wanted))
+    expected = pipe("a red fox", image=image, mask_image=light, seed=7, num_inference_steps=2).images[0]
+    np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(expected))
 
 
 def events_of(text: str) -> list[dict[str, Any]]:
-    """The data of server-sent events, whose names are their types."""
+    """Data of server-sent events, whose names are their types."""
     events = []
     for block in text.strip().split("\n\n"):
         name, data = block.split("\n")
@@ -188,33 +186,33 @@ def events_of(text: str) -> list[dict[str, Any]]:
     return events
 
 
-def test_a_stream_tells_previews_and_then_the_picture(served: Service, pipe: TextToImage) -> None:
+def test_a_stream_has_previews_and_then_the_image(served: Service, pipe: TextToImage) -> None:
     body = BODY | {"stream": True, "partial_images": 2, "num_inference_steps": 6, "n": 2}
     answer = served.client.post(GENERATIONS, json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = events_of(answer.text)
+    events = events_of(answer.text)
     for row in range(2):
-        of_row = [event for event in told if event["index"] == row]
+        of_row = [event for event in events if event["index"] == row]
         assert [event["type"].rpartition(".")[2] for event in of_row] == ["partial_image", "partial_image", "completed"]
         assert [event.get("partial_image_index") for event in of_row] == [0, 1, None]
         assert {event["seed"] for event in of_row} == {7 + row}
-        wanted = pipe("a red fox", seed=7 + row, **SAID | {"num_inference_steps": 6}).images[0]
-        np.testing.assert_array_equal(np.asarray(opened(of_row[-1])), np.asarray(wanted))
+        expected = pipe("a red fox", seed=7 + row, **ARGUMENTS | {"num_inference_steps": 6}).images[0]
+        np.testing.assert_array_equal(np.asarray(opened(of_row[-1])), np.asarray(expected))
         assert len({event["b64_json"] for event in of_row}) == 3
 
 
 def test_a_preview_is_the_estimate_of_that_step(served: Service, pipe: TextToImage) -> None:
-    """By the package's own decoder, where it has no tiny one."""
+    """The VAE decoder decodes previews if the package has no preview decoder."""
     body = BODY | {"stream": True, "partial_images": 1, "num_inference_steps": 4, "scheduler": "ddim"}
     preview, _ = events_of(served.client.post(GENERATIONS, json=body).text)
     estimates = []
-    said = SAID | {"num_inference_steps": 4, "scheduler": "ddim"}
-    pipe("a red fox", seed=7, **said, callback=lambda step: estimates.append(step.denoised))
+    arguments = ARGUMENTS | {"num_inference_steps": 4, "scheduler": "ddim"}
+    pipe("a red fox", seed=7, **arguments, callback=lambda step: estimates.append(step.denoised))
     np.testing.assert_array_equal(np.asarray(opened(preview)), pipe.decode(estimates[1])[0])
 
 
-def test_a_preview_decoder_is_used_where_there_is_one(package: Path, tmp_path: Path) -> None:
-    """This one is the package's own decoder, told another scale, so that it shows which was used."""
+def test_a_preview_decoder_is_used_if_there_is_one(package: Path, tmp_path: Path) -> None:
+    """A copy of the VAE decoder with another scaling factor, so that the previews differ."""
     for part in package.iterdir():
         if part.name != "triptych.json":
             (tmp_path / part.name).symlink_to(part)
@@ -222,17 +220,17 @@ def test_a_preview_decoder_is_used_where_there_is_one(package: Path, tmp_path: P
     config = tmp_path / "preview_decoder" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": 0.5}))
     previewing = TextToImage.load(tmp_path, device="cpu")
-    wanted = []
-    said = SAID | {"num_inference_steps": 4, "scheduler": "ddim", "num_images_per_prompt": 2}
-    previewing("a red fox", seed=7, **said, callback=lambda step: wanted.append(previewing.preview(step)))
+    expected = []
+    arguments = ARGUMENTS | {"num_inference_steps": 4, "scheduler": "ddim", "num_images_per_prompt": 2}
+    previewing("a red fox", seed=7, **arguments, callback=lambda step: expected.append(previewing.preview(step)))
     body = BODY | {"stream": True, "partial_images": 1, "num_inference_steps": 4, "scheduler": "ddim", "n": 2}
     with service(tmp_path, batch=2, wait=5.0) as running:
-        told = events_of(running.client.post(GENERATIONS, json=body).text)
+        events = events_of(running.client.post(GENERATIONS, json=body).text)
         assert running.figure("triptych_batch_size_sum", model=tmp_path.name) == 2
-    previews = [event for event in told if event["type"].endswith("partial_image")]
+    previews = [event for event in events if event["type"].endswith("partial_image")]
     assert [event["index"] for event in previews] == [0, 1]
     for event in previews:
-        np.testing.assert_array_equal(np.asarray(opened(event)), wanted[1][event["index"]])
+        np.testing.assert_array_equal(np.asarray(opened(event)), expected[1][event["index"]])
 
 
 def test_an_error_in_a_stream_is_an_event(served: Service) -> None:
@@ -256,7 +254,7 @@ def test_models_are_listed_and_found(served: Service, package: Path) -> None:
         assert error_of(answer, 404)["code"] == "model_not_found"
 
 
-def test_packages_go_by_different_names(package: Path) -> None:
+def test_packages_have_different_names(package: Path) -> None:
     with pytest.raises(ArgumentError, match="names of their folders"):
         Service(package, package)
 
@@ -301,26 +299,24 @@ def test_packages_go_by_different_names(package: Path) -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_cannot_be_done_or_is_over_a_limit_is_400(
-    served: Service, body: dict[str, Any], param: str | None
-) -> None:
+def test_an_invalid_value_or_one_over_a_limit_is_400(served: Service, body: dict[str, Any], param: str | None) -> None:
     content = json.dumps(BODY | body)
     answer = served.client.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"})
     assert error_of(answer, 400)["param"] == param
 
 
-def test_a_body_that_is_no_json_is_400(served: Service) -> None:
+def test_a_body_that_is_not_json_is_400(served: Service) -> None:
     for content in (b"{", b"[" * 100_000, b"\xff", b""):
         error_of(served.client.post(GENERATIONS, content=content, headers={"Content-Type": "application/json"}), 400)
     error_of(served.client.post(GENERATIONS, content=json.dumps(BODY), headers={"Content-Type": "text/plain"}), 400)
 
 
-def test_other_paths_and_methods_have_errors_of_the_same_shape(served: Service) -> None:
+def test_other_paths_and_methods_have_errors_of_the_same_format(served: Service) -> None:
     error_of(served.client.get("/v1/other"), 404)
     error_of(served.client.get(GENERATIONS), 405)
 
 
-def test_bodies_are_bounded_whether_or_not_they_say_their_length(served: Service) -> None:
+def test_body_size_is_limited_with_and_without_content_length(served: Service) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(200):
             yield b" " * 10_000
@@ -331,7 +327,7 @@ def test_bodies_are_bounded_whether_or_not_they_say_their_length(served: Service
             assert error_of(served.client.post(path, content=content, headers=headers), 413)
 
 
-def test_a_body_that_does_not_come_is_given_up(package: Path) -> None:
+def test_an_incomplete_body_times_out(package: Path) -> None:
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.sleep(10)
@@ -345,11 +341,11 @@ def test_a_body_that_does_not_come_is_given_up(package: Path) -> None:
         error_of(asyncio.run(asyncio.wait_for(post(running.app), 5)), 408)
 
 
-def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(slow_package: Path) -> None:
+def test_a_request_that_times_out_is_cancelled(slow_package: Path) -> None:
     with service(slow_package, timeout=0.3) as running:
         answer = running.client.post(GENERATIONS, json=LONG)
         assert error_of(answer, 503)["code"] == "timeout"
-        assert answer.headers["x-should-retry"] == "false", "or OpenAI's client would"
+        assert answer.headers["x-should-retry"] == "false", "else OpenAI's client retries"
         (event,) = events_of(running.client.post(GENERATIONS, json=LONG | {"stream": True}).text)
         assert event["error"]["code"] == "timeout"
         running.models.stop()
@@ -361,27 +357,25 @@ def test_a_request_that_takes_too_long_is_given_up_and_costs_no_more(slow_packag
 @pytest.mark.parametrize(
     ("image", "mask", "param"),
     [
-        (b"no picture", None, "image"),
-        (png(picture())[:100], None, "image"),
+        (b"not an image", None, "image"),
+        (png(example_image())[:100], None, "image"),
         (png(Image.new("L", (257, 256))), None, "image"),
         (png(Image.new("L", (20_000, 20_000))), None, "image"),
         (png(Image.new("RGB", (2, 2))), None, None),
-        (png(picture()), png(picture()), "mask"),
-        (png(picture()), png(Image.new("RGBA", (8, 8))), None),
-        (png(picture()), b"no picture", "mask"),
+        (png(example_image()), png(example_image()), "mask"),
+        (png(example_image()), png(Image.new("RGBA", (8, 8))), None),
+        (png(example_image()), b"not an image", "mask"),
     ],
-    ids=["no picture", "cut off", "too large", "bomb", "too small", "opaque mask", "mask of another size", "no mask"],
+    ids=["not an image", "cut off", "too large", "bomb", "too small", "opaque mask", "mask of another size", "no mask"],
 )
-def test_a_picture_that_cannot_be_used_is_400(
-    served: Service, image: bytes, mask: bytes | None, param: str | None
-) -> None:
+def test_an_invalid_image_is_400(served: Service, image: bytes, mask: bytes | None, param: str | None) -> None:
     files = {"image": ("a.png", image, "image/png")}
     if mask is not None:
         files["mask"] = ("m.png", mask, "image/png")
     assert error_of(served.client.post(EDITS, data={"prompt": "a fox"}, files=files), 400)["param"] == param
 
 
-def test_an_edit_without_a_picture_or_with_a_path_for_it_is_400(served: Service) -> None:
+def test_an_edit_without_an_image_or_with_a_path_is_400(served: Service) -> None:
     form = {"boundary": (None, "x")}
     assert error_of(served.client.post(EDITS, data={"prompt": "a fox"}, files=form), 400)["param"]
     assert (
@@ -389,13 +383,13 @@ def test_an_edit_without_a_picture_or_with_a_path_for_it_is_400(served: Service)
     )
 
 
-def test_graphs_of_one_size_make_no_other(static_package: Path) -> None:
+def test_graphs_of_static_shapes_have_one_size(static_package: Path) -> None:
     """See STATIC of tests/conftest.py."""
     with service(static_package, pixels=1 << 20) as running:
         body = {name: value for name, value in BODY.items() if name != "size"}
         assert running.client.post(GENERATIONS, json=body).json()["size"] == "112x144"
         assert "static shapes" in error_of(running.client.post(GENERATIONS, json=BODY), 400)["message"]
-        files = {"image": ("fox.png", png(picture()), "image/png")}
+        files = {"image": ("fox.png", png(example_image()), "image/png")}
         assert running.client.post(EDITS, data=body, files=files).json()["size"] == "112x144"
 
 
@@ -409,80 +403,85 @@ def test_a_full_queue_is_429(slow_package: Path) -> None:
     with service(slow_package, queue=2) as running:
         answers = asyncio.run(flood(running.app))
     refused = [answer for answer in answers if answer.status_code != 200]
-    assert len(refused) in (5, 6), "two wait, and perhaps one was taken out meanwhile"
+    assert len(refused) in (5, 6), "two wait, and one may have left the queue"
     for answer in refused:
         assert error_of(answer, 429)["code"] == "queue_full"
         assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_before_it_is_loaded_and_when_it_stops_it_is_alive_but_not_ready(package: Path) -> None:
+def test_a_service_that_loads_or_stops_is_healthy_but_not_ready(package: Path) -> None:
     with service(package, load=False) as running:
-        ask = running.client
-        assert (ask.get("/healthz").status_code, ask.get("/readyz").status_code) == (200, 503)
-        assert error_of(ask.post(GENERATIONS, json=BODY), 503)["code"] == "loading"
+        client = running.client
+        assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (200, 503)
+        assert error_of(client.post(GENERATIONS, json=BODY), 503)["code"] == "loading"
         running.models.load({"device": "cpu"})
-        assert ask.get("/readyz").json() == {"status": "ready"}
+        assert client.get("/readyz").json() == {"status": "ready"}
         running.models.stop()
-        assert (ask.get("/healthz").status_code, ask.get("/readyz").status_code) == (200, 503)
-        answer = ask.post(GENERATIONS, json=BODY)
+        assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (200, 503)
+        answer = client.post(GENERATIONS, json=BODY)
         assert error_of(answer, 503)["code"] == "stopping"
         assert answer.headers["Retry-After"]
 
 
-def test_what_is_abandoned_is_503_whether_it_was_begun_or_not(slow_package: Path) -> None:
-    async def ask(running: Service) -> list[httpx2.Response]:
+def test_abandoned_requests_are_503_running_or_queued(slow_package: Path) -> None:
+    async def requests(running: Service) -> list[httpx2.Response]:
         transport = httpx2.ASGITransport(app=running.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
             bodies = (LONG, LONG, LONG | {"stream": True})
-            asked = [asyncio.create_task(client.post(GENERATIONS, json=body)) for body in bodies]
-            begun = {"model": slow_package.name, "component": "queue"}
-            while running.figure("triptych_component_seconds_count", **begun) < 1:
+            tasks = [asyncio.create_task(client.post(GENERATIONS, json=body)) for body in bodies]
+            labels = {"model": slow_package.name, "component": "queue"}
+            while running.figure("triptych_component_seconds_count", **labels) < 1:
                 await asyncio.sleep(0.01)
             while running.figure("triptych_queue_depth", model=slow_package.name) < 2:
                 await asyncio.sleep(0.01)
             running.models.abandon()
-            return await asyncio.gather(*asked)
+            return await asyncio.gather(*tasks)
 
     with service(slow_package) as running:
-        begun, waiting, stream = asyncio.run(ask(running))
-    for answer in (begun, waiting):
+        active, queued, stream = asyncio.run(requests(running))
+    for answer in (active, queued):
         assert error_of(answer, 503)["code"] == "stopping"
     assert [event["error"]["code"] for event in events_of(stream.text)] == ["stopping"]
 
 
-def test_a_key_may_have_any_letters(package: Path) -> None:
+def test_a_key_may_have_any_characters(package: Path) -> None:
     with service(package, key="schlüssel", load=False) as running:
         for key, status in (("schlüssel", 200), ("schlussel", 401)):
-            given = {b"Authorization": f"Bearer {key}".encode()}
-            assert running.client.get("/v1/models", headers=given).status_code == status
+            headers = {b"Authorization": f"Bearer {key}".encode()}
+            assert running.client.get("/v1/models", headers=headers).status_code == status
 
 
-def test_a_key_is_needed_but_to_see_that_it_runs(package: Path) -> None:
+def test_all_but_health_and_docs_need_the_key(package: Path) -> None:
     with service(package, key="geheim", load=False) as running:
-        ask = running.client
+        client = running.client
         for path in ("/healthz", "/docs", "/openapi.json"):
-            assert ask.get(path).status_code == 200
-        sources = re.findall(r'(?:src|href)="([^"]+)"', ask.get("/docs").text)
+            assert client.get(path).status_code == 200
+        sources = re.findall(r'(?:src|href)="([^"]+)"', client.get("/docs").text)
         assert len(sources) == 3
-        for path in sources:  # script, style and icon of /docs, which are the service's own
-            assert ask.get(path).status_code == 200
-        for given in ({}, {"Authorization": "Bearer geheimer"}, {"Authorization": "Basic geheim"}, {"X-Key": "geheim"}):
+        for path in sources:  # script, style and icon of /docs, which the service serves
+            assert client.get(path).status_code == 200
+        for headers in (
+            {},
+            {"Authorization": "Bearer geheimer"},
+            {"Authorization": "Basic geheim"},
+            {"X-Key": "geheim"},
+        ):
             for path in ("/v1/models", "/metrics", "/v1/other"):
-                answer = ask.get(path, headers=given)
+                answer = client.get(path, headers=headers)
                 assert error_of(answer, 401)["code"] == "invalid_api_key"
                 assert answer.headers["WWW-Authenticate"] == "Bearer"
-            # nothing of a body is read
-            error_of(ask.post(GENERATIONS, content=b"{", headers=given), 401)
-        assert ask.get("/v1/models", headers={"Authorization": "Bearer geheim"}).status_code == 200
-        assert "HTTPBearer" in ask.get("/openapi.json").json()["components"]["securitySchemes"]
+            # the body is not read
+            error_of(client.post(GENERATIONS, content=b"{", headers=headers), 401)
+        assert client.get("/v1/models", headers={"Authorization": "Bearer geheim"}).status_code == 200
+        assert "HTTPBearer" in client.get("/openapi.json").json()["components"]["securitySchemes"]
 
 
-@pytest.mark.parametrize(("caller", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.0.0.7", 403), ("", 403)])
-def test_other_machines_do_not_get_in_by_saying_localhost(package: Path, caller: str, status: int) -> None:
-    """Where something before it, such as a proxy of Ray's, listens to all."""
+@pytest.mark.parametrize(("address", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.0.0.7", 403), ("", 403)])
+def test_other_machines_are_rejected_with_localhost_as_host(package: Path, address: str, status: int) -> None:
+    """A proxy, for example Ray's, may listen at all addresses."""
     with service(package, load=False, local=True) as running:
-        asking = TestClient(running.app, base_url="http://localhost", client=(caller, 50000))
-        assert asking.get("/v1/models").status_code == status
+        client = TestClient(running.app, base_url="http://localhost", client=(address, 50000))
+        assert client.get("/v1/models").status_code == status
 
 
 @pytest.mark.parametrize(
@@ -495,11 +494,11 @@ def test_other_machines_do_not_get_in_by_saying_localhost(package: Path, caller:
         ("localhost:8000", "null", True, 403),
         ("elsewhere.example", "http://elsewhere.example", True, 403),
         ("[", None, True, 403),
-        ("pictures.example", None, False, 200),
-        ("pictures.example", "https://elsewhere.example", False, 403),
+        ("images.example", None, False, 200),
+        ("images.example", "https://elsewhere.example", False, 403),
     ],
 )
-def test_without_a_key_pages_of_other_sites_cannot_ask(
+def test_without_a_key_pages_of_other_sites_are_rejected(
     package: Path, host: str, origin: str | None, local: bool, status: int
 ) -> None:
     with service(package, load=False, local=local) as running:
@@ -509,7 +508,7 @@ def test_without_a_key_pages_of_other_sites_cannot_ask(
         assert status == 200 or error_of(answer, 403)
 
 
-def test_the_figures_are_there_for_prometheus(served: Service, package: Path) -> None:
+def test_metrics_are_exported_for_prometheus(served: Service, package: Path) -> None:
     served.client.post(GENERATIONS, json=BODY)
     served.client.get("/v1/other")
     text = served.client.get("/metrics").text
@@ -520,7 +519,7 @@ def test_the_figures_are_there_for_prometheus(served: Service, package: Path) ->
     assert served.figure("triptych_errors_total", code="404") >= 1
 
 
-def test_what_goes_wrong_inside_is_500_and_says_nothing_of_it(
+def test_an_internal_error_is_500_without_details(
     package: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -535,14 +534,14 @@ def test_what_goes_wrong_inside_is_500_and_says_nothing_of_it(
     assert "/secret/path" in caplog.text
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_prompts_are_in_the_log_only_when_asked_for(
-    package: Path, caplog: pytest.LogCaptureFixture, asked: bool
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_prompts_are_in_the_log_only_if_enabled(
+    package: Path, caplog: pytest.LogCaptureFixture, log_prompts: bool
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="triptych")
-    with service(package, log_prompts=asked) as running:
+    with service(package, log_prompts=log_prompts) as running:
         running.client.post(GENERATIONS, json=BODY | {"prompt": "a purple\nzebra"})
         running.client.post(GENERATIONS, json=BODY | {"prompt": f"(zebra:{10**39})"})
-    said = " ".join(record.getMessage() for record in caplog.records)
-    assert ("zebra" in said) == asked
-    assert "\n" not in said
+    text = " ".join(record.getMessage() for record in caplog.records)
+    assert ("zebra" in text) == log_prompts
+    assert "\n" not in text

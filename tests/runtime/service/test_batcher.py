@@ -1,4 +1,4 @@
-"""The queue and its worker: company, order, dropping and stopping."""
+"""Tests of the queue and its worker: batching, order, cancellation and shutdown."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ SECONDS = 30
 
 
 class Gate:
-    """A watch that holds the worker after the first step until it is opened, and counts steps."""
+    """Step callback that blocks the worker after the first step until it is opened, and counts steps."""
 
     def __init__(self) -> None:
         self.reached, self.opened, self.steps = threading.Event(), threading.Event(), 0
@@ -36,7 +36,7 @@ class Gate:
 
 
 class Queue:
-    """A batcher with its metrics, and a gate at the first of its pictures."""
+    """A batcher with metrics, whose first image is blocked by a gate."""
 
     def __init__(self, pipe: TextToImage, **options: Any) -> None:
         self.metrics, self.gate = Metrics(), Gate()
@@ -48,7 +48,7 @@ class Queue:
         return self.batcher.submit([Request(**(BASE | arguments))], [None])[0]
 
     def calls(self) -> tuple[float, float]:
-        """How many, and pictures of all."""
+        """Number of calls, and number of images in all calls."""
         names = ("triptych_batch_size_count", "triptych_batch_size_sum")
         count, total = (self.metrics.registry.get_sample_value(name, {"model": "tiny"}) or 0.0 for name in names)
         return count, total
@@ -67,26 +67,26 @@ def images_of(tickets: Sequence[Ticket]) -> list[Any]:
     return [ticket.done.result(SECONDS) for ticket in tickets]
 
 
-def test_those_that_can_share_a_call_do_and_are_what_they_are_alone(pipe: TextToImage, queue: Queue) -> None:
+def test_batched_images_equal_those_of_single_calls(pipe: TextToImage, queue: Queue) -> None:
     same = [queue.add(seed=seed, prompt=text) for seed, text in ((1, "an owl"), (2, "a red fox"))]
     other = queue.add(seed=3, num_inference_steps=3)
     same.append(queue.add(seed=4))
     queue.gate.opened.set()
     images = images_of([*same, other])
-    assert queue.calls() == (3, 5), "the first; three together; the other"
+    assert queue.calls() == (3, 5), "the first image, a batch of three, the other image"
     for ticket, image in zip([*same, other], images, strict=True):
         np.testing.assert_array_equal(np.asarray(image), np.asarray(run(pipe, [ticket.request])[0]))
         assert image.info["triptych"] == run(pipe, [ticket.request])[0].info["triptych"]
 
 
-def test_a_call_has_no_more_than_the_limit(queue: Queue) -> None:
+def test_a_batch_is_limited(queue: Queue) -> None:
     tickets = [queue.add(seed=seed) for seed in range(5)]
     queue.gate.opened.set()
     images_of(tickets)
     assert queue.calls() == (3, 6)
 
 
-def test_the_first_waits_for_company_and_no_longer(pipe: TextToImage) -> None:
+def test_the_first_image_waits_for_a_full_batch_or_the_timeout(pipe: TextToImage) -> None:
     batcher = Batcher("tiny", pipe, metrics := Metrics(), batch=2, wait=1.0, queue=8)
     tickets = batcher.submit([Request(**(BASE | {"seed": 1}))], [None])
     time.sleep(0.1)
@@ -100,8 +100,8 @@ def test_the_first_waits_for_company_and_no_longer(pipe: TextToImage) -> None:
     batcher.join()
 
 
-def test_what_fails_in_company_does_not_take_the_others_along(pipe: TextToImage, queue: Queue) -> None:
-    """One prompt has weights that give no numbers."""
+def test_an_error_of_one_image_does_not_fail_its_batch(pipe: TextToImage, queue: Queue) -> None:
+    """One prompt has a weight that is not finite as float32."""
     good = [queue.add(seed=seed) for seed in (1, 2)]
     bad = queue.add(seed=3, prompt=f"(fox:{10**39})")
     assert bad.key == good[0].key
@@ -112,17 +112,17 @@ def test_what_fails_in_company_does_not_take_the_others_along(pipe: TextToImage,
         bad.done.result(SECONDS)
 
 
-def test_what_waits_and_is_dropped_is_never_made(queue: Queue) -> None:
-    dropped, kept = queue.add(seed=1), queue.add(seed=2)
+def test_a_dropped_image_in_the_queue_is_not_generated(queue: Queue) -> None:
+    dropped, remaining = queue.add(seed=1), queue.add(seed=2)
     queue.batcher.drop([dropped])
     with pytest.raises(CancelledError):
         dropped.done.result(0)
     queue.gate.opened.set()
-    images_of([kept])
+    images_of([remaining])
     assert queue.calls() == (2, 2)
 
 
-def test_what_is_being_made_and_is_dropped_stops_at_the_next_step(queue: Queue) -> None:
+def test_a_running_call_stops_at_the_next_step_when_dropped(queue: Queue) -> None:
     queue.batcher.drop([queue.first])
     queue.gate.opened.set()
     with pytest.raises(Cancelled, match="step 1 of"):
@@ -131,19 +131,19 @@ def test_what_is_being_made_and_is_dropped_stops_at_the_next_step(queue: Queue) 
     assert queue.calls() == (0, 0)
 
 
-def test_in_company_it_goes_on_for_the_others(pipe: TextToImage, queue: Queue) -> None:
+def test_a_batch_continues_when_one_of_its_images_is_dropped(pipe: TextToImage, queue: Queue) -> None:
     queue.gate.opened.set()
     gate = Gate()
     requests = [Request(**(BASE | {"seed": seed})) for seed in (1, 2)]
-    gone, stays = queue.batcher.submit(requests, [gate, None])
+    dropped, remaining = queue.batcher.submit(requests, [gate, None])
     assert gate.reached.wait(SECONDS)
-    queue.batcher.drop([gone])
+    queue.batcher.drop([dropped])
     gate.opened.set()
-    np.testing.assert_array_equal(np.asarray(images_of([stays])[0]), np.asarray(run(pipe, requests[1:])[0]))
-    assert gate.steps == 1, "nobody looks at its previews any more"
+    np.testing.assert_array_equal(np.asarray(images_of([remaining])[0]), np.asarray(run(pipe, requests[1:])[0]))
+    assert gate.steps == 1, "no callbacks for a dropped image"
 
 
-def test_the_queue_is_bounded_and_dropping_makes_room(queue: Queue) -> None:
+def test_the_queue_is_bounded_and_dropped_images_free_it(queue: Queue) -> None:
     tickets = [queue.add(seed=seed) for seed in range(7)]
     with pytest.raises(ServiceError) as refused:
         queue.batcher.submit([Request(**(BASE | {"seed": seed})) for seed in range(2)], [None] * 2)
@@ -156,10 +156,10 @@ def test_the_queue_is_bounded_and_dropping_makes_room(queue: Queue) -> None:
     queue.add(seed=8)
     with pytest.raises(ServiceError) as refused:
         queue.batcher.submit([Request(**(BASE | {"seed": seed})) for seed in range(9)], [None] * 9)
-    assert refused.value.status == 400, "that many never fit"
+    assert refused.value.status == 400, "more than the capacity"
 
 
-def test_when_it_closes_it_finishes_what_it_accepted(queue: Queue) -> None:
+def test_a_closed_queue_finishes_accepted_images(queue: Queue) -> None:
     tickets = [queue.first, queue.add(seed=1), queue.add(seed=2, num_inference_steps=3)]
     queue.batcher.close()
     with pytest.raises(ServiceError) as refused:
@@ -174,5 +174,5 @@ def test_when_it_closes_it_finishes_what_it_accepted(queue: Queue) -> None:
     ("count", "total", "steps"),
     [(0, 20, []), (1, 20, [9]), (3, 20, [4, 9, 14]), (3, 4, [0, 1, 2]), (3, 3, [0, 1]), (3, 1, []), (2, 2, [0])],
 )
-def test_previews_come_at_even_distances_and_before_the_last_step(count: int, total: int, steps: list[int]) -> None:
+def test_previews_are_evenly_spaced_before_the_last_step(count: int, total: int, steps: list[int]) -> None:
     assert steps_of(count, total) == {index: number for number, index in enumerate(steps)}

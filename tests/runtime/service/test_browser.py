@@ -1,4 +1,4 @@
-"""The page in a real browser: a picture is made, watched, and its settings come back."""
+"""Tests of the page in a real browser: generation, progress, and settings restored from an image."""
 
 import io
 import shutil
@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.support.images import picture
+from tests.support.images import example_image
 from triptych.export import export, exporter
 from triptych.runtime import TextToImage
 from triptych.runtime.image.pixels import SETTINGS_KEY
@@ -27,7 +27,7 @@ from .serving import Process, process
 
 STEPS = 150
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-MILLISECONDS = 20_000  # that a browser may take for anything
+MILLISECONDS = 20_000  # timeout of each browser action
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def previewing(checkpoint: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of all tests, without its manifest, and a preview decoder."""
+    """Package of the other tests, without its manifest, with a preview decoder."""
     folder, whole = tmp_path_factory.mktemp("preview"), tmp_path_factory.mktemp("previewing")
     every = exporter.components_of
     with pytest.MonkeyPatch.context() as patch:
@@ -63,23 +63,23 @@ def server(previewing: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def page(browser: Browser, server: Process) -> Iterator[Page]:
-    """The page, open and ready; at the end, nothing but the service must have been asked for anything."""
-    asked: list[str] = []
+    """An open page that is ready; teardown checks that all its requests went to the service."""
+    urls: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 1400})
     context.set_default_timeout(MILLISECONDS)
-    context.on("request", lambda request: asked.append(request.url))
+    context.on("request", lambda request: urls.append(request.url))
     opened = context.new_page()
     opened.goto(server.url)
     ready(opened)
     yield opened
     context.close()
-    hosts = {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))}
+    hosts = {urlsplit(url).netloc for url in urls if not url.startswith(("data:", "blob:"))}
     assert hosts == {urlsplit(server.url).netloc}
 
 
 def ready(page: Page) -> None:
-    """Wait until it has what the model offers."""
-    expect(page.locator("#scheduler input")).to_have_value("PNDM (own)", timeout=MILLISECONDS)
+    """Wait until the controls have the defaults of the model."""
+    expect(page.locator("#scheduler input")).to_have_value("PNDM (default)", timeout=MILLISECONDS)
 
 
 def fill(page: Page, **values: object) -> None:
@@ -91,8 +91,8 @@ def value(page: Page, name: str) -> str:
     return page.locator(f"#{name} :is(textarea, input:not([type=range]))").first.input_value()
 
 
-def make(page: Page) -> set[str]:
-    """Have pictures made, other than those before; previews that were to be seen until then."""
+def generate(page: Page) -> set[str]:
+    """Generate images and wait for them; sources of the previews shown meanwhile."""
     seen: set[str] = set()
     sources, gallery = "found => found.map(each => each.src)", page.locator("#gallery img")
     old = gallery.evaluate_all(sources)
@@ -106,8 +106,8 @@ def make(page: Page) -> set[str]:
     return seen
 
 
-def made(page: Page) -> Image.Image:
-    """The first picture of the gallery, as a browser saves it."""
+def first_image(page: Page) -> Image.Image:
+    """First image of the gallery, as a browser saves it."""
     source = page.locator("#gallery img").first.get_attribute("src")
     assert source is not None
     return Image.open(io.BytesIO(httpx2.get(source).content))
@@ -117,24 +117,24 @@ def settings_of(image: Image.Image) -> Settings:
     return Settings.from_json(image.info[SETTINGS_KEY])
 
 
-def counted(server: Process, name: str) -> float:
+def metric(server: Process, name: str) -> float:
     lines = httpx2.get(f"{server.url}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
-def test_the_description_can_be_read_without_the_internet(page: Page, server: Process) -> None:
-    """`page` looks at what was asked for."""
+def test_the_documentation_of_the_api_works_offline(page: Page, server: Process) -> None:
+    """The `page` fixture checks the hosts of all requests."""
     page.goto(f"{server.url}/docs")
     expect(page.get_by_text("/v1/images/generations", exact=True)).to_be_visible()
 
 
-def test_a_picture_is_watched_made_and_its_settings_come_back(page: Page, previewing: Path, tmp_path: Path) -> None:
+def test_an_image_has_previews_and_its_settings_can_be_restored(page: Page, previewing: Path, tmp_path: Path) -> None:
     fill(page, prompt="a red fox (sitting:1.2)", negative="blue — 青", steps=STEPS, guidance=3.5, seed=2**63 + 1)
     page.locator("#draw input").uncheck()
     fill(page, size="96x64")
     page.keyboard.press("Enter")
-    assert len(make(page)) >= 2
-    image = made(page)
+    assert len(generate(page)) >= 2
+    image = first_image(page)
     settings = settings_of(image)
     assert (settings.prompt, settings.negative_prompt) == ("a red fox (sitting:1.2)", "blue — 青")
     assert (settings.seed, settings.num_inference_steps, settings.guidance_scale) == (2**63 + 1, STEPS, 3.5)
@@ -156,50 +156,50 @@ def test_a_picture_is_watched_made_and_its_settings_come_back(page: Page, previe
         "guidance": "3.5",
         "seed": str(2**63 + 1),
         "size": "96x64",
-        "scheduler": "PNDM (own)",
+        "scheduler": "PNDM (default)",
     }
     assert not page.locator("#draw input").is_checked()
-    make(page)
-    assert made(page).tobytes() == image.tobytes()
+    generate(page)
+    assert first_image(page).tobytes() == image.tobytes()
 
 
-def test_pictures_have_their_seeds_and_a_history(page: Page) -> None:
+def test_images_have_seeds_and_a_history(page: Page) -> None:
     fill(page, prompt="a red fox", steps=2, pictures=2)
-    make(page)
+    generate(page)
     captions = page.locator("#gallery .caption-label").all_inner_texts()
     first = int(value(page, "seed"))
     assert captions == [f"seed {first}", f"seed {first + 1}"]
     fill(page, prompt="a blue boat", pictures=1)
-    make(page)
+    generate(page)
     history = page.locator("#history .caption-label")
     expect(history).to_have_count(3, timeout=MILLISECONDS)
     assert history.all_inner_texts()[1:] == [str(first), str(first + 1)]
-    assert history.first.inner_text() not in (str(first), str(first + 1)), "a new one is drawn"
+    assert history.first.inner_text() not in (str(first), str(first + 1)), "a new random seed"
     page.locator("#history button:has(img)").nth(2).click()
     expect(page.locator("#prompt textarea")).to_have_value("a red fox", timeout=MILLISECONDS)
     assert (value(page, "seed"), value(page, "pictures")) == (str(first + 1), "1")
     assert not page.locator("#draw input").is_checked()
 
 
-def test_what_is_painted_over_is_drawn_anew(page: Page, previewing: Path, tmp_path: Path) -> None:
-    """Without paint it is image-to-image, and what the pipeline gives; with paint the rest stays as it was."""
+def test_image_to_image_and_inpainting(page: Page, previewing: Path, tmp_path: Path) -> None:
+    """Image-to-image equals the pipeline; inpainting keeps the image outside the mask."""
     start = tmp_path / "start.png"
-    picture().save(start)
+    example_image().save(start)
     page.locator("#begin button").first.click()
     page.locator("#editor canvas").first.wait_for()
-    page.wait_for_timeout(500)  # until the editor listens, which nothing tells
+    page.wait_for_timeout(500)  # the editor gives no sign when it is ready
     page.locator("#editor input[type=file]").first.set_input_files(start)
-    page.get_by_label("Brush Size").first.wait_for()  # it has the picture
+    page.get_by_label("Brush Size").first.wait_for()  # shown when the image is loaded
     page.wait_for_timeout(500)
     fill(page, prompt="a red fox", steps=4, strength=0.75)
-    make(page)
-    whole = made(page)
+    generate(page)
+    whole = first_image(page)
     settings = settings_of(whole)
     assert settings.strength == 0.75
     pipe = TextToImage.load(previewing, device="cpu")
-    said: dict[str, Any] = {"strength": 0.75, "num_inference_steps": 4, "seed": settings.seed}
-    wanted = pipe("a red fox", image=picture(), **said).images[0]
-    assert whole.tobytes() == wanted.tobytes()
+    arguments: dict[str, Any] = {"strength": 0.75, "num_inference_steps": 4, "seed": settings.seed}
+    expected = pipe("a red fox", image=example_image(), **arguments).images[0]
+    assert whole.tobytes() == expected.tobytes()
 
     page.locator("#editor").scroll_into_view_if_needed()
     box = page.locator("#editor canvas").first.bounding_box()
@@ -211,15 +211,17 @@ def test_what_is_painted_over_is_drawn_anew(page: Page, previewing: Path, tmp_pa
     page.mouse.up()
     page.wait_for_timeout(500)
     page.locator("#draw input").uncheck()
-    make(page)
+    generate(page)
     middle = Image.new("L", whole.size)
     middle.paste(255, (48, 48, 112, 80))
-    masked = pipe("a red fox", image=picture(), mask_image=middle, **said)
-    pixels, near, far = (np.asarray(image).astype(int)[:16, :16] for image in (made(page), masked.images[0], whole))
-    assert abs(pixels - near).mean() * 4 < abs(pixels - far).mean(), "away from the paint it is as with any such mask"
+    masked = pipe("a red fox", image=example_image(), mask_image=middle, **arguments)
+    pixels, near, far = (
+        np.asarray(image).astype(int)[:16, :16] for image in (first_image(page), masked.images[0], whole)
+    )
+    assert abs(pixels - near).mean() * 4 < abs(pixels - far).mean(), "pixels outside the mask"
 
 
-def test_what_cannot_be_made_is_told_and_what_nobody_waits_for_stops(page: Page, server: Process) -> None:
+def test_errors_are_shown_and_abandoned_images_are_cancelled(page: Page, server: Process) -> None:
     fill(page, prompt="a red fox", size="65x64")
     page.keyboard.press("Enter")
     page.locator("#make").click()
@@ -227,18 +229,18 @@ def test_what_cannot_be_made_is_told_and_what_nobody_waits_for_stops(page: Page,
     fill(page, size="128x128", steps=900)
     page.keyboard.press("Enter")
     for leave in (page.locator("#stop").click, page.close):
-        before = counted(server, "triptych_cancelled_total")
+        before = metric(server, "triptych_cancelled_total")
         page.locator("#make").click()
         page.locator("#live img").first.wait_for()
         leave()
         deadline = time.monotonic() + 10
-        while counted(server, "triptych_cancelled_total") == before:
+        while metric(server, "triptych_cancelled_total") == before:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
-@pytest.mark.slow  # with a service of its own
-def test_an_open_page_does_not_hold_up_the_end(browser: Browser, package: Path, tmp_path: Path) -> None:
+@pytest.mark.slow  # starts another service
+def test_an_open_page_does_not_delay_shutdown(browser: Browser, package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package, "--ui") as running:
         opened = browser.new_page()
         opened.goto(running.url)
@@ -252,11 +254,11 @@ def test_an_open_page_does_not_hold_up_the_end(browser: Browser, package: Path, 
         opened.close()
 
 
-@pytest.mark.slow  # with a service of its own
-def test_with_a_key_the_browser_asks_for_it(browser: Browser, package: Path, tmp_path: Path) -> None:
+@pytest.mark.slow  # starts another service
+def test_the_browser_sends_the_key_as_a_password(browser: Browser, package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package, "--ui", "--api-key", "geheim") as running:
-        for given in ({}, {"Authorization": "Basic bWU6b3RoZXI="}):  # nothing, and me:other
-            answer = httpx2.get(running.url, headers=given)
+        for headers in ({}, {"Authorization": "Basic bWU6b3RoZXI="}):  # no password, and me:other
+            answer = httpx2.get(running.url, headers=headers)
             assert answer.status_code == 401
             assert answer.headers["WWW-Authenticate"].startswith("Basic ")
         context = browser.new_context(http_credentials={"username": "me", "password": "geheim"})

@@ -1,4 +1,4 @@
-"""schemathesis asks what the OpenAPI description allows and what it does not: no 5xx, nothing that it does not say."""
+"""OpenAPI description: schemathesis sends valid and invalid requests, and checks each response against it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +19,13 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.support.images import picture
+from tests.support.images import example_image
 from triptych.runtime.service.http.schema import Edit, setting_names
 
 from .serving import png, service
 
 QUICK, MANY = 20, 300
-"""Requests of each operation and mode."""
+"""Number of requests per operation and mode."""
 
 OPERATIONS = [
     ("/v1/images/generations", "POST"),
@@ -36,12 +36,12 @@ OPERATIONS = [
     ("/readyz", "GET"),
     ("/metrics", "GET"),
 ]
-POSSIBLE = {"num_inference_steps": 2, "size": "64x64", "n": 1}
-"""What the model can do, of all that a description can say."""
-IMPOSSIBLE = ("model", "mask", *{*setting_names(Edit), "strength"} - {"prompt", "negative_prompt", *POSSIBLE})
+SUPPORTED = {"num_inference_steps": 2, "size": "64x64", "n": 1}
+"""Values that the test model supports."""
+DEPENDENT = ("model", "mask", *{*setting_names(Edit), "strength"} - {"prompt", "negative_prompt", *SUPPORTED})
 """Fields whose values depend on the model, or on each other."""
 
-MAKE = OPERATIONS[:2]
+GENERATING = OPERATIONS[:2]
 
 CHECKS = [
     not_a_server_error,
@@ -51,54 +51,56 @@ CHECKS = [
     response_schema_conformance,
     unsupported_method,
 ]
-ALIKE = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+DETERMINISTIC = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
 def description(package: Path) -> Iterator[Any]:
-    """Of a service whose pictures take little time."""
+    """OpenAPI description of a service with fast requests."""
     with service(package, steps=2, pixels=64 * 64, pictures=2, local=False) as running:
         yield schemathesis.openapi.from_asgi("/openapi.json", running.app)
 
 
-def ask(description: Any, path: str, method: str, mode: GenerationMode, count: int) -> set[int]:
-    """So many requests, each answered as the description says; the statuses that there were."""
+def send(description: Any, path: str, method: str, mode: GenerationMode, count: int) -> set[int]:
+    """Send requests, check each response against the description, and return the statuses."""
     statuses = set()
 
-    @settings(ALIKE, max_examples=count)
-    @given(case=description[path][method].as_strategy(generation_mode=mode), possible=st.booleans())
-    def answers(case: schemathesis.Case, possible: bool) -> None:
-        if possible and mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
+    @settings(DETERMINISTIC, max_examples=count)
+    @given(case=description[path][method].as_strategy(generation_mode=mode), supported=st.booleans())
+    def check(case: schemathesis.Case, supported: bool) -> None:
+        if supported and mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             body: dict[str, Any] = case.body
-            body |= POSSIBLE | ({"image": png(picture(64, 64))} if "image" in case.body else {})
-            for name in IMPOSSIBLE:
+            body |= SUPPORTED | ({"image": png(example_image(64, 64))} if "image" in case.body else {})
+            for name in DEPENDENT:
                 body.pop(name, None)
         checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
         statuses.add(case.call_and_validate(checks=checks).status_code)
 
-    answers()
+    check()
     return statuses
 
 
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_what_is_allowed_is_answered_as_described(description: Any, path: str, method: str) -> None:
-    assert 200 in ask(description, path, method, GenerationMode.POSITIVE, QUICK) or "{" in path
+def test_valid_requests_have_responses_as_described(description: Any, path: str, method: str) -> None:
+    assert 200 in send(description, path, method, GenerationMode.POSITIVE, QUICK) or "{" in path
 
 
-@pytest.mark.parametrize(("path", "method"), MAKE)
-def test_what_is_not_allowed_is_refused_as_described(description: Any, path: str, method: str) -> None:
-    ask(description, path, method, GenerationMode.NEGATIVE, QUICK)
+@pytest.mark.parametrize(("path", "method"), GENERATING)
+def test_invalid_requests_are_rejected_as_described(description: Any, path: str, method: str) -> None:
+    send(description, path, method, GenerationMode.NEGATIVE, QUICK)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", GenerationMode)
-@pytest.mark.parametrize(("path", "method"), MAKE)
-def test_so_it_is_of_many_more(description: Any, path: str, method: str, mode: GenerationMode) -> None:
-    ask(description, path, method, mode, MANY)
+@pytest.mark.parametrize(("path", "method"), GENERATING)
+def test_many_requests_have_responses_as_described(
+    description: Any, path: str, method: str, mode: GenerationMode
+) -> None:
+    send(description, path, method, mode, MANY)
 
 
-def test_all_errors_are_described_alike(description: Any) -> None:
-    """It has all paths and, for errors, the one shape that they have."""
+def test_all_errors_have_the_same_schema(description: Any) -> None:
+    """All paths are described, and all errors refer to the same schema."""
     paths = description.raw_schema["paths"]
     assert paths.keys() == {path for path, _ in OPERATIONS}
     for operations in paths.values():

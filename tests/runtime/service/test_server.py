@@ -1,4 +1,4 @@
-"""`triptych serve` as a process over loopback, and OpenAI's own client."""
+"""`triptych serve` as a process over loopback, with OpenAI's client."""
 
 import base64
 import io
@@ -19,18 +19,18 @@ import pytest
 from PIL import Image
 
 from tests.support.command_line import refused
-from tests.support.images import picture
+from tests.support.images import example_image
 from triptych.runtime import TextToImage
 
 from .serving import BODY, GENERATIONS, LONG, Process, png, process, refused_without
 
 EXTRA: dict[str, Any] = {"seed": 7, "num_inference_steps": 2}
-"""Of BODY, what OpenAI's API lacks."""
+"""Fields of BODY that OpenAI's API lacks."""
 
 
 @pytest.fixture(scope="session")
 def package(slow_package: Path) -> Path:
-    """Requests are cancelled while their images are made."""
+    """Package with slow generation, so that requests can be cancelled during it."""
     return slow_package
 
 
@@ -42,8 +42,8 @@ def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def client(server: Process) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as asking:
-        yield asking
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def pixels_of(data: Any) -> np.ndarray:
@@ -51,13 +51,13 @@ def pixels_of(data: Any) -> np.ndarray:
 
 
 def counted(server: Process, name: str) -> float:
-    """A figure of all models."""
+    """Sum of a metric over all models."""
     lines = httpx2.get(f"{server.url}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
 def in_background(server: Process, body: dict[str, Any]) -> tuple[threading.Thread, list[httpx2.Response]]:
-    """A request whose picture is being made when this returns, and where its answer will be."""
+    """Start a request in a thread and wait until its generation begins; the list receives the response."""
     turns = counted(server, "triptych_component_seconds_count")
     answers: list[httpx2.Response] = []
 
@@ -66,7 +66,7 @@ def in_background(server: Process, body: dict[str, Any]) -> tuple[threading.Thre
 
     thread = threading.Thread(target=post)
     thread.start()
-    while counted(server, "triptych_component_seconds_count") == turns:  # it waits
+    while counted(server, "triptych_component_seconds_count") == turns:  # it is in the queue
         time.sleep(0.01)
     return thread, answers
 
@@ -77,11 +77,13 @@ def test_openais_client_lists_models(client: openai.OpenAI, package: Path) -> No
 
 
 def test_openais_client_generates(client: openai.OpenAI, pipe: TextToImage) -> None:
-    made = client.images.generate(prompt="a red fox", n=2, size="64x64", response_format="b64_json", extra_body=EXTRA)
-    assert made.size == "64x64"
-    wanted = pipe("a red fox", height=64, width=64, num_images_per_prompt=2, **EXTRA).images
-    assert made.data is not None
-    for data, image, seed in zip(made.data, wanted, (7, 8), strict=True):
+    response = client.images.generate(
+        prompt="a red fox", n=2, size="64x64", response_format="b64_json", extra_body=EXTRA
+    )
+    assert response.size == "64x64"
+    expected = pipe("a red fox", height=64, width=64, num_images_per_prompt=2, **EXTRA).images
+    assert response.data is not None
+    for data, image, seed in zip(response.data, expected, (7, 8), strict=True):
         np.testing.assert_array_equal(pixels_of(data), np.asarray(image))
         assert data.model_extra == {"seed": seed}
 
@@ -89,33 +91,33 @@ def test_openais_client_generates(client: openai.OpenAI, pipe: TextToImage) -> N
 def test_openais_client_edits(client: openai.OpenAI, pipe: TextToImage) -> None:
     mask = Image.new("RGBA", (128, 128), (0, 0, 0, 0))
     mask.paste((0, 0, 0, 255), (0, 0, 64, 128))
-    made = client.images.edit(
-        image=("fox.png", png(picture())),
+    response = client.images.edit(
+        image=("fox.png", png(example_image())),
         mask=("mask.png", png(mask)),
         prompt="a red fox",
         n=1,
         extra_body=EXTRA | {"strength": 0.8},
     )
     light = Image.eval(mask.getchannel("A"), lambda value: 255 - value)
-    wanted = pipe("a red fox", image=picture(), mask_image=light, strength=0.8, **EXTRA).images[0]
-    assert made.data is not None
-    np.testing.assert_array_equal(pixels_of(made.data[0]), np.asarray(wanted))
+    expected = pipe("a red fox", image=example_image(), mask_image=light, strength=0.8, **EXTRA).images[0]
+    assert response.data is not None
+    np.testing.assert_array_equal(pixels_of(response.data[0]), np.asarray(expected))
 
 
 def test_openais_client_streams(client: openai.OpenAI, pipe: TextToImage) -> None:
-    said = EXTRA | {"num_inference_steps": 6}
+    extra = EXTRA | {"num_inference_steps": 6}
     events = list(
-        client.images.generate(prompt="a red fox", size="64x64", stream=True, partial_images=2, extra_body=said)
+        client.images.generate(prompt="a red fox", size="64x64", stream=True, partial_images=2, extra_body=extra)
     )
     kinds: list[type[Any]] = [openai.types.ImageGenPartialImageEvent] * 2 + [openai.types.ImageGenCompletedEvent]
     assert [type(event) for event in events] == kinds
     for event, kind in zip(events, kinds, strict=True):
         kind.model_validate(event.model_dump())  # every field that its type requires
-    wanted = pipe("a red fox", height=64, width=64, **said).images[0]
-    np.testing.assert_array_equal(pixels_of(events[-1]), np.asarray(wanted))
+    expected = pipe("a red fox", height=64, width=64, **extra).images[0]
+    np.testing.assert_array_equal(pixels_of(events[-1]), np.asarray(expected))
     edits = list(
         client.images.edit(
-            image=("fox.png", png(picture())), prompt="a red fox", stream=True, partial_images=1, extra_body=said
+            image=("fox.png", png(example_image())), prompt="a red fox", stream=True, partial_images=1, extra_body=extra
         )
     )
     kinds = [openai.types.ImageEditPartialImageEvent, openai.types.ImageEditCompletedEvent]
@@ -124,7 +126,7 @@ def test_openais_client_streams(client: openai.OpenAI, pipe: TextToImage) -> Non
         kind.model_validate(edit.model_dump())
 
 
-def test_openais_client_understands_the_errors(client: openai.OpenAI) -> None:
+def test_openais_client_raises_its_errors(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="multiple of 8") as bad:
         client.images.generate(prompt="a red fox", size="65x64")
     assert bad.value.type == "invalid_request_error"
@@ -136,8 +138,8 @@ def test_openais_client_understands_the_errors(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_stops_costing(server: Process, stream: bool) -> None:
-    """While its picture is made, and while it waits."""
+def test_requests_of_a_disconnected_client_are_cancelled(server: Process, stream: bool) -> None:
+    """Both a running image and queued images are cancelled."""
     names = ("triptych_pictures_total", "triptych_cancelled_total")
     before = [counted(server, name) for name in names]
     body = LONG | {"num_inference_steps": 100, "stream": stream}
@@ -153,11 +155,13 @@ def test_a_client_that_goes_away_stops_costing(server: Process, stream: bool) ->
         time.sleep(0.02)
     assert counted(server, "triptych_queue_depth") == 0
     httpx2.post(server.url + GENERATIONS, json=BODY, timeout=60).raise_for_status()
-    assert [counted(server, name) for name in names] == [before[0] + 1, before[1] + 6], "only the last was made"
+    assert [counted(server, name) for name in names] == [before[0] + 1, before[1] + 6], (
+        "only the last image was generated"
+    )
 
 
-def test_a_body_that_is_too_large_or_too_slow_is_refused_without_being_read(package: Path, tmp_path: Path) -> None:
-    """By its head alone: the body is never sent."""
+def test_a_body_that_is_too_large_or_too_slow_is_rejected_before_it_is_read(package: Path, tmp_path: Path) -> None:
+    """Only the headers are sent, never the body."""
     with process(tmp_path / "log", package, "--max-body", "1000", "--timeout", "0.5") as running:
         url = httpx2.URL(running.url)
         for length, status in ((1001, b"413"), (1000, b"408")):
@@ -174,10 +178,10 @@ def test_a_body_that_is_too_large_or_too_slow_is_refused_without_being_read(pack
 
 
 @pytest.mark.parametrize("key", [None, "geheim"])
-def test_who_is_still_sending_what_is_refused_gets_the_answer(
+def test_a_client_that_is_still_sending_receives_the_error(
     package: Path, tmp_path: Path, key: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Closed at once, the connection would break before it is read."""
+    """A connection that is closed at once breaks before the client reads the response."""
     if key is not None:
         monkeypatch.setenv("TRIPTYCH_API_KEY", key)
     with process(tmp_path / "log", package) as running:
@@ -186,21 +190,21 @@ def test_who_is_still_sending_what_is_refused_gets_the_answer(
             assert answer.status_code == (413 if key is None else 401)
 
 
-def test_sigterm_lets_what_was_accepted_be_finished_and_refuses_the_rest(package: Path, tmp_path: Path) -> None:
+def test_sigterm_finishes_accepted_requests_and_rejects_new_ones(package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package) as running:
         thread, answers = in_background(running, LONG | {"num_inference_steps": 30, "n": 2})
         running.tell(signal.SIGTERM)
         running.until("/readyz", 503, "stopping")
         assert httpx2.get(running.url + "/healthz").status_code == 200
-        refused = httpx2.post(running.url + GENERATIONS, json=BODY)
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "stopping")
+        rejected = httpx2.post(running.url + GENERATIONS, json=BODY)
+        assert (rejected.status_code, rejected.json()["error"]["code"]) == (503, "stopping")
         thread.join()
         assert answers[0].status_code == 200
         assert len(answers[0].json()["data"]) == 2
         assert running.status() == 0
 
 
-def test_a_second_signal_drops_what_was_accepted(package: Path, tmp_path: Path) -> None:
+def test_a_second_signal_cancels_accepted_requests(package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package, "--max-steps", "4000") as running:
         thread, answers = in_background(running, LONG | {"num_inference_steps": 900, "n": 2})
         running.tell(signal.SIGTERM)
@@ -211,34 +215,34 @@ def test_a_second_signal_drops_what_was_accepted(package: Path, tmp_path: Path) 
         assert answers[0].status_code == 503
 
 
-@pytest.mark.parametrize("asked", [False, True])
-def test_what_is_left_out_of_a_prompt_is_in_the_log_only_when_asked_for(
-    static_package: Path, tmp_path: Path, asked: bool
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_the_truncated_part_of_a_prompt_is_in_the_log_only_if_enabled(
+    static_package: Path, tmp_path: Path, log_prompts: bool
 ) -> None:
-    with process(tmp_path / "log", static_package, *["--log-prompts"] * asked) as running:
+    with process(tmp_path / "log", static_package, *["--log-prompts"] * log_prompts) as running:
         body = {"prompt": "a " * 75 + "zebra", "num_inference_steps": 2}
         httpx2.post(running.url + GENERATIONS, json=body, timeout=60).raise_for_status()
-    assert ("left out: 'zebra'" in (tmp_path / "log").read_text()) == asked
+    assert ("left out: 'zebra'" in (tmp_path / "log").read_text()) == log_prompts
 
 
 def test_a_key_may_come_from_the_environment(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_API_KEY", "geheim")
     with process(tmp_path / "log", package, "--host", "0.0.0.0") as running:
         port = httpx2.URL(running.url).port
-        asking = {
+        clients = {
             key: openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key) for key in ("geheim", "other")
         }
-        assert asking["geheim"].models.list().data
+        assert clients["geheim"].models.list().data
         with pytest.raises(openai.AuthenticationError):
-            asking["other"].models.list()
+            clients["other"].models.list()
     assert "geheim" not in (tmp_path / "log").read_text()
 
 
-def test_other_machines_are_not_let_in_without_a_key_unless_that_is_said(
+def test_access_from_other_machines_needs_a_key_or_an_option(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1"):
-        assert "give it a key (--api-key or TRIPTYCH_API_KEY), or say --without-api-key" in refused(
+        assert "set a key (--api-key or TRIPTYCH_API_KEY), or pass --without-api-key" in refused(
             "serve", package, "--host", host, capsys=capsys
         )
     assert "is empty" in refused("serve", package, "--api-key", "", capsys=capsys)
@@ -246,7 +250,7 @@ def test_other_machines_are_not_let_in_without_a_key_unless_that_is_said(
         running.until("/v1/models", 200)
 
 
-def test_what_cannot_be_served_is_one_line(
+def test_startup_errors_are_one_line(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: Process
 ) -> None:
     assert "is no package" in refused("serve", tmp_path, capsys=capsys)
@@ -255,12 +259,12 @@ def test_what_cannot_be_served_is_one_line(
     assert "unknown memory policy" in refused("serve", package, "--port", 0, "--memory", "all", capsys=capsys)
 
 
-def test_without_fastapi_it_is_one_line() -> None:
+def test_missing_fastapi_is_one_line() -> None:
     line = refused_without("fastapi", "serve", "package")
     assert line.startswith("error: triptych serve needs FastAPI: pip install 'triptych[serve]'")
 
 
-def test_other_commands_import_nothing_of_it() -> None:
+def test_other_commands_do_not_import_the_service() -> None:
     script = "import sys, triptych.runtime.cli.commands; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
     assert {"fastapi", "uvicorn", "prometheus_client", "pydantic", "triptych.runtime.service"}.isdisjoint(loaded)

@@ -1,4 +1,4 @@
-"""Requests that share a call."""
+"""Batching of requests."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {"prompt": "a red fox", "num_inference_steps": 3}
 
 
 def test_an_image_is_the_same_alone_and_in_a_batch(pipe: TextToImage) -> None:
-    """Also where noise is drawn on the way."""
+    """Includes samplers that draw noise in each step."""
     requests = [
         Request(**(BASE | {"prompt": text, "negative_prompt": negative, "seed": seed, "scheduler": "euler_a"}))
         for text, negative, seed in (("a red fox", "grey", 7), ("an owl", "", 2**40), ("a red fox", "grey", 8))

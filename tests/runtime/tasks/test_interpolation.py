@@ -1,4 +1,4 @@
-"""Between seeds and between prompts."""
+"""Interpolation between seeds and between prompts."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +31,7 @@ def pipe(exported_package: Path) -> TextToImage:
 @settings(max_examples=50)
 @given(seed=st.integers(0, 999), share=st.floats(0, 1), angle=st.floats(0.01, 3))
 def test_the_arc_is_walked_at_one_speed(seed: int, share: float, angle: float) -> None:
-    """On the circle through both, at that share of the angle, and as long as they are."""
+    """The result is at that share of the angle, with the norm of the ends."""
     first, across = np.linalg.qr(np.random.default_rng(seed).standard_normal((12, 2)))[0].T
     second = np.cos(angle) * first + np.sin(angle) * across
     between = slerp(first[None], second[None], share, axes=(1,))[0]
@@ -57,15 +57,15 @@ def test_noise_between_seeds_is_unit_noise() -> None:
 
 def test_the_ends_of_a_walk_are_the_images_of_the_prompts(pipe: TextToImage) -> None:
     prompts = ["a fox", "an owl BREAK at night", "a car"]
-    asked: dict[str, Any] = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
-    outs = list(walk(pipe, Request(prompts, seed=5, **asked), 3, to_seed=6))
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "negative_prompt": "grey"}
+    outs = list(walk(pipe, Request(prompts, seed=5, **arguments), 3, to_seed=6))
     assert len(outs) == 5
     # a prompt of two chunks makes all of them two chunks long, so that the ends are those of one call
     tokens = pipe.encode(prompts)
     for k, (row, seed) in {0: (0, 5), -1: (2, 6)}.items():
         own = {TEXT: tokens[TEXT][row : row + 1]}
         noise = noise_source("torch", seed).randn(SHAPE)
-        alone = pipe(prompts[row], prompt_embeds=own, latents=noise, **asked)
+        alone = pipe(prompts[row], prompt_embeds=own, latents=noise, **arguments)
         np.testing.assert_allclose(outs[k].latents, alone.latents, atol=1e-4)
     latents = [out.latents for out in outs]
     steps = [np.abs(before - after).mean() for before, after in pairwise(latents)]
@@ -73,11 +73,11 @@ def test_the_ends_of_a_walk_are_the_images_of_the_prompts(pipe: TextToImage) -> 
 
 
 def test_embeddings_take_the_place_of_the_prompt(pipe: TextToImage) -> None:
-    asked: dict[str, Any] = {"num_inference_steps": STEPS, "seed": 4, "negative_prompt": "grey"}
-    out = pipe("whatever", prompt_embeds=pipe.encode(["a fox"]), **asked)
-    np.testing.assert_array_equal(out.latents, pipe("a fox", **asked).latents)
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "seed": 4, "negative_prompt": "grey"}
+    out = pipe("whatever", prompt_embeds=pipe.encode(["a fox"]), **arguments)
+    np.testing.assert_array_equal(out.latents, pipe("a fox", **arguments).latents)
     between = conditioning_between(pipe.encode(["a fox"]), pipe.encode(["an owl"]), 0.5)
-    assert not np.allclose(pipe("x", prompt_embeds=between, **asked).latents, out.latents)
+    assert not np.allclose(pipe("x", prompt_embeds=between, **arguments).latents, out.latents)
     with pytest.raises(ArgumentError, match="prompt_embeds has 1 rows of encoder_hidden_states for 2 images"):
         pipe(["a", "b"], prompt_embeds=pipe.encode(["a fox"]), num_inference_steps=STEPS)
 
@@ -89,7 +89,7 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
     written = [Path(line) for line in out.split()]
     assert [path.name for path in written] == ["walk-000.png", "walk-001.png", "walk-002.png"]
     assert "3 images in" in err
-    with pytest.raises(ArgumentError, match="from given latents or embeddings"):
+    with pytest.raises(ArgumentError, match="from latents or embeddings"):
         read_settings(written[1]).arguments()
     for arguments, message in (
         (["--walk", 3], "from prompt to prompt, or from seed to seed; give a second prompt"),
@@ -103,6 +103,6 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
         assert message in refused(*command, *arguments, capsys=capsys)
 
 
-def test_of_two_seeds_no_torch_is_needed_for_the_same_noise() -> None:
+def test_noise_between_seeds_needs_no_torch() -> None:
     expected = torch.randn(SHAPE, generator=torch.Generator("cpu").manual_seed(9)).numpy()
     np.testing.assert_allclose(noise_between(9, 2, 0, SHAPE), expected, atol=1e-6)

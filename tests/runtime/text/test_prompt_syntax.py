@@ -1,4 +1,4 @@
-"""Prompts as the web UI's users write them; nothing of a prompt is ever lost."""
+"""Prompt syntax of the web UI; no text of a prompt is lost."""
 
 import math
 import re
@@ -74,7 +74,7 @@ def test_weights(prompt: str, fragments: list[tuple[str, float]]) -> None:
         "9",
     ],
 )
-def test_what_does_not_close_is_text(prompt: str) -> None:
+def test_unmatched_brackets_are_text(prompt: str) -> None:
     assert read(prompt) == [[(prompt, 1)] if prompt else []]
 
 
@@ -121,7 +121,7 @@ def test_nothing_is_lost_but_syntax(prompt: str) -> None:
 
 @dataclass
 class Group:
-    """What is in brackets: of a weight, or None for plain ones, round or square."""
+    """Bracketed text: its weight, or None without one, and the kind of brackets."""
 
     inside: list[Any]
     weight: float | None
