@@ -236,7 +236,7 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
             {"image": example_image(), "target_size": (8, 8)},
             r"target_size=\(8, 8\): this model does not take it; leave it out",
         ),
-        ({"image": example_image(), "aesthetic_score": "high"}, "aesthetic_score='high'; allowed: a number, such as 6"),
+        ({"image": example_image(), "aesthetic_score": "high"}, "aesthetic_score='high'; allowed: a number, for example 6"),
         (
             {"image": example_image(), "prompt_2": "b"},
             "prompt_2: this package has one text encoder, which reads prompt",

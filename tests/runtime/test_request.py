@@ -82,7 +82,7 @@ def test_http_fields_cover_every_argument() -> None:
         ({"height": "64"}, "height='64'; allowed: a whole number of pixels"),
         ({"width": 64.0}, "width=64.0; allowed: a whole number of pixels"),
         ({"original_size": (64,)}, r"original_size=\(64,\); allowed: two whole numbers of pixels, none below 0"),
-        ({"aesthetic_score": "6"}, "aesthetic_score='6'; allowed: a number, such as 6"),
+        ({"aesthetic_score": "6"}, "aesthetic_score='6'; allowed: a number, for example 6"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt=0; allowed: a whole number, 1 or more"),
         ({"scheduler": 3}, "scheduler=3; allowed: a name"),
         ({"prompt": 3}, "prompt must be text or a list of texts, not int"),
