@@ -220,7 +220,7 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
     ("asked", "message"),
     [
         ({}, "this package is a refiner, which starts from an image; give image: an image, or latents of the"),
-        ({"denoising_start": 0.5}, "denoising_start needs an image to start from; give image, too"),
+        ({"denoising_start": 0.5}, "denoising_start needs an image to start from; give image as well"),
         ({"image": np.zeros((1, 3, 16, 16), np.float32)}, r"the latents in image have shape \[1, 3, 16, 16\]"),
         ({"image": np.full((1, 4, 16, 16), np.nan, np.float32)}, "the latents in image hold NaN or infinity"),
         ({"image": np.zeros((2, 4, 16, 16), np.float32)}, "image has 2 images for 1 prompts"),
@@ -236,7 +236,10 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
             {"image": example_image(), "target_size": (8, 8)},
             r"target_size=\(8, 8\): this model does not take it; leave it out",
         ),
-        ({"image": example_image(), "aesthetic_score": "high"}, "aesthetic_score='high'; allowed: a number, for example 6"),
+        (
+            {"image": example_image(), "aesthetic_score": "high"},
+            "aesthetic_score='high'; allowed: a number, for example 6",
+        ),
         (
             {"image": example_image(), "prompt_2": "b"},
             "prompt_2: this package has one text encoder, which reads prompt",
@@ -270,7 +273,7 @@ def test_settings_travel_with_the_image(
     assert run(*command, *scores, "--out", tmp_path / "out.png", capsys=capsys)[0] == 0
     settings = read_settings(tmp_path / "out.png")
     assert (settings.aesthetic_score, settings.negative_aesthetic_score) == (7, 2)
-    with pytest.raises(ArgumentError, match="made from another image: it cannot be repeated"):
+    with pytest.raises(ArgumentError, match="generated from another image: it cannot be reproduced"):
         settings.arguments()
 
 

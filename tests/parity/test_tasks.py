@@ -167,7 +167,7 @@ def test_an_inpainting_model_gives_the_image_of_diffusers(inpainting: tuple[Path
     expected = theirs(reference, 2, **one_each(asked, 2))
     for each in (pipe, loop_on_the_device(inpainting[1])):
         check(each(**asked, seed=SEED), *expected)
-    with pytest.raises(ArgumentError, match="of an inpainting model; give image and mask_image"):
+    with pytest.raises(ArgumentError, match="holds an inpainting model; give image and mask_image"):
         pipe("an owl", image=example_image())
 
 
@@ -246,8 +246,8 @@ def test_an_encoder_that_gives_latents_is_taken_at_its_word() -> None:
             {"image": example_image(), "mask_image": mask(64, 128)},
             "mask_image is 64x128 pixels; allowed: the size of image",
         ),
-        ({"mask_image": mask()}, "mask_image needs an image to start from; give image, too"),
-        ({"strength": 0.5}, "strength needs an image to start from; give image, too"),
+        ({"mask_image": mask()}, "mask_image needs an image to start from; give image as well"),
+        ({"strength": 0.5}, "strength needs an image to start from; give image as well"),
         ({"image": example_image(), "strength": 1.5}, "strength=1.5 is out of range"),
         ({"image": example_image(), "height": 100}, "height=100 must be a positive multiple of 8"),
     ],
@@ -271,7 +271,7 @@ def test_the_command_line_reads_image_and_mask(
     with Image.open(tmp_path / "out.png") as written:
         np.testing.assert_array_equal(np.asarray(written), np.asarray(out.images[0]))
     assert read_settings(tmp_path / "out.png").strength == 0.7
-    assert "made from another image: it cannot be repeated" in refused(
+    assert "generated from another image: it cannot be reproduced" in refused(
         "generate", package, "--from-image", tmp_path / "out.png", "--out", tmp_path / "again.png", capsys=capsys
     )
     assert "does not exist" in refused(*command, "--image", tmp_path / "none.png", capsys=capsys)

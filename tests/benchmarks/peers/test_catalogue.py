@@ -22,7 +22,7 @@ def test_what_cannot_be_compared_is_refused_first(
     monkeypatch.setitem(PEERS, "diffusers", here("diffusers"))
     monkeypatch.setitem(PEERS, "onnxruntime", here("onnxruntime"))
     known: dict[str, Any] = {"options": {}, "steps": 1, "json_file": None, "report": lambda _: None}
-    with pytest.raises(ArgumentError, match="no peer difusers; did you mean diffusers"):
+    with pytest.raises(ArgumentError, match="unknown peer 'difusers'; did you mean diffusers"):
         compare(package, ["difusers"], checkpoint=None, **known)
     with pytest.raises(ArgumentError, match="give it: --checkpoint FOLDER"):
         compare(package, ["diffusers"], checkpoint=None, **known)
@@ -35,7 +35,7 @@ def test_names_that_there_are_not() -> None:
         peers_named(["openvin"])
     with pytest.raises(ArgumentError, match="no environment torch"):
         install("torch")
-    with pytest.raises(ArgumentError, match="no stage size; did you mean sizes"):
+    with pytest.raises(ArgumentError, match="unknown stage 'size'; did you mean sizes"):
         cases_of(["size"], Size(1, 64, 64), 1, 1)
 
 

@@ -1,5 +1,6 @@
 """The same batches on Ray, started here with two CPUs."""
 
+import os
 import subprocess
 import sys
 import time
@@ -73,7 +74,8 @@ def test_a_batch_on_ray_leaves_the_process_as_it_was(package: Path, tmp_path: Pa
     jobs, out = write(tmp_path / "jobs.jsonl", [{"id": "a", **BASE}]), tmp_path / "out"
     out.mkdir()
     command = [sys.executable, "-c", PROGRAM, str(package), str(jobs), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=own)
     variables = {"RAY_USAGE_STATS_ENABLED": None, "RAY_BACKEND_LOG_LEVEL": "error"}
     assert done.stdout.splitlines()[-1] == f"[''] True {variables}", done.stderr
 

@@ -70,9 +70,9 @@ def test_guidance_projection(package: Path, tmp_path: Path, capsys: pytest.Captu
     ("options", "message"),
     [
         (["--latents", "missing.npy"], "missing.npy does not exist"),
-        (["--latents", "text.npy"], "text.npy cannot be read as a file of numpy"),
+        (["--latents", "text.npy"], "text.npy cannot be read as a .npy file"),
         (["--latents", "whole.npy"], "whole.npy holds int64 [1, 4, 16, 16]; allowed: latents, floating point"),
-        (["--latents", "pickled.npy"], "pickled.npy cannot be read as a file of numpy"),
+        (["--latents", "pickled.npy"], "pickled.npy cannot be read as a .npy file"),
         (["--latents", "several.npz"], "several.npz holds several arrays; allowed: latents"),
         (
             ["--latents", "small.npy"],
@@ -83,9 +83,9 @@ def test_guidance_projection(package: Path, tmp_path: Path, capsys: pytest.Captu
         (["--save-latents", "x.npy", "an owl"], "--save-latents is for one PROMPT, not 2"),
         (["--save-latents", "x.png"], "--save-latents x.png: give a name that ends in .npy"),
         (["--save-latents", "file/x.npy"], "--save-latents file/x.npy: cannot write there"),
-        (["--denoising-start", 0.5], "denoising_start needs an image to start from; give image, too"),
+        (["--denoising-start", 0.5], "denoising_start needs an image to start from; give image as well"),
         (["--denoising-start", 1.5, "--latents", "fit.npy"], "denoising_start=1.5 is out of range"),
-        (["--walk", 2, "--to-seed", 3, "--save-latents", "x.npy"], "leave --num, --grid, --from-image, --upscale"),
+        (["--walk", 2, "--to-seed", 3, "--save-latents", "x.npy"], "--walk cannot be combined with --num"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value)),
 )

@@ -63,7 +63,7 @@ def test_the_parameters_text_reads_as_other_tools_write_it() -> None:
 
 
 def test_an_image_of_latents_cannot_be_reproduced() -> None:
-    with pytest.raises(ArgumentError, match="given latents"):
+    with pytest.raises(ArgumentError, match="generated from latents or embeddings"):
         dataclasses.replace(SETTINGS, seed=None).arguments()
 
 

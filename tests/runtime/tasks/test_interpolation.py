@@ -92,12 +92,12 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(ArgumentError, match="from latents or embeddings"):
         read_settings(written[1]).arguments()
     for arguments, message in (
-        (["--walk", 3], "from prompt to prompt, or from seed to seed; give a second prompt"),
+        (["--walk", 3], "a walk needs two prompts or two seeds; give a second prompt"),
         (["--walk", 1, "--to-seed", 4], "a walk of 1 images; allowed: 2 or more"),
         (["--to-seed", 4], "--to-seed is the end of a walk; give --walk, too"),
         (
             ["--walk", 3, "--to-seed", 4, "--num", 2],
-            "leave --num, --grid, --from-image, --upscale and --save-latents out",
+            "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents",
         ),
     ):
         assert message in refused(*command, *arguments, capsys=capsys)
