@@ -94,7 +94,7 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
     for arguments, message in (
         (["--walk", 3], "a walk needs two prompts or two seeds; give a second prompt"),
         (["--walk", 1, "--to-seed", 4], "a walk of 1 images; allowed: 2 or more"),
-        (["--to-seed", 4], "--to-seed is the end of a walk; give --walk, too"),
+        (["--to-seed", 4], "--to-seed is the end of a walk; add --walk"),
         (
             ["--walk", 3, "--to-seed", 4, "--num", 2],
             "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents",
