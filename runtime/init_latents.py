@@ -8,7 +8,6 @@ import numpy as np
 from .image.init_image import Encode
 from .noise import noise_source
 from .plan import Plan
-from .request import check_latents
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ def init_latents(plan: Plan, encode: Encode) -> InitLatents:
     """Draw noise and encode the image, in the order in which diffusers' pipelines draw.
 
     Args:
-        plan: of the call.
+        plan: of the call; it has checked all latents of the caller.
         encode: the VAE encoder, see `TextToImage.encode_image`.
 
     Raises:
@@ -49,7 +48,7 @@ def init_latents(plan: Plan, encode: Encode) -> InitLatents:
     latents, init, shape = plan.request.latents, plan.init_image, plan.shape
     image_latents = None if init is None else init.latents(encode, draws, shape)
     if latents is not None:
-        noise = check_latents(latents, shape)
+        noise = np.asarray(latents, np.float32)
     elif image_latents is not None and init is not None and init.resumes_unmasked:
         noise = image_latents
     else:

@@ -70,7 +70,7 @@ def plan(request: Request, model: Model) -> Plan:
     if embeds_guidance:
         guidance.only_scale()
     guided = bool((guidance.scales(sampler) > 1).any())
-    _check_arrays(request, init_image, shape, resumes=sampler.resumes)
+    _check_arrays(request, init_image, shape)
     by_grid = request.timesteps is not None or request.sigmas is not None
     resolved = replace(
         request,
@@ -133,14 +133,12 @@ def _check_texts(request: Request, encoders: int) -> None:
             raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
 
 
-def _check_arrays(
-    request: Request, init_image: InitImage | None, shape: tuple[int, int, int, int], *, resumes: bool
-) -> None:
+def _check_arrays(request: Request, init_image: InitImage | None, shape: tuple[int, int, int, int]) -> None:
     """Raise an error for arrays that do not fit the call."""
     if init_image is not None:
         init_image.check_shape(shape)
     if request.latents is not None:
-        if init_image is not None and resumes and not init_image.blends:
+        if init_image is not None and init_image.resumes_unmasked:
             raise ArgumentError("latents are the starting noise, which denoising_start does not use; leave it out")
         check_latents(request.latents, shape)
     if request.prompt_embeds is not None:

@@ -108,7 +108,7 @@ class InitImage:
         Where the encoder gives a distribution, its noise is drawn: as in diffusers, before the noise of the loop.
         """
         if isinstance(self.images, np.ndarray):
-            return check_latents(self.images, shape, "the latents in image")
+            return np.asarray(self.images, np.float32)  # of that shape, see `check_shape`
         if self.model.edits or (self.model.inpaints and self.strength == 1 and not self.resumes):
             return None
         return encode(pixels_of(self.images, *self._pixels(shape)), draws)

@@ -5,13 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline import Output, TextToImage
-from ..request import FIELDS, Request
+from ..request import FIELDS, Request, Texts
 from ..sampling import Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+TEXTS = Texts._fields
 IMAGES = ("image", "mask_image")
 EACH = (*TEXTS, *IMAGES)
 """Arguments that differ between the images of a call, in addition to the seed."""

@@ -11,13 +11,12 @@ from ...parsing import size_of
 from ...pipeline import TextToImage
 from ...plan import plan
 from ...request import Request, seeds_from
+from ...tasks.batching import IMAGES, TEXTS
 from ..errors import invalid
 from ..limits import MAX_CHUNKS, Limits
 from .schema import ImageFields, setting_names
 
-_TEXTS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
 _GRIDS = ("timesteps", "sigmas")
-_IMAGES = ("image", "mask_image")
 
 
 def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Mapping[str, Any]) -> list[Request]:
@@ -47,7 +46,7 @@ def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Map
         raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
     # Resized now, as the pipeline does: queued images stay small, and requests of one size can share a call
     images = {
-        name: start[name].resize((width, height), Resampling.LANCZOS) for name in _IMAGES if start.get(name) is not None
+        name: start[name].resize((width, height), Resampling.LANCZOS) for name in IMAGES if start.get(name) is not None
     }
     steps = values.get("num_inference_steps", pipe.family.num_inference_steps)
     shared = replace(request, **images, height=height, width=width, num_inference_steps=steps)
@@ -57,7 +56,7 @@ def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Map
 def _check_limits(pipe: TextToImage, body: ImageFields, limits: Limits) -> None:
     if body.n > limits.pictures:
         raise invalid(f"n={body.n}; allowed: 1 to {limits.pictures}", "n")
-    for name in _TEXTS:
+    for name in TEXTS:
         _check_text(pipe, name, getattr(body, name), limits)
     steps = pipe.family.num_inference_steps if body.num_inference_steps is None else body.num_inference_steps
     if steps > limits.steps:

@@ -85,7 +85,10 @@ def test_guidance_projection(package: Path, tmp_path: Path, capsys: pytest.Captu
         (["--save-latents", "file/x.npy"], "--save-latents file/x.npy: cannot write there"),
         (["--denoising-start", 0.5], "denoising_start needs an image to start from; give image as well"),
         (["--denoising-start", 1.5, "--latents", "fit.npy"], "denoising_start=1.5 is out of range"),
-        (["--walk", 2, "--to-seed", 3, "--save-latents", "x.npy"], "--walk cannot be combined with --num"),
+        (
+            ["--walk", 2, "--to-seed", 3, "--save-latents", "x.npy"],
+            "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value)),
 )
