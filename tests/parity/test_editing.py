@@ -100,7 +100,8 @@ def test_what_it_does_not_take_is_one_clear_line(pipe: TextToImage, arguments: d
 
 def test_other_models_take_no_guidance_of_images(package: Path) -> None:
     pipe = TextToImage.load(package, device="cpu")
-    with pytest.raises(ArgumentError, match=r"image_guidance_scale=1\.5: this model does not edit images; leave it"):
+    message = r"image_guidance_scale=1\.5: this model does not edit images; leave it out"
+    with pytest.raises(ArgumentError, match=message):
         pipe("a fox", image=example_image(), image_guidance_scale=1.5, num_inference_steps=2)
     conditioning, noise = pipe.encode(["a fox"]), np.zeros((1, 4, 16, 16), np.float32)
     sampler = Sampler.from_config(pipe.package.scheduler_config(), 2)

@@ -277,8 +277,14 @@ def replace(name: str, content: str) -> Callable[[Path], object]:
         (replace("merges.txt", "a unheard-of\n"), "does not hold a readable tokenizer: .*unheard-of"),
         (replace("tokenizer.json", '{"model"'), "does not hold a readable tokenizer"),
         (replace("tokenizer_config.json", "{"), "tokenizer_config.json cannot be read as JSON"),
-        (replace("tokenizer_config.json", '{"model_max_length": 1}'), "model_max_length 1; allowed: a number"),
-        (replace("tokenizer_config.json", '{"model_max_length": "77"}'), "model_max_length '77'; allowed: a number"),
+        (
+            replace("tokenizer_config.json", '{"model_max_length": 1}'),
+            "model_max_length 1; allowed: a number, 2 or more",
+        ),
+        (
+            replace("tokenizer_config.json", '{"model_max_length": "77"}'),
+            "model_max_length '77'; allowed: a number, 2 or more",
+        ),
         (replace("tokenizer_config.json", '{"pad_token": "<pad>"}'), "pad_token '<pad>', which its vocabulary lacks"),
         (replace("special_tokens_map.json", "[]"), "special_tokens_map.json should hold a JSON object"),
     ],
