@@ -1,15 +1,35 @@
 """Comparison of images with those of diffusers: same checkpoint, scheduler, seed, fp32, CPU."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
+
+from triptych.runtime import TextToImage
 
 LATENTS_TOLERANCE = 1e-3  # absolute, final latents
 PIXEL_TOLERANCE = 1  # levels of 255 ...
 PIXEL_SHARE = 0.999  # ... for this share of the values
 PIXEL_WORST = 3  # levels of 255, for all
 SEED = 123456789012
+
+
+def loaded(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, TextToImage]:
+    """Load the package of each model, given as model -> its checkpoint and its package."""
+    return {model: TextToImage.load(package, device="cpu") for model, (_, package) in folders.items()}
+
+
+def references_of(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, Any]:
+    """Load the checkpoint of each model in diffusers, without progress bars; `folders` as in `loaded`."""
+    pipes: dict[str, Any] = {
+        model: DiffusionPipeline.from_pretrained(checkpoint) for model, (checkpoint, _) in folders.items()
+    }
+    for pipe in pipes.values():
+        pipe.set_progress_bar_config(disable=True)
+    return pipes
 
 
 def theirs(pipe: Any, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
-    DiffusionPipeline,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     LatentConsistencyModelImg2ImgPipeline,
@@ -22,7 +21,7 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 
-from tests.parity.comparison import check, theirs
+from tests.parity.comparison import check, loaded, references_of, theirs
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.command_line import refused
 from tests.support.dialects import OLIVE_XL, in_dialect
@@ -62,15 +61,12 @@ def folders(
 
 @pytest.fixture(scope="module")
 def pipes(folders: dict[str, tuple[Path, Path]]) -> dict[str, TextToImage]:
-    return {model: TextToImage.load(package, device="cpu") for model, (_, package) in folders.items()}
+    return loaded(folders)
 
 
 @pytest.fixture(scope="module")
 def references(folders: dict[str, tuple[Path, Path]]) -> dict[str, Any]:
-    pipes = {model: DiffusionPipeline.from_pretrained(checkpoint) for model, (checkpoint, _) in folders.items()}
-    for pipe in pipes.values():
-        pipe.set_progress_bar_config(disable=True)
-    return pipes
+    return references_of(folders)
 
 
 CALLS: list[tuple[int, dict[str, Any]]] = [

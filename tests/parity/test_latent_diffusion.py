@@ -13,14 +13,13 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
-    DiffusionPipeline,
     LMSDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
 )
 
-from tests.parity.comparison import SEED, check
+from tests.parity.comparison import SEED, check, loaded, references_of
 from tests.support.checkpoints import export_parts, make_checkpoint
 from tests.support.images import example_image, mask
 from tests.support.packages import linked
@@ -48,15 +47,12 @@ def folders(package: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 @pytest.fixture(scope="module")
 def pipes(folders: dict[str, tuple[Path, Path]]) -> dict[str, TextToImage]:
-    return {model: TextToImage.load(package, device="cpu") for model, (_, package) in folders.items()}
+    return loaded(folders)
 
 
 @pytest.fixture(scope="module")
 def references(folders: dict[str, tuple[Path, Path]]) -> dict[str, Any]:
-    pipes = {model: DiffusionPipeline.from_pretrained(checkpoint) for model, (checkpoint, _) in folders.items()}
-    for pipe in pipes.values():
-        pipe.set_progress_bar_config(disable=True)
-    return pipes
+    return references_of(folders)
 
 
 def drawn(reference: Any, count: int, **arguments: Any) -> tuple[np.ndarray, np.ndarray]:
