@@ -42,14 +42,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def previewing(checkpoint: Path, package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Package of the other tests, without its manifest, with a preview decoder."""
+def previewing(checkpoint: Path, exported_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exported package, whose steps take long enough to watch, without its manifest, with a preview decoder."""
     folder, whole = tmp_path_factory.mktemp("preview"), tmp_path_factory.mktemp("previewing")
     every = exporter.components_of
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "components_of", lambda opened: {PREVIEW_DECODER: every(opened)[PREVIEW_DECODER]})
         alone = export(str(checkpoint), folder / "package", preview_decoder=make_tiny(folder / "tiny"))
-    for entry in (*package.iterdir(), alone / PREVIEW_DECODER):
+    for entry in (*exported_package.iterdir(), alone / PREVIEW_DECODER):
         if entry.name != "triptych.json":
             (whole / entry.name).symlink_to(entry)
     return whole
