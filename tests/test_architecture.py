@@ -14,7 +14,7 @@ PACKAGES = ("runtime", "export", "benchmarks")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "environment"),
-    ("ort", "sampling", "noise", "request", "parsing"),
+    ("ort", "sampling", "noise", "request", "parsing", "reading"),
     ("families",),
     ("package", "denoising"),
     ("text", "image"),
