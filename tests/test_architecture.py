@@ -193,6 +193,13 @@ def test_the_runtime_imports_converters_in_commands_alone() -> None:
     assert [name for name in users if not place(name).startswith("cli.")] == []
 
 
+def test_export_needs_no_benchmarks() -> None:
+    benchmarks = "triptych.benchmarks"
+    users = {name for name, found in imports().items() if any(each.startswith(benchmarks) for each in found)}
+    assert users
+    assert [name for name in users if name.startswith("triptych.export")] == []
+
+
 def test_sampling_needs_numpy_alone() -> None:
     allowed = ("triptych.runtime.sampling", "triptych.runtime.errors")
     for name, each in runtime_imports():

@@ -50,8 +50,8 @@ def table() -> str:
         machine = results.machine
         lines += [
             "",
-            f"Beside other runtimes on {machine['cores']} cores ({machine['cpu']}), in turns on the same weights; in "
-            "brackets, Triptych's time over it ([all of it](docs/peers.md)):",
+            f"Comparison with other runtimes on {machine['cores']} cores ({machine['cpu']}), run alternately with the "
+            "same weights. In brackets: Triptych's time divided by that runtime's ([all figures](docs/peers.md)):",
             "",
             *peers.summary(results),
         ]
@@ -109,9 +109,9 @@ def _memory() -> list[str]:
         for way in ("1024_whole", "1024_tiles", "2048_tiles", "2048_tiles_cpu_dialect")
     )
     lines.append(
-        f"| decoding 1024x1024, beyond the weights | {whole / 1e9:.2f} GB; in tiles {tiles / 1e9:.2f}, apart by "
-        f"{memory['tiles_db']:.0f} dB; 2048x2048 in tiles {large / 1e9:.2f}, or {of_cpu / 1e9:.2f} in the cpu "
-        "operator set |"
+        f"| memory for decoding 1024x1024, excluding weights | {whole / 1e9:.2f} GB; {tiles / 1e9:.2f} GB in tiles "
+        f"(PSNR {memory['tiles_db']:.0f} dB against the whole image); 2048x2048 in tiles: {large / 1e9:.2f} GB, or "
+        f"{of_cpu / 1e9:.2f} GB in the cpu operator set |"
     )
     return lines
 
@@ -130,8 +130,9 @@ def _export() -> list[str]:
 def _start() -> list[str]:
     spinning, startup = _read("spinning.json"), _read("startup.json")
     return [
-        "| an image of the demo model, threads at rest when a graph's run ends | "
-        f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} of ONNX Runtime's default |",
+        "| one image of the demo model, with threads that stop spinning after each graph run | "
+        f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} times the time with ONNX Runtime's "
+        "default |",
         f"| importing `triptych.runtime`, beyond numpy and ORT | {startup['runtime_adds_seconds'] * 1e3:.0f} ms |",
         f"| `triptych --help` | {startup['seconds']['triptych --help'] * 1e3:.0f} ms |",
         f"| an environment with `triptych[cpu]` alone | {startup['environment_mb']:.0f} MB, no PyTorch in it |",
@@ -141,9 +142,9 @@ def _start() -> list[str]:
 def _precisions() -> list[str]:
     int8, fp32 = (json.loads((SCORES / f"onnx-{name}.json").read_text())["names"] for name in ("int8", "fp32"))
     return [
-        f"| a U-Net call in int8, of the time in fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
+        f"| time of an int8 U-Net call relative to fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
         *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
-        f"| images of the demo model that show the prompt, of {int8['pictures']}: int8, fp32 | "
+        f"| share of {int8['pictures']} demo-model images that match the prompt: int8, fp32 | "
         f"{int8['top1']:.1%}, {fp32['top1']:.1%} ([models/emoji](models/emoji)) |",
     ]
 
@@ -193,9 +194,9 @@ def _service() -> list[str]:
         f"| `triptych serve` of the demo model | ready in {load['startup_seconds']:.1f} s, {load['idle_mb']:.0f} MB |",
         f"| under {closed['clients']} clients, calls of {load['batch']} | {closed['per_second']:.1f} images of "
         f"{load['steps']} steps a second, {closed['of_batch']:.2f} of `triptych batch` in turn with it |",
-        f"| offered {flood['offered_per_second'] / closed['per_second']:.0f} times as many | "
-        f"{flood['refused_share']:.0%} answered with 429, the rest within {flood['most_of_bound']:.2f} times what a "
-        "full queue takes; none lost |",
+        f"| under {flood['offered_per_second'] / closed['per_second']:.0f} times that load | "
+        f"{flood['refused_share']:.0%} of requests rejected with 429; the rest answered within "
+        f"{flood['most_of_bound']:.2f} times the time of a full queue; none lost |",
         f"| {soak['seconds'] / 60:.0f} minutes of clients that disconnect, invalid and huge requests | "
         f"{answers:,} requests, {before['resident_mb']:.0f} to {after['resident_mb']:.0f} MB "
         f"({soak['resident_growth']:+.1%}), threads {before['threads']} to {after['threads']}, handles "
