@@ -17,7 +17,7 @@ from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
 from .errors import ArgumentError, Cancelled
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
-from .image.decoding import decode, decode_in_tiles
+from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
 from .image.settings import Settings, settings_of
@@ -99,12 +99,13 @@ class TextToImage:
 
         Raises:
             ArgumentError: an unknown memory policy.
-            PackageError: the folder is not a package, or not whole, or its graphs do not fit each other.
+            PackageError: the folder is not a package, not whole or altered, or its graphs do not fit each other.
             ProviderError: the requested device cannot run here.
         """
         opened = open_package(package)
         chosen = open_device(device, session_options=session_options, provider_options=provider_options)
         check_device(opened, chosen)
+        opened.check_digests()
         return cls(opened, chosen, memory)
 
     def __call__(
@@ -245,9 +246,12 @@ class TextToImage:
         With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
         """
         decoder, scaled = self._graphs[DECODER], latents / np.float32(self.model.latents.scaling_factor)
+        factor = self.model.latents.factor
         if self.memory == "low":
-            return decode_in_tiles(decoder, scaled, self.model.latents.factor)
-        return decode(decoder, scaled)
+            return decode_in_tiles(decoder, scaled, factor)
+        pixels = decode(decoder, scaled)
+        check_factor(DECODER, latents.shape[2:], pixels.shape[1:3], factor)
+        return pixels
 
     def encode_image(self, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]) -> np.ndarray:
         """Latents float32 [n, C, h, w] of images float32 [n, 3, H, W] in -1..1, see `encode_pixels`.
@@ -255,7 +259,9 @@ class TextToImage:
         Raises:
             PackageError: the package has no VAE encoder.
         """
-        return encode_pixels(self._graphs[ENCODER], pixels, draws) * np.float32(self.model.latents.scaling_factor)
+        latents = encode_pixels(self._graphs[ENCODER], pixels, draws)
+        check_factor(ENCODER, latents.shape[2:], pixels.shape[2:], self.model.latents.factor)
+        return latents * np.float32(self.model.latents.scaling_factor)
 
     def preview(self, step: Step) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of the image predicted at `step`, by the package's tiny decoder.

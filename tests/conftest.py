@@ -22,6 +22,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(without_pytorch)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of a run: digests of its packages are of no use to anybody else."""
+    os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # its fonts take seconds to find
+    folder = shared_base(tmp_path_factory) / "cache"
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    return folder
+
+
 STATIC = (2, 144, 112)
 """Batch of the U-Net, height and width in pixels: no multiples of the U-Net's own factor."""
 

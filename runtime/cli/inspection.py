@@ -1,11 +1,14 @@
 """Contents of a package, from its manifest, or from its graphs if it has no manifest."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..ort.device import open_device
 from ..ort.session import Graph, Tensor
+from ..package.json_file import JsonObject, spelled
+from ..package.manifest import MANIFEST
 from ..package.package import Package
 from .columns import columns
 
@@ -17,12 +20,15 @@ def describe(package: Package) -> dict[str, Any]:
     """A JSON object about the package: the manifest's facts, and each component's bytes on disk.
 
     Without a manifest, inputs and outputs are read by loading the graphs; other facts are left out.
+
+    Raises:
+        PackageError: a graph cannot be loaded, or a folder cannot be read.
     """
     manifest = package.manifest.recorded
     recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
     facts = {key: manifest[key] for key in recorded if key in manifest}
     return {
-        "package": str(package.path),
+        "package": str(package.given),
         "class": package.model_index.get("_class_name"),
         **facts,
         "components": {name: _component(package, name) for name in package.components},
@@ -30,99 +36,150 @@ def describe(package: Package) -> dict[str, Any]:
 
 
 def as_text(description: Mapping[str, Any]) -> str:
-    """The description as text."""
-    lines = [f"{description['package']}  {description['class']}"]
-    if "precision" in description:
-        lines += [f"{name}: {value}" for name, value in _facts(description).items() if value]
+    """The description as text.
+
+    Raises:
+        PackageError: a fact of the manifest is missing or of another type; names its key.
+    """
+    facts = JsonObject.of(description, f"{Path(description['package']) / MANIFEST}: ")
+    lines = [f"{_one_line(facts['package'])}  {_one_line(str(facts['class']))}"]
+    if "precision" in facts:
+        lines += [f"{name}: {_one_line(value)}" for name, value in _facts(facts).items() if value]
     head = ["component", "MB", "parameters", "GMAC", "parity dB", "max error"]
-    lines += ["", *columns([head, *(_row(*item) for item in description["components"].items())], right=True)]
-    for name, facts in description["components"].items():
-        tensors = [
-            [f"  {way[:-1]}", tensor["name"], tensor["dtype"], f"[{', '.join(str(axis) for axis in tensor['shape'])}]"]
-            for way in ("inputs", "outputs")
-            for tensor in facts[way]
+    components = facts.objects("components")
+    lines += ["", *columns([head, *(_row(*item) for item in components.items())], right=True)]
+    for name, component in components.items():
+        lines += [
+            "",
+            spelled(name),
+            *columns([row for way in ("inputs", "outputs") for row in _tensor_rows(component, way)]),
         ]
-        lines += ["", name, *columns(tensors)]
-        if "kept_in_fp32" in facts:
-            lines.append(f"  kept in fp32: {facts['kept_in_fp32']}")
+        reason = component.optional("kept_in_fp32", str)
+        if reason is not None:
+            lines.append(f"  kept in fp32: {_one_line(reason)}")
         for key, label in (("said", "declared operators"), ("operators", "operators")):
-            if facts.get(key):
-                counts = sorted(facts[key].items(), key=lambda item: -item[1])
-                listed = f"{label}: " + ", ".join(f"{operator} {count}" for operator, count in counts)
-                lines += textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            counts = component.optional_object(key)
+            if counts:
+                lines += _operators(label, counts)
     return "\n".join(lines)
 
 
-def _facts(description: Mapping[str, Any]) -> dict[str, str | None]:
-    source, static, quality = description["source"], description["static"], description.get("quality", {})
-    return {
-        "source": source["name"],
-        "revision": source["revision"],
-        "variant": source.get("variant"),
-        "configuration": source.get("configuration"),
-        "vae": source.get("vae", {}).get("name"),
-        "loras": ", ".join(f"{lora['name']} at {lora['weight']:g}" for lora in source.get("loras", ())),
-        "learned words": ", ".join(source.get("embeddings", ())),
-        "clip skip": str(source.get("clip_skip", "")),
-        "precision": description["precision"],
-        "quality": _quality(quality.get("pictures")),
-        "semantic score": _score(quality.get("semantic")),
-        "dialect": description["dialect"],
-        "channels in blocks of": _text(description.get("channels_block")),
-        "integers": _integers(description.get("integers")),
-        "shapes": "dynamic" if static is None else ", ".join(f"{axis} {size}" for axis, size in static.items()),
-        "versions": ", ".join(f"{name} {version}" for name, version in description["versions"].items()),
-    }
-
-
-def _row(name: str, facts: Mapping[str, Any]) -> list[str]:
-    parity = facts.get("parity", {})
+def _tensor_rows(component: JsonObject, way: str) -> list[list[str]]:
     return [
-        name,
-        f"{facts['bytes'] / 1e6:,.1f}",
-        _number(facts.get("parameters"), "{:,}"),
-        _number(facts.get("macs"), "{:,.2f}", 1e-9),
-        _number(parity.get("db"), "{:.1f}"),
-        _number(parity.get("max_abs_error"), "{:.1e}"),
+        [
+            f"  {way[:-1]}",
+            spelled(tensor.required("name", str)),
+            spelled(tensor.required("dtype", str)),
+            f"[{', '.join(spelled(str(axis)) for axis in tensor.required('shape', list))}]",
+        ]
+        for tensor in component.optional_list(way) or ()
     ]
 
 
-def _quality(images: Mapping[str, Any] | None) -> str | None:
+def _operators(label: str, counts: JsonObject) -> list[str]:
+    numbers = {operator: counts.required(operator, int) for operator in counts}
+    ordered = sorted(numbers.items(), key=lambda item: -item[1])
+    listed = f"{label}: " + ", ".join(f"{spelled(operator)} {count}" for operator, count in ordered)
+    return textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _facts(facts: JsonObject) -> dict[str, str | None]:
+    quality = facts.optional_object("quality")
+    static, integers = facts.optional_object("static"), facts.optional_object("integers")
+    versions = facts.optional_object("versions")
+    return {
+        **_source(facts.optional_object("source")),
+        "precision": facts.optional("precision", str),
+        "quality": None if quality is None else _quality(quality.optional_object("pictures")),
+        "semantic score": None if quality is None else _score(quality.objects("semantic")),
+        "dialect": facts.optional("dialect", str),
+        "channels in blocks of": _text(facts.optional("channels_block", int)),
+        "integers": None if integers is None else _integers(integers),
+        "shapes": "dynamic" if static is None else _listed(static),
+        "versions": None if versions is None else _listed(versions),
+    }
+
+
+def _source(source: JsonObject | None) -> dict[str, str | None]:
+    """The checkpoint, and what was applied to it."""
+    if source is None:
+        return {}
+    vae, loras = source.optional_object("vae"), source.optional_list("loras") or ()
+    return {
+        "source": source.optional("name", str),
+        "revision": source.optional("revision", str),
+        "variant": source.optional("variant", str),
+        "configuration": source.optional("configuration", str),
+        "vae": None if vae is None else vae.optional("name", str),
+        "loras": ", ".join(f"{lora.required('name', str)} at {lora.number('weight'):g}" for lora in loras),
+        "learned words": ", ".join(source.texts("embeddings")) if "embeddings" in source else None,
+        "clip skip": _text(source.optional("clip_skip", int)),
+    }
+
+
+def _row(name: str, facts: JsonObject) -> list[str]:
+    parity = facts.optional_object("parity") or JsonObject({}, "")
+    return [
+        spelled(name),
+        f"{facts['bytes'] / 1e6:,.1f}",
+        _number(facts.optional("parameters", int), "{:,}"),
+        _number(facts.optional_number("macs"), "{:,.2f}", 1e-9),
+        _number(_figure(parity, "db"), "{:.1f}"),
+        _number(_figure(parity, "max_abs_error"), "{:.1e}"),
+    ]
+
+
+def _quality(images: JsonObject | None) -> str | None:
     """Difference between the images of a lower precision and of the reference."""
     if images is None:
         return None
+    figures = [_figure(images, key) for key in ("psnr_db", "psnr_db_worst", "ssim")]
     return (
-        f"PSNR {images['psnr_db']} dB (worst {images['psnr_db_worst']}), SSIM {images['ssim']} "
-        f"over {images['pictures']} images, {images.get('undecided', 0)} undecided, against {images['against']}"
+        f"PSNR {figures[0]} dB (worst {figures[1]}), SSIM {figures[2]} over {images.required('pictures', int)} images, "
+        f"{images.optional('undecided', int) or 0} undecided, against {images.required('against', str)}"
     )
+
+
+def _figure(facts: JsonObject, key: str) -> float | None:
+    """A measured number, infinity and NaN too."""
+    value: float | None = facts.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise facts.error(key, "a number")
+    return value
+
+
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _integers(ranges: Mapping[str, Sequence[int]] | None) -> str | None:
+def _listed(facts: JsonObject) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str))
+
+
+def _integers(ranges: JsonObject) -> str:
     """Ranges of the integers that are multiplied, "activations 0..255, weights -64..64"."""
-    if ranges is None:
-        return None
-    return ", ".join(f"{kind} {low}..{high}" for kind, (low, high) in ranges.items())
+    return ", ".join(f"{kind} {'..'.join(map(str, ranges.whole_numbers(kind, count=2)))}" for kind in ranges)
 
 
-def _score(sets: Mapping[str, Any] | None) -> str | None:
+def _score(sets: Mapping[str, JsonObject]) -> str:
     """Share of images in which a classifier recognises the prompt."""
-    if sets is None:
-        return None
     return ", ".join(
-        f"{name.replace('_', ' ')} {facts['right']:.1%} of {facts['pictures']}" for name, facts in sets.items()
+        f"{name.replace('_', ' ')} {facts.number('right'):.1%} of {facts.required('pictures', int)}"
+        for name, facts in sets.items()
     )
 
 
 def _component(package: Package, name: str) -> dict[str, Any]:
-    recorded = package.manifest.recorded.get("components", {}).get(name)
-    if recorded is None:
+    record = package.manifest.component(name)
+    facts = (package.manifest.recorded.get("components") or {}).get(name, {})
+    if record.inputs is None or record.outputs is None:
         graph = Graph(package.graph(name), open_device("cpu"), name)
-        recorded = {"inputs": _tensors(graph.inputs.values()), "outputs": _tensors(graph.outputs.values())}
-    return {**recorded, "bytes": package.bytes_of(name)}
+        facts = {**facts, "inputs": _tensors(graph.inputs.values()), "outputs": _tensors(graph.outputs.values())}
+    return {**facts, "bytes": package.bytes_of(name)}
 
 
 def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """Latents to pixels: whole, or in overlapping tiles to save memory."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from ..errors import PackageError
 from ..ort.session import Graph, check_finite
 from .pixels import to_pixels
 
@@ -46,12 +48,33 @@ def decode_in_tiles(
         image = np.zeros((1, 3, latent.shape[1] * factor, latent.shape[2] * factor), np.float32)
         for top, row_weights in rows:
             for left, column_weights in columns:
-                decoded = _run(decoder, latent[None, :, top : top + height, left : left + width])
+                part = latent[None, :, top : top + height, left : left + width]
+                decoded = _run(decoder, part)
+                check_factor(decoder.name, part.shape[2:], decoded.shape[2:], factor)
                 decoded *= row_weights[:, None] * column_weights
                 y, x = top * factor, left * factor
                 image[:, :, y : y + len(row_weights), x : x + len(column_weights)] += decoded
         images.append(to_pixels(image))
     return np.concatenate(images)
+
+
+def check_factor(component: str, latents: Sequence[int], pixels: Sequence[int], factor: int) -> None:
+    """Refuse a VAE whose graph has another factor than its configuration says.
+
+    Args:
+        component: the decoder or the encoder, for the error.
+        latents, pixels: height and width of one and the same image.
+        factor: pixels to a latent, along a side, by the configuration.
+
+    Raises:
+        PackageError: states both sizes.
+    """
+    expected = [side * factor for side in latents]
+    if list(pixels) != expected:
+        raise PackageError(
+            f"{component} has {list(pixels)} pixels for {list(latents)} latents, and by block_out_channels in its "
+            f"config.json {expected}: they are not of the same model"
+        )
 
 
 def spans(side: int, tile: int, overlap: int, factor: int) -> list[tuple[int, np.ndarray]]:

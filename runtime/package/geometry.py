@@ -7,28 +7,16 @@ from typing import Any
 from ..errors import PackageError
 from ..families.conditioning import POOLED, SIZES, TEXT
 from ..families.family import TextEncoder
-from ..ort.session import Tensor
-from .package import Package
+from .json_file import JsonObject
+from .signatures import Signature
 
 # Defaults of AutoencoderKL and UNet2DConditionModel, for packages of other exporters that carry no config.json
 _VAE_BLOCKS, _LATENT_CHANNELS, _SAMPLE_SIZE = 4, 4, 64
 
-
-@dataclass(frozen=True)
-class Signature:
-    """Inputs and outputs of a component by name, known without loading its graph."""
-
-    name: str
-    inputs: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
-
-
-def signature_of(package: Package, component: str) -> Signature | None:
-    """Inputs and outputs of a component from the manifest; None where they are not recorded."""
-    record = package.manifest.component(component)
-    if record.inputs is None or record.outputs is None:
-        return None
-    return Signature(component, record.inputs, record.outputs)
+_MOST_BLOCKS = 8
+_MOST_CHANNELS = 4096
+_MOST_LATENTS = 8192  # on a side
+_SCALING_FACTORS = (1e-3, 1e3)  # models have 0.01 to 2
 
 
 @dataclass(frozen=True)
@@ -61,14 +49,16 @@ def latent_geometry(
         config: the denoiser's config.json.
         vae: the decoder's config.json.
         scaling_factor: default of the family.
+
+    Raises:
+        PackageError: a value of a configuration that cannot be used; names it.
     """
-    channels = latent_channels(vae)
+    own, channels = JsonObject.of(config, f"{denoiser.name}/config.json: "), latent_channels(vae)
     denoiser_channels, *sides = denoiser.inputs["sample"].shape[1:]
     if not isinstance(denoiser_channels, int):  # optimum's first versions left that axis open
-        denoiser_channels = int(config.get("in_channels", channels))
-    default = config.get("sample_size", _SAMPLE_SIZE)
-    defaults = default if isinstance(default, list) else [default, default]
-    height, width = (side if isinstance(side, int) else int(own) for side, own in zip(sides, defaults, strict=True))
+        denoiser_channels = own.optional_whole("in_channels", 1, _MOST_CHANNELS) or channels
+    defaults = _sample_size(own)
+    height, width = (side if isinstance(side, int) else size for side, size in zip(sides, defaults, strict=True))
     return LatentGeometry(
         channels=channels,
         size=(height, width),
@@ -80,17 +70,74 @@ def latent_geometry(
 
 def latent_channels(vae: Mapping[str, Any]) -> int:
     """Channels of the latents by a decoder's config.json; of a VQ model, those of its code book."""
-    return int(vae.get("vq_embed_dim") or vae.get("latent_channels", _LATENT_CHANNELS))
+    config = _of_vae(vae)
+    codes = config.optional_whole("vq_embed_dim", 1, _MOST_CHANNELS)
+    return codes or config.optional_whole("latent_channels", 1, _MOST_CHANNELS) or _LATENT_CHANNELS
 
 
 def vae_factor(vae: Mapping[str, Any]) -> int:
     """Pixels to a latent along a side, by a decoder's config.json."""
-    return int(2 ** (len(vae.get("block_out_channels", range(_VAE_BLOCKS))) - 1))
+    config = _of_vae(vae)
+    if config.get("block_out_channels") is None:
+        return int(2 ** (_VAE_BLOCKS - 1))
+    blocks = len(config.whole_numbers("block_out_channels", least=1))
+    if not 1 <= blocks <= _MOST_BLOCKS:
+        raise config.error("block_out_channels", f"a list of 1 to {_MOST_BLOCKS} whole numbers")
+    return int(2 ** (blocks - 1))
 
 
 def scaling_factor_of(vae: Mapping[str, Any], *, default: float) -> float:
     """The divisor of latents before they are decoded, by a decoder's config.json, or a default."""
-    return float(vae.get("scaling_factor", default))
+    factor = _of_vae(vae).optional_number("scaling_factor", *_SCALING_FACTORS)
+    return default if factor is None else factor
+
+
+def check_statistics(vae: Mapping[str, Any]) -> None:
+    """Refuse a VAE whose latents are more than scaled: it would decode to other colours.
+
+    Raises:
+        PackageError: a mean, a deviation or a shift of latents is set; names it.
+    """
+    config = _of_vae(vae)
+    config.optional_number("shift_factor")
+    for name in ("latents_mean", "latents_std"):
+        if config.get(name) is not None:
+            raise config.error(name, "null: statistics of latents are not supported")
+
+
+def check_channels(latents: LatentGeometry, denoiser: str, *, edits: bool) -> None:
+    """Refuse a denoiser whose channels are neither those of latents, nor with those of an image or a mask added.
+
+    Args:
+        latents: of the package.
+        denoiser: its name, for the error.
+        edits: the family edits images, which are extra channels.
+
+    Raises:
+        PackageError: states the channels.
+    """
+    own = latents.channels
+    allowed = (2 * own,) if edits else (own, 2 * own + 1)
+    if latents.denoiser_channels not in allowed:
+        raise PackageError(
+            f"{denoiser} takes {latents.denoiser_channels} channels, and latents have {own}; "
+            f"allowed: {' or '.join(map(str, allowed))}"
+        )
+
+
+def _sample_size(config: JsonObject) -> tuple[int, int]:
+    """Height and width of latents by a denoiser's config.json."""
+    if isinstance(config.get("sample_size"), list):
+        height, width = config.whole_numbers("sample_size", count=2, least=1)
+        if max(height, width) > _MOST_LATENTS:
+            raise config.error("sample_size", f"one or two whole numbers from 1 to {_MOST_LATENTS}")
+        return height, width
+    side = config.optional_whole("sample_size", 1, _MOST_LATENTS) or _SAMPLE_SIZE
+    return side, side
+
+
+def _of_vae(config: Mapping[str, Any]) -> JsonObject:
+    return JsonObject.of(config, "config.json of the VAE: ")
 
 
 def check_widths(encoders: Sequence[Signature], denoiser: Signature, described: Sequence[TextEncoder]) -> None:

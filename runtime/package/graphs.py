@@ -9,11 +9,12 @@ from ..ort.blocking import channels_block
 from ..ort.device import PROVIDERS, Device
 from ..ort.saturation import PAIR_LIMIT, saturates
 from ..ort.session import Graph
-from .geometry import Signature, signature_of
-from .manifest import Integers
+from .geometry import latent_channels
+from .manifest import MANIFEST, Integers
 from .package import Package, family_of
-
-DECODER, PREVIEW_DECODER = "vae_decoder", "preview_decoder"
+from .signatures import DECODER as DECODER
+from .signatures import PREVIEW_DECODER as PREVIEW_DECODER
+from .signatures import Signature, check_interface, check_recorded, interface_of, signature_of
 
 POLICIES = ("fast", "low")
 """fast: all graphs from the start, kept. low: one at a time, freed when the next is needed; weights mapped."""
@@ -49,7 +50,7 @@ class Components:
 
     Raises:
         ArgumentError: an unknown policy.
-        PackageError, ProviderError: a graph cannot be loaded, see `Graph`.
+        PackageError, ProviderError: a graph cannot be loaded, see `Graph`, or is not that of its component.
     """
 
     def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
@@ -59,6 +60,7 @@ class Components:
         self.loaded: dict[str, Graph] = {}
         self._signatures: dict[str, Signature] = {}
         self._package, self._device, self._lock = package, device, threading.Lock()
+        _check_manifest(package)
         if memory == "fast":
             for name in names:
                 self[name]
@@ -106,12 +108,14 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
 
     Raises:
         ProviderError: its operators run on another kind of device.
-        PackageError: see `Graph`.
+        PackageError: see `Graph`; or its inputs and outputs are not those of the component, or not those that the
+            manifest records.
     """
     check_device(package, device)
     family = family_of(package)
-    return Graph(
-        package.graph(name),
+    path = package.graph(name)
+    graph = Graph(
+        path,
         device,
         name,
         keep_memory=keep_memory,
@@ -119,6 +123,26 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         capture=package.manifest.static is not None and name == family.denoiser,
         aliases=family.aliases,
     )
+    signature, recorded = Signature(name, graph.inputs, graph.outputs), signature_of(package, name)
+    _check_signature(package, signature, str(path))
+    if recorded is not None:
+        check_recorded(recorded, signature, str(path))
+    return graph
+
+
+def _check_manifest(package: Package) -> None:
+    """Refuse a package whose manifest describes other components than those of its family."""
+    for name in package.components:
+        recorded = signature_of(package, name)
+        if recorded is not None:
+            _check_signature(package, recorded, f"{package.path / MANIFEST}: components.{name}")
+
+
+def _check_signature(package: Package, signature: Signature, place: str) -> None:
+    channels = latent_channels(package.config(DECODER))
+    interface = interface_of(family_of(package), signature.name, signature.outputs, channels)
+    if interface is not None:
+        check_interface(signature, interface, place)
 
 
 def check_device(package: Package, device: Device) -> None:

@@ -3,6 +3,7 @@
 Keys that are not listed here are accepted: they are for people (`triptych inspect`), or of a later version.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,16 @@ import numpy as np
 
 from ..errors import PackageError
 from ..ort.session import Tensor
-from .json_file import JsonObject, read_json
+from .json_file import JsonObject, exists, read_json, shown
 
 MANIFEST = "triptych.json"
 FORMAT = 1
 _AXES = ("batch", "height", "width")
+_MOST = 1 << 62  # bytes of a file, multiply-accumulates of a graph
+_LARGEST_AXIS = 1 << 31
+_DTYPES = {np.dtype(code).name for code in "?bhilqBHILQefd"}
+_PLAIN = re.compile(r"[\w.-]+", re.ASCII)
+_UPWARDS = ("", ".", "..")
 
 
 @dataclass(frozen=True)
@@ -112,11 +118,11 @@ def read_manifest(folder: Path) -> Manifest:
         PackageError: it is of another format, or a value is missing or of another type; names the file and the key.
     """
     path = folder / MANIFEST
-    if not path.exists():
+    if not exists(path):
         return Manifest()
     recorded = read_json(path)
-    if recorded.get("format") != FORMAT:
-        raise PackageError(f"{path} has format {recorded.get('format')!r}; this version reads format {FORMAT}")
+    if recorded.get("format") != FORMAT or isinstance(recorded["format"], bool):
+        raise PackageError(f"{path} has format {shown(recorded.get('format'))}; this version reads format {FORMAT}")
     facts = JsonObject(recorded, f"{path}: ")
     integers, static, source = (facts.optional_object(key) for key in ("integers", "static", "source"))
     return Manifest(
@@ -124,10 +130,10 @@ def read_manifest(folder: Path) -> Manifest:
         source=None if source is None else source.optional("name", str),
         precision=facts.optional("precision", str),
         dialect=facts.optional("dialect", str),
-        channels_block=facts.optional("channels_block", int),
+        channels_block=facts.optional_whole("channels_block", 1, _LARGEST_AXIS),
         integers=None if integers is None else _integers(integers),
-        static=None if static is None else StaticShape(*(static.required(key, int) for key in _AXES)),
-        components={name: _component(each) for name, each in facts.objects("components").items()},
+        static=None if static is None else StaticShape(*(static.whole(key, 1, _LARGEST_AXIS) for key in _AXES)),
+        components={name: _component(each) for name, each in _components(facts).items()},
         files=_files(facts),
     )
 
@@ -138,6 +144,14 @@ def _integers(facts: JsonObject) -> Integers:
     return Integers((lowest, highest), (least, most))
 
 
+def _components(facts: JsonObject) -> dict[str, JsonObject]:
+    components = facts.objects("components")
+    for name in components:
+        if not _PLAIN.fullmatch(name) or name in _UPWARDS:
+            raise PackageError(f"{facts.place}components has {shown(name)}; a component is named by letters and digits")
+    return components
+
+
 def _component(facts: JsonObject) -> ComponentRecord:
     shapes = facts.optional_object("default_shape")
     return ComponentRecord(
@@ -145,15 +159,18 @@ def _component(facts: JsonObject) -> ComponentRecord:
         inputs=_tensors(facts, "inputs"),
         outputs=_tensors(facts, "outputs"),
         optimised=facts.optional("optimised", bool) or False,
-        macs=facts.optional("macs", int),
-        default_shape=None if shapes is None else {name: shapes.whole_numbers(name) for name in shapes},
+        macs=facts.optional_whole("macs", 0, _MOST),
+        default_shape=None if shapes is None else {name: shapes.whole_numbers(name, least=0) for name in shapes},
     )
 
 
 def _files(facts: JsonObject) -> dict[str, FileRecord]:
+    files = facts.objects("files")
+    for name in files:
+        if not name.isprintable() or "\\" in name or any(part in _UPWARDS for part in name.split("/")):
+            raise PackageError(f"{facts.place}files has {shown(name)}; a file's path is relative, inside the package")
     return {
-        name: FileRecord(each.required("bytes", int), each.required("sha256", str))
-        for name, each in facts.objects("files").items()
+        name: FileRecord(each.whole("bytes", 0, _MOST), each.required("sha256", str)) for name, each in files.items()
     }
 
 
@@ -164,10 +181,9 @@ def _tensors(facts: JsonObject, key: str) -> dict[str, Tensor] | None:
 
 def _tensor(facts: JsonObject) -> Tensor:
     shape = facts.required("shape", list)
-    if not all(isinstance(axis, int | str) for axis in shape):
+    if not all(isinstance(axis, str) or (type(axis) is int and 0 <= axis <= _LARGEST_AXIS) for axis in shape):
         raise facts.error("shape", "a list of sizes and names of axes")
-    try:
-        dtype = np.dtype(facts.required("dtype", str))
-    except TypeError:
-        raise facts.error("dtype", "a dtype of numpy") from None
+    if facts.required("dtype", str) not in _DTYPES:
+        raise facts.error("dtype", "a dtype of numpy")
+    dtype = np.dtype(facts["dtype"])
     return Tensor(facts.required("name", str), dtype, tuple(shape))

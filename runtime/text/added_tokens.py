@@ -4,8 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import PackageError
+from ..package.json_file import spelled
+
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
+
+_MOST_VECTORS = 1024
 
 
 def add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
@@ -20,12 +25,18 @@ def add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
 
 
 def vector_tokens(tokenizer: "Tokenizer") -> dict[int, list[int]]:
-    """Ids of token_1, token_2, ... of each textual inversion of several vectors, by the id of its first token."""
+    """Ids of token_1, token_2, ... of each textual inversion of several vectors, by the id of its first token.
+
+    Raises:
+        PackageError: a token has too many vectors.
+    """
     ids = {token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
     found = {}
     for token, number in ids.items():
         names = (f"{token}_{i}" for i in itertools.count(1))
         others = [ids[name] for name in itertools.takewhile(ids.__contains__, names)]
+        if len(others) >= _MOST_VECTORS:
+            raise PackageError(f"the token {spelled(token)} has {len(others) + 1} vectors; allowed: {_MOST_VECTORS}")
         if others:
             found[number] = others
     return found

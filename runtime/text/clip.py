@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PackageError
-from ..package.json_file import read_json
+from ..package.json_file import shown
 from .added_tokens import content
 from .tokenizer import LENGTH, PromptTokenizer
+from .tokenizer_files import read_lines, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 _UNSET_LENGTH = 10**6  # transformers writes 1e30 for "no limit known"
+_ENDS, _LONGEST = 2, 4096  # tokens, with start and end
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -32,24 +34,30 @@ class ClipTokenizer(PromptTokenizer):
     def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
         """See `PromptTokenizer`: model_max_length, or CLIP's length where that is unset."""
         length = config.get("model_max_length", LENGTH)
-        if not isinstance(length, int | float) or length < 2:
-            raise PackageError(f"{folder} has model_max_length {length!r}; allowed: a number, 2 or more")
-        return LENGTH if length > _UNSET_LENGTH else int(length)
+        known = isinstance(length, int | float) and not isinstance(length, bool)
+        if known and length > _UNSET_LENGTH:
+            return LENGTH
+        if not known or not _ENDS <= length <= _LONGEST or length != int(length):
+            raise PackageError(
+                f"{folder} has model_max_length {shown(length)}; allowed: a number, {_ENDS} or more, to {_LONGEST}"
+            )
+        if length == _ENDS:
+            raise PackageError(f"{folder} has model_max_length {_ENDS}: start and end leave no room for a prompt")
+        return int(length)
 
     @classmethod
     def from_vocabulary(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
         """See `PromptTokenizer`."""
         vocab, merges = (folder / name for name in cls.vocabulary)
-        tokens = read_json(vocab)
+        tokens = read_vocabulary(vocab)
         bos, eos, unk = (content(config[f"{name}_token"]) for name in ("bos", "eos", "unk"))
         for token in (bos, eos):
             if token not in tokens:
                 raise PackageError(f"{vocab} lacks the special token {token!r}")
-        lines = merges.read_text(encoding="utf-8").split("\n")
-        pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+        pairs = [line.split(" ") for line in read_lines(merges) if line and not line.startswith("#version")]
         for pair in pairs:
             if len(pair) != 2:
-                raise PackageError(f"{merges} should hold two symbols on each line, not {' '.join(pair)!r}")
+                raise PackageError(f"{merges} should hold two symbols on each line, not {shown(' '.join(pair))}")
         return build_clip_tokenizer(tokens, [(left, right) for left, right in pairs], bos=bos, eos=eos, unk=unk)
 
 

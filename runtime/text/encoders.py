@@ -1,17 +1,18 @@
 """Texts to conditioning, by all text encoders of a package."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..errors import PromptWarning
+from ..errors import PackageError, PromptWarning
 from ..families.conditioning import POOLED, TEXT
 from ..families.family import Family
 from ..ort.session import check_finite
 from ..package.geometry import check_widths
 from ..package.graphs import Components
 from ..package.package import Package
+from ..package.signatures import Signature
 from .chunks import Chunks, batched, chunked, padded, weighted
 from .clip import ClipTokenizer
 from .tokenizer import PromptTokenizer
@@ -44,7 +45,8 @@ class TextEncoders:
         signatures = [graphs.signature(name) for name in family.text_encoders]
         check_widths(signatures, denoiser, family.encoders)
         self._graphs, self._family = graphs, family
-        tokens, length = denoiser.inputs[TEXT].shape[1], next(iter(self.tokenizers.values())).length
+        tokens = denoiser.inputs[TEXT].shape[1]
+        length = _common_length(self.tokenizers, [*signatures, denoiser])
         self._max_chunks = tokens // length if isinstance(tokens, int) else family.chunks
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
@@ -108,3 +110,22 @@ class TextEncoders:
         outputs = self._graphs[name]({"input_ids": unique}, release=True)
         check_finite(outputs[self._hidden[name]], name)
         return {output: array[places.reshape(-1)] for output, array in outputs.items()}
+
+
+def _common_length(tokenizers: Mapping[str, PromptTokenizer], graphs: Sequence[Signature]) -> int:
+    """Tokens of a chunk, of which each graph of fixed shapes takes a whole number.
+
+    Raises:
+        PackageError: tokenizers or graphs have other lengths.
+    """
+    lengths = {name: tokenizer.length for name, tokenizer in tokenizers.items()}
+    length = next(iter(lengths.values()))
+    if set(lengths.values()) != {length}:
+        said = ", ".join(f"{each} of {name}" for name, each in lengths.items())
+        raise PackageError(f"the tokenizers have different model_max_length: {said}")
+    for graph in graphs:
+        name = "input_ids" if graph.name in tokenizers else TEXT
+        tokens = graph.inputs[name].shape[1]
+        if isinstance(tokens, int) and (tokens < length or tokens % length):
+            raise PackageError(f"{graph.name} takes {tokens} tokens, and model_max_length of its tokenizer is {length}")
+    return length

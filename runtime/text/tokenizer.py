@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..errors import ArgumentError, PackageError
-from ..package.json_file import read_json
+from ..package.json_file import JsonObject, exists, read_json
 from .added_tokens import add_new, as_token, content, vector_tokens
+from .tokenizer_files import FAST, check_token, probe, read_fast, read_vocabulary, refusals
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -106,23 +107,15 @@ class PromptTokenizer(ABC):
         Raises:
             PackageError: as `load`.
         """
-        from tokenizers import Tokenizer
-
         config = cls._configuration(folder)
-        fast = folder / "tokenizer.json"
-        try:
-            if not fast.exists():
-                cls._check_vocabulary(folder)
-            tokenizer = Tokenizer.from_file(str(fast)) if fast.exists() else cls.from_vocabulary(folder, config)
+        with refusals(f"{folder} does not hold a readable tokenizer", PackageError):
+            tokenizer = cls._read_steps(folder, config)
             tokenizer.no_truncation()
             tokenizer.no_padding()
             add_new(tokenizer, cls._added_tokens(folder, config))
             cls._named_ids(tokenizer, config, folder)  # the library would assign a new id to a missing token
             add_new(tokenizer, cls._special_tokens(config))
-        except PackageError:
-            raise
-        except Exception as error:  # the tokenizers library raises nothing narrower
-            raise PackageError(f"{folder} does not hold a readable tokenizer: {error}") from None
+            probe(tokenizer)
         return tokenizer
 
     @classmethod
@@ -140,8 +133,8 @@ class PromptTokenizer(ABC):
         for file in source.iterdir():
             if file.is_file():
                 (target / file.name).write_bytes(file.read_bytes())
-        if not (target / "tokenizer.json").exists():
-            tokenizer.save(str(target / "tokenizer.json"))
+        if not (target / FAST).exists():
+            tokenizer.save(str(target / FAST))
         if not all((target / name).exists() for name in cls.vocabulary):
             tokenizer.model.save(str(target))
         if not (target / "tokenizer_config.json").exists():
@@ -174,7 +167,8 @@ class PromptTokenizer(ABC):
             text.encode()
         except UnicodeEncodeError as error:
             raise ArgumentError(f"the prompt {text!r} is not valid Unicode at character {error.start}") from None
-        found = self._tokenizer.encode(text, add_special_tokens=False)
+        with refusals("the prompt cannot be tokenized", ArgumentError):
+            found = self._tokenizer.encode(text, add_special_tokens=False)
         return [
             Word(each, *place)
             for number, place in zip(found.ids, found.offsets, strict=True)
@@ -182,15 +176,30 @@ class PromptTokenizer(ABC):
         ]
 
     @classmethod
+    def _read_steps(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":
+        """The tokenizer of tokenizer.json or of the vocabulary, without the tokens that other files add."""
+        if exists(folder / FAST):
+            return read_fast(folder / FAST)
+        for name in cls.vocabulary:
+            if not exists(folder / name):
+                raise PackageError(f"{folder} has neither {FAST} nor {name}")
+        return cls.from_vocabulary(folder, config)
+
+    @classmethod
     def _configuration(cls, folder: Path) -> dict[str, Any]:
         """Defaults, updated by tokenizer_config.json and, where transformers reads it, special_tokens_map.json."""
-        if not folder.is_dir():
-            raise PackageError(f"{folder} is missing: it should hold tokenizer.json, or {' and '.join(cls.vocabulary)}")
+        if not exists(folder):
+            raise PackageError(f"{folder} is missing: it should hold {FAST}, or {' and '.join(cls.vocabulary)}")
         config = read_json(folder / "tokenizer_config.json", optional=True)
         if "added_tokens_decoder" not in config:  # since it exists, special_tokens_map.json only repeats it
             config |= read_json(folder / "special_tokens_map.json", optional=True)
         named = {name: token for name, token in config.items() if token is not None}
-        return {**cls.named, **named}
+        facts = JsonObject({**cls.named, **named}, f"{folder / 'tokenizer_config.json'}: ")
+        for name in cls.named:
+            _check_token(facts, name)
+        for token in facts.objects("added_tokens_decoder").values():
+            check_token(token, "content")
+        return dict(facts)
 
     @classmethod
     def _named_ids(cls, tokenizer: "Tokenizer", config: Mapping[str, Any], folder: Path) -> dict[str, int]:
@@ -209,7 +218,8 @@ class PromptTokenizer(ABC):
         if "added_tokens_decoder" in config:
             decoder: dict[str, dict[str, Any]] = config["added_tokens_decoder"]
             return [as_token(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
-        ids = read_json(folder / "added_tokens.json", optional=True)
+        added = folder / "added_tokens.json"
+        ids = read_vocabulary(added) if exists(added) else {}
         special = {token.content for token in cls._special_tokens(config)}
         return [as_token(token, special=token in special) for token in sorted(ids, key=lambda token: ids[token])]
 
@@ -220,8 +230,10 @@ class PromptTokenizer(ABC):
         listed = [*config.get("additional_special_tokens", []), *(extra.values() if isinstance(extra, dict) else extra)]
         return [as_token(token, special=True) for token in (*(config[name] for name in cls.named), *listed)]
 
-    @classmethod
-    def _check_vocabulary(cls, folder: Path) -> None:
-        for name in cls.vocabulary:
-            if not (folder / name).is_file():
-                raise PackageError(f"{folder} has neither tokenizer.json nor {name}")
+
+def _check_token(facts: JsonObject, name: str) -> None:
+    """Refuse a special token that is neither a text nor an object with one."""
+    if isinstance(facts[name], dict):
+        check_token(JsonObject(facts[name], f"{facts.place}{name}."), "content")
+    else:
+        check_token(facts, name)

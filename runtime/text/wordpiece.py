@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import PackageError
 from .added_tokens import content
 from .tokenizer import PromptTokenizer
+from .tokenizer_files import read_lines
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -36,8 +37,7 @@ class BertTokenizer(PromptTokenizer):
         from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
         file = folder / cls.vocabulary[0]
-        tokens = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        ids = {token: number for number, token in enumerate(tokens)}
+        ids = {token: number for number, token in enumerate(read_lines(file))}
         unk, start, end = (content(config[f"{name}_token"]) for name in ("unk", "cls", "sep"))
         for token in (unk, start, end):
             if token not in ids:
