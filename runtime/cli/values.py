@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from ..errors import ArgumentError
-from ..image.inputs import read_image
+from ..image.files import read_image
 from ..parsing import size_of
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
