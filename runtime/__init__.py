@@ -5,22 +5,30 @@ pipe = TextToImage.load("sd15")
 pipe("a red fox", seed=7).images[0].save("fox.png")
 """
 
-from typing import TYPE_CHECKING
-
-from .errors import TriptychError
-from .pipeline import Output, TextToImage
-from .sampling import Step
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["Output", "Step", "TextToImage", "TriptychError"]
 
 if TYPE_CHECKING:
+    from .errors import TriptychError
+    from .pipeline import Output, TextToImage
+    from .sampling import Step
+
     __version__: str
 else:
 
-    def __getattr__(name: str) -> str:
-        """Look up `__version__` when it is asked for: importlib.metadata is slow to import."""
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for: the command line catches Ctrl-C before numpy and ONNX Runtime are imported."""
         if name == "__version__":
             from .image.settings import own_version
 
             return own_version()
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in ("Output", "TextToImage"):
+            from . import pipeline as home
+        elif name == "Step":
+            from . import sampling as home
+        elif name == "TriptychError":
+            from . import errors as home
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(home, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TriptychError
-from ..image.inputs import read_image
+from ..image.files import read_image
 from ..pipeline import TextToImage
 from ..request import Request
 from ..tasks.batching import EACH, IMAGES, key_of, run

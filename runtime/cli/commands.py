@@ -15,11 +15,9 @@ from ..errors import TriptychError
 from ..ort.device import silence_log
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
-from .output import fail, print_status
+from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_status
 from .serve import ray_config, serve
 from .values import HeightAndWidth
-
-_INTERRUPTED = 130  # the status that shells report for a command stopped by Ctrl-C
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
@@ -196,18 +194,30 @@ for command in (generate, batch, serve, ray_config):
 
 def main() -> None:
     """Run the command line; an expected error prints one line and sets the exit status."""
+    open_streams()
     warnings.showwarning = _show_warning
+    warnings.filterwarnings("ignore", module="PIL")  # of metadata that is not used
     silence_log()
+    is_debugged = "--debug" in sys.argv[1:]
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        try:
+            status = cli.main(standalone_mode=False)
+        finally:
+            flush_stdout()
+        sys.exit(status)
     except click.ClickException as error:  # wrong use, with click's message
         fail(error.format_message(), error.exit_code)
     except TriptychError as error:
-        if "--debug" in sys.argv[1:]:
+        if is_debugged:
             raise
         fail(str(error), error.exit_status)
+    except OSError as error:  # of a file that no command checks
+        if is_debugged:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{error.strerror or error}", TriptychError.exit_status)
     except click.Abort:
-        fail("interrupted", _INTERRUPTED)
+        fail("interrupted", INTERRUPTED)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -1,11 +1,13 @@
 """Image files of the command line, and a progress bar while images are generated."""
 
+import errno
 import itertools
 import os
 import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -182,8 +184,10 @@ def _check_writable(option: str, path: Path, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        raise ArgumentError(f"{option} {path}: cannot write there: {error.strerror}") from None
+        if path != folder and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that the file system cannot encode
+        raise ArgumentError(f"{option} {path}: cannot write there: {getattr(error, 'strerror', error)}") from None
 
 
 def _save(image: Image, path: Path) -> Path:
@@ -192,12 +196,15 @@ def _save(image: Image, path: Path) -> Path:
 
 def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
     """Write a file atomically: under a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{os.getpid()}.tmp")  # short, whatever the length of the name
     try:
         with temporary.open("wb") as file:
             write(file)
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ArgumentError(f"{path} cannot be written: {error.strerror}") from None
+    except BaseException as error:  # an interruption, too, leaves nothing half written
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError | UnicodeError):
+            raise
+        raise ArgumentError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return path

@@ -1,7 +1,35 @@
-"""Lines on stderr."""
+"""Output on stdout and stderr, whatever they are connected to."""
 
+import errno
+import os
 import sys
-from typing import NoReturn
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import NoReturn, TextIO
+
+INTERRUPTED = 130
+"""The exit status that shells report for a command stopped by Ctrl-C."""
+
+
+def open_streams() -> None:
+    """Open stdout and stderr where they are closed, and let them escape the characters that their encoding lacks."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  open until the process ends
+        elif isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def flush_stdout() -> None:
+    """Write what stdout still holds; exit where it cannot be written, in silence where its reader has gone."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard(sys.stdout)
+        if error.errno == errno.EPIPE:
+            sys.exit(1)
+        fail(f"the output cannot be written: {error.strerror}", 2)
 
 
 def fail(message: str, status: int) -> NoReturn:
@@ -12,4 +40,15 @@ def fail(message: str, status: int) -> NoReturn:
 
 def print_status(line: str) -> None:
     """Print a line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # nobody can be told
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let the stream end in the null device: the interpreter flushes it at its end, and prints an error."""
+    with suppress(OSError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -8,7 +8,8 @@ import click
 import numpy as np
 
 from ..errors import ArgumentError
-from ..image.inputs import read_image
+from ..image.files import read_image
+from ..image.npy import read_latents
 from ..parsing import size_of
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
@@ -70,16 +71,7 @@ class LatentsFile(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> np.ndarray:
         """Read the file, see `click.ParamType`."""
-        try:
-            latents = np.load(value, allow_pickle=False)
-        except FileNotFoundError:
-            raise ArgumentError(f"{value} does not exist") from None
-        except (OSError, ValueError, EOFError) as error:
-            raise ArgumentError(f"{value} cannot be read as a .npy file: {error}") from None
-        if not isinstance(latents, np.ndarray) or latents.ndim != 4 or latents.dtype.kind != "f":
-            contents = f"{latents.dtype} {list(latents.shape)}" if isinstance(latents, np.ndarray) else "several arrays"
-            raise ArgumentError(f"{value} holds {contents}; allowed: latents, floating point [n, C, h, w]")
-        return latents.astype(np.float32)
+        return read_latents(Path(value))
 
 
 def weighted(text: str) -> tuple[str, float]:

@@ -1,55 +1,38 @@
 """Images and masks of the caller, converted for the VAE encoder and the loop."""
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArgumentError
+from .files import read_image
+from .modes import from_array, to_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 _LATENTS_AXES = 4
 
-_LOSSLESS_MODES = ("RGB", "L", "P", "1")
-"""Modes that convert to RGB without loss; others have transparency, more bits or other colour spaces."""
-
-
-def read_image(path: Path) -> "PILImage":
-    """Read an image file.
-
-    Raises:
-        ArgumentError: no such file, or not an image.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise ArgumentError(f"{path} does not exist") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
-
 
 def images_of(name: str, images: Any, prompts: int, repeats: int) -> "list[PILImage]":
-    """A Pillow image for each image of a call, those of one prompt next to each other.
+    """An RGB image for each image of a call, those of one prompt next to each other.
 
     Args:
         name: of the argument.
-        images: see `request.Images`.
+        images: see `request.Images`; a text or `os.PathLike` is the name of a file.
         prompts: number of prompts.
         repeats: images for each prompt.
 
     Raises:
-        ArgumentError: a value that is not an image, or neither one for all nor one for each.
+        ArgumentError: a value that is not an image or the name of a file with one, or neither one for all nor one
+            for each.
     """
-    listed = list(images) if isinstance(images, list | tuple) else [images] * prompts
-    places = _places(name, len(listed), prompts, repeats)
-    read = [_image(name, each) for each in listed]
+    if not isinstance(images, list | tuple):
+        return [_image(name, images)] * (prompts * repeats)
+    places = _places(name, len(images), prompts, repeats)
+    read = [_image(name, each) for each in images]
     return [read[place] for place in places]
 
 
@@ -105,18 +88,12 @@ def masks_of(images: "Sequence[PILImage]", height: int, width: int) -> np.ndarra
 def _image(name: str, value: Any) -> "PILImage":
     from PIL import Image
 
+    if isinstance(value, str | os.PathLike):
+        return read_image(value)
     if isinstance(value, np.ndarray):
-        if value.dtype != np.uint8 or not (value.ndim == 2 or (value.ndim == 3 and value.shape[2] == 3)):
-            raise ArgumentError(
-                f"{name} is an array {value.dtype} {list(value.shape)}; allowed: uint8 [height, width, 3], a Pillow "
-                "image"
-            )
-        value = Image.fromarray(value)
+        value = from_array(value, name)
     if not isinstance(value, Image.Image):
-        raise ArgumentError(f"{name} must be a Pillow image or an array, not {type(value).__name__}")
-    if value.mode not in _LOSSLESS_MODES or "transparency" in value.info:
         raise ArgumentError(
-            f"{name} has mode {value.mode}{' with transparency' if 'transparency' in value.info else ''}; allowed: "
-            f"{', '.join(_LOSSLESS_MODES)}, without transparency: convert it to RGB first"
+            f"{name} must be the name of a file, a Pillow image or an array, not {type(value).__name__}"
         )
-    return value
+    return to_rgb(value, name)

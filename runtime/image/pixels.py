@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ArgumentError
+from ..reading import read_file
+from .files import MAX_BYTES, decode_image
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -41,23 +43,19 @@ def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "PILImage"
 
 
 def read_settings(path: str | Path) -> Settings:
-    """Read the settings from a PNG that Triptych wrote.
+    """Read the settings from a PNG that Triptych wrote, and that another tool may have saved again.
 
     Raises:
-        ArgumentError: no such file, not an image, or an image without settings.
+        ArgumentError: no such file, not an image, or an image without settings or with settings that cannot be used.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            text = image.info.get(SETTINGS_KEY)
-    except FileNotFoundError:
-        raise ArgumentError(f"{path} does not exist") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise ArgumentError(f"{path} cannot be read as an image: {error}") from None
-    if text is None:
+    image = decode_image(read_file(Path(path), MAX_BYTES), str(path))
+    text = image.info.get(SETTINGS_KEY) if image.format == "PNG" else None
+    if not isinstance(text, str):
         raise ArgumentError(f"{path} has no settings of Triptych; only PNGs that Triptych wrote have them")
-    return Settings.from_json(text)
+    try:
+        return Settings.from_json(text)
+    except ArgumentError as error:
+        raise ArgumentError(f"{path}: {error}") from None
 
 
 def contact_sheet(

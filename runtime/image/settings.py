@@ -3,15 +3,20 @@
 import dataclasses
 import functools
 import json
+import math
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, TriptychError
 from ..package.package import Package
 from ..request import Request, Texts
+from .json_values import check
+
+_MAX_CHARACTERS = 1 << 20  # of the JSON
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,14 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        """Read the JSON of `to_json`.
+        """Read the JSON of `to_json`, from anywhere: every value is checked.
 
         Raises:
-            ArgumentError: it is not the JSON of settings.
+            ArgumentError: it is not the JSON of settings; names the key and what is allowed.
         """
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            return cls(**_checked(text))
+        except TriptychError as error:
             raise ArgumentError(f"the settings in the image cannot be read: {error}") from None
 
     def to_parameters(self) -> str:
@@ -131,6 +136,35 @@ def settings_of(
         Settings(**(shared | text._asdict() | {"seed": seed if reproducible else None}))
         for text, seed in zip(texts, seeds, strict=True)
     ]
+
+
+def _checked(text: str) -> dict[str, Any]:
+    """The values of `Settings` in a JSON object.
+
+    Raises:
+        TriptychError: too long, no JSON object, a key that is missing or unknown, or a value of another type or range.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        raise ArgumentError(f"they have {len(text)} characters; allowed: {_MAX_CHARACTERS}")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:  # a list in a list, many times
+        raise ArgumentError(f"no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ArgumentError(f"they are a {type(values).__name__}; allowed: a JSON object")
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Settings)}
+    for name in (name for name in values if name not in known):
+        raise ArgumentError(f"unknown key {reprlib.repr(name)}; they may be of a later version")
+    for name in (name for name, required in known.items() if required and name not in values):
+        raise ArgumentError(f"{name} is missing")
+    kinds = get_type_hints(Settings)
+    for name, value in values.items():
+        check(name, value, kinds[name])
+    Request(**{name: value for name, value in values.items() if name in RECORDED})  # checks the ranges
+    upscale = values.get("upscale")
+    if upscale is not None and not 1 < upscale < math.inf:
+        raise ArgumentError(f"upscale={upscale:g}; allowed: above 1, for example 1.5 or 2")
+    return values
 
 
 def _plain(value: Any) -> Any:

@@ -235,12 +235,13 @@ def test_an_encoder_that_gives_latents_is_taken_at_its_word() -> None:
     ("arguments", "message"),
     [
         (
-            {"image": example_image().convert("RGBA")},
-            "image has mode RGBA; allowed: RGB, L, P, 1, without transparency",
+            {"image": example_image().convert("F")},
+            "image has pixels of floating point; allowed: whole numbers of 1 to 16 bits",
         ),
         ({"image": example_image(4, 100)}, "image is 4x100 pixels; allowed: 8x8 or more"),
         ({"image": [example_image()] * 2}, "image has 2 images for 1 prompts"),
-        ({"image": "fox.png"}, "image must be a Pillow image or an array, not str"),
+        ({"image": "absent.png"}, "absent.png does not exist"),
+        ({"image": b"fox.png"}, "image must be the name of a file, a Pillow image or an array, not bytes"),
         ({"image": np.zeros((8, 8, 3))}, r"image is an array float64 \[8, 8, 3\]; allowed: uint8"),
         (
             {"image": example_image(), "mask_image": mask(64, 128)},

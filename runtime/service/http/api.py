@@ -24,7 +24,7 @@ from .catalog import Catalog
 from .delivery import ClientDisconnected, EventStream, images_of, service_error
 from .requests import requests_of
 from .schema import Answer, Edit, Failed, Generation, ImageFields, Model, ModelList, State
-from .uploads import mask_of, read_image
+from .uploads import read_image, read_mask
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status code, for the log only: the client has disconnected
 _FAILURES: dict[int | str, dict[str, Any]] = {
@@ -138,10 +138,10 @@ def _add_health_and_metrics(app: FastAPI, models: Catalog, figures: Figures, sec
 def _image_arguments(body: Edit, limits: Limits) -> dict[str, Image | float]:
     """Images and strength of a form, as arguments of `Request`."""
     arguments: dict[str, Image | float] = {
-        "image": read_image("image", body.image.file, limits.upload_pixels).convert("RGB"),
+        "image": read_image(body.image.file, limits.upload_pixels),
     }
     if body.mask is not None:
-        arguments["mask_image"] = mask_of(read_image("mask", body.mask.file, limits.upload_pixels))
+        arguments["mask_image"] = read_mask(body.mask.file, limits.upload_pixels)
     if body.strength is not None:
         arguments["strength"] = body.strength
     return arguments

@@ -104,9 +104,9 @@ class Generation(ImageFields):
 class Edit(ImageFields):
     """Request for images from an image and a prompt, as a form."""
 
-    image: UploadFile = Field(description="PNG, JPEG or WebP.")
+    image: UploadFile = Field(description="PNG, JPEG, WebP, GIF, BMP, PPM or AVIF.")
     mask: UploadFile | None = Field(
-        None, description="PNG of the size of image; transparent where the image is repainted."
+        None, description="Image of the size of image; transparent where the image is repainted."
     )
     strength: float | None = Field(None, gt=0, le=1, description="Strength of the change of the image.")
 

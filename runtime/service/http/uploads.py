@@ -3,42 +3,44 @@
 from typing import BinaryIO
 
 import python_multipart  # noqa: F401  FastAPI needs it for forms; imported here to fail early
-from PIL import Image, ImageOps
+from PIL import ImageOps
+from PIL.Image import Image
 
-from ..errors import ServiceError, invalid
+from ...errors import ArgumentError
+from ...image.files import decode_image
+from ...image.modes import to_alpha, to_rgb
+from ..errors import invalid
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 
-
-def read_image(name: str, file: BinaryIO, max_pixels: int) -> Image.Image:
-    """Decode an image file as RGBA, with its EXIF orientation applied.
+def read_image(file: BinaryIO, max_pixels: int) -> Image:
+    """The field `image` in RGB, see `image.modes.to_rgb`.
 
     Args:
-        name: name of the form field.
         file: the uploaded file.
-        max_pixels: limit; a file of a few bytes can decode to gigabytes.
+        max_pixels: limit.
 
     Raises:
         ServiceError: the file is not an image of an allowed format, or it has too many pixels.
     """
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise invalid(f"{name} is {image.width}x{image.height}; allowed: {max_pixels} pixels", name)
-            return ImageOps.exif_transpose(image).convert("RGBA")
-    except ServiceError:
-        raise
-    except Exception:  # decoders raise errors of any type for malformed files
-        raise invalid(f"{name} cannot be read as an image; allowed: {', '.join(FORMATS)}", name) from None
+        return to_rgb(decode_image(file.read(), "image", max_pixels), "image")
+    except ArgumentError as error:
+        raise invalid(str(error), "image") from None
 
 
-def mask_of(image: Image.Image) -> Image.Image:
-    """Convert a mask of OpenAI's API, transparent where to repaint, into the pipeline's, white there.
+def read_mask(file: BinaryIO, max_pixels: int) -> Image:
+    """The field `mask` as the pipeline's mask, mode L: white where OpenAI's is transparent, and to be repainted.
+
+    Args:
+        file, max_pixels: see `read_image`.
 
     Raises:
-        ServiceError: the mask is opaque.
+        ServiceError: see `read_image`; or the mask is opaque.
     """
-    alpha = image.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        raise invalid("mask is opaque; allowed: a PNG that is transparent where to repaint", "mask")
+    try:
+        alpha = to_alpha(decode_image(file.read(), "mask", max_pixels), "mask")
+    except ArgumentError as error:
+        raise invalid(str(error), "mask") from None
+    if alpha is None or alpha.getextrema() == (255, 255):
+        raise invalid("mask is opaque; allowed: an image that is transparent where to repaint", "mask")
     return ImageOps.invert(alpha)

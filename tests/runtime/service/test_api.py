@@ -176,6 +176,21 @@ def test_the_transparent_part_of_a_mask_is_repainted(served: Service, pipe: Text
     np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(expected))
 
 
+def test_an_upload_is_read_as_a_file_of_the_command_line_is(served: Service, pipe: TextToImage, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6  # orientation: to be turned to the right
+    files = {"phone.jpg": example_image(96, 64), "alpha.webp": example_image().convert("RGBA")}
+    files |= {"deep.png": Image.new("I;16", (64, 64), 30_000), "old.gif": example_image()}
+    for name, image in files.items():
+        image.save(tmp_path / name, exif=exif)
+        expected = pipe("a red fox", image=tmp_path / name, seed=7, num_inference_steps=2, strength=0.5).images[0]
+        fields = {name: value for name, value in BODY.items() if name != "size"} | {"strength": "0.5"}
+        upload = {"image": (name, (tmp_path / name).read_bytes(), "application/octet-stream")}
+        (data,) = served.client.post(EDITS, data=fields, files=upload).json()["data"]
+        np.testing.assert_array_equal(np.asarray(opened(data)), np.asarray(expected))
+    assert opened(data).size == (128, 128)
+
+
 def events_of(text: str) -> list[dict[str, Any]]:
     """Data of server-sent events, whose names are their types."""
     events = []
