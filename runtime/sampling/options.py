@@ -13,6 +13,9 @@ from typing import Any, Self, TypeVar
 
 from ..errors import SamplerError, nearest
 
+MAX_STEPS = 10_000
+"""Steps of a run."""
+
 _LINE = 60  # characters of a value that an error message shows
 
 
@@ -146,9 +149,9 @@ def read(options: type[Group], class_name: str, foreign: frozenset[str], config:
 def whole_steps(value: Any) -> int:
     """num_inference_steps, or a SamplerError."""
     try:
-        return _whole(value, 1, None)
+        return _whole(value, 1, MAX_STEPS)
     except ValueError:
-        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more") from None
+        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more, to {MAX_STEPS}") from None
 
 
 def _one_of(value: Any, allowed: tuple) -> Any:

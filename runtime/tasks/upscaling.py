@@ -1,13 +1,19 @@
 """Upscale and refine ("hires fix"): an image at the training resolution of the model, resized, then refined."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from .. import plain
 from ..errors import ArgumentError
+from ..image.encoding import ENCODER
 from ..image.pixels import to_image
 from ..pipeline import Callback, Output, TextToImage
 from ..request import Request
+
+MAX_FACTOR = 1000
+"""Limit of the factor; memory sets a lower one."""
 
 STRENGTH = 0.5
 """Default strength: keeps shapes, and adds the detail that resizing blurred."""
@@ -32,8 +38,7 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
             of fixed shapes.
     """
     strength = STRENGTH if request.strength is None else request.strength
-    if not upscale > 1 or not np.isfinite(upscale):
-        raise ArgumentError(f"upscale={upscale:g} is out of range; allowed: above 1, for example 1.5 or 2")
+    upscale = _factor(upscale)
     if not 0 < strength <= 1:
         raise ArgumentError(f"strength={strength:g} is out of range; allowed: above 0, to 1")
     for name in ("image", "latents"):
@@ -45,8 +50,16 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         )
     sides = pipe.model.latent_size_for(request.height, request.width)
     height, width = (round(side * upscale) * pipe.model.latents.factor for side in sides)
-    pipe.model.latent_size_for(height, width)  # fixed shapes are an error before anything is computed
-    small = pipe.generate(replace(request, strength=None), callback)
+    first = replace(request, strength=None)
+    from PIL import Image
+
+    # The second pass is planned with other images, so that its errors come before anything is computed
+    own = tuple(side * pipe.model.latents.factor for side in sides)
+    blank = Image.new("RGB", own[::-1])
+    pipe.package.graph(ENCODER)
+    pipe.plan(first)
+    pipe.plan(replace(request, image=blank, strength=strength, height=height, width=width))
+    small = pipe.generate(first, callback)
     seeds = [seed for seed in small.seeds if seed is not None]
     second = replace(request, image=small.images, strength=strength, seed=seeds, height=height, width=width)
     large = pipe.generate(second, callback)
@@ -54,3 +67,13 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
     images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
     seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
     return replace(large, images=images, timings=seconds, settings=settings)
+
+
+def _factor(upscale: object) -> float:
+    given = plain.shown(upscale)
+    with suppress(ValueError):
+        factor = plain.real(upscale)
+        if 1 < factor <= MAX_FACTOR:
+            return float(factor)
+        given = f"{factor:g}"
+    raise ArgumentError(f"upscale={given} is out of range; allowed: above 1, for example 1.5 or 2")
