@@ -151,6 +151,7 @@ class TextToImage(ForeignMembers):  # type: ignore[misc]  # made from a table
         negative_aesthetic_score: float | None = None,
         num_images_per_prompt: int = 1,
         scheduler: str | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
         latents: np.ndarray | None = None,
         prompt_embeds: Conditioning | None = None,
         noise: str = "torch",

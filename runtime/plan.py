@@ -105,7 +105,8 @@ def _with_defaults(request: Request, family: Family) -> Request:
 
 def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
     """The sampler, and the name of its scheduler in the request."""
-    config = model.family.scheduler_config(model.package.scheduler_config(), request.scheduler)
+    own = model.package.scheduler_config()
+    config = model.family.scheduler_config(own, request.scheduler, request.scheduler_options)
     sampler = Sampler.from_config(
         config,
         request.num_inference_steps,  # type: ignore[arg-type]  # the default is set

@@ -91,6 +91,7 @@ _SCORE = Rule(_finite, "a number, for example 6")
 _SHARE = Rule(plain.real, "a number above 0, to 1")
 _NAME = Rule(plain.text, "a name")
 _GRID = Rule(_grid, "a list of numbers, or a name")
+_OPTIONS = Rule(plain.json_object, "options of the scheduler by name, as in scheduler_config.json")
 _ARRAY = Rule(plain.array, "an array of numbers [n, C, h, w]")
 _ARRAYS = Rule(_arrays, "arrays of numbers by name")
 
@@ -145,7 +146,9 @@ class Request:
             pixels; None is the size of the image, and no crop.
         aesthetic_score, negative_aesthetic_score: micro-conditioning of SDXL's refiner, 0 to 10; None is 6 and 2.5.
         num_images_per_prompt: images for each prompt, next to each other in the output.
-        scheduler: a scheduler in place of the package's, by short name or diffusers class name.
+        scheduler: a scheduler in place of the package's, by short name, diffusers class name or a name of other tools,
+            see `triptych.runtime.sampling.registry.find`.
+        scheduler_options: options of the scheduler by name, as in scheduler_config.json, in place of its own.
         latents: the starting noise in place of the seed's, unit Gaussian float32 [n, C, h, w].
         prompt_embeds: conditioning in place of that of `prompt`, see `TextToImage.encode`.
         noise: source of the seed's noise: torch (as PyTorch on CPU), torch_cuda or numpy.
@@ -195,6 +198,7 @@ class Request:
         1, _between(1, MAX_COUNT, plain.whole), f"a whole number, 1 or more, to {MAX_COUNT}"
     )
     scheduler: str | None = _argument(None, *_NAME)
+    scheduler_options: Mapping[str, Any] | None = _argument(None, *_OPTIONS)
     latents: np.ndarray | None = field(default=None, metadata={"rule": _ARRAY})
     prompt_embeds: Mapping[str, np.ndarray] | None = _argument(None, *_ARRAYS)
     noise: str = _argument("torch", *_NAME)
