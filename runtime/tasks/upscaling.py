@@ -9,7 +9,9 @@ from .. import plain
 from ..errors import ArgumentError
 from ..image.encoding import ENCODER
 from ..image.pixels import to_image
+from ..package.model import Model
 from ..pipeline import Callback, Output, TextToImage
+from ..plan import plan
 from ..request import Request
 
 MAX_FACTOR = 1000
@@ -34,9 +36,31 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         The output of the second pass, with the timings of both.
 
     Raises:
+        ArgumentError: see `passes`.
+    """
+    first, second = passes(pipe.model, request, upscale)
+    for each in (first, second):
+        pipe.plan(each)
+    small = pipe.generate(first, callback)
+    seeds = [seed for seed in small.seeds if seed is not None]
+    large = pipe.generate(replace(second, image=small.images, seed=seeds), callback)
+    used = {"upscale": float(upscale), "strength": float(second.strength or STRENGTH)}
+    settings = [replace(each, **used) for each in small.settings]
+    images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
+    seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
+    return replace(large, images=images, timings=seconds, settings=settings)
+
+
+def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Request]:
+    """The requests of both passes, checked before anything is computed; the second has a blank image.
+
+    Raises:
         ArgumentError: a factor or strength out of range, an image or latents, a list of guidance scales, or a package
             of fixed shapes.
+        PackageError: the package has no VAE encoder.
     """
+    from PIL import Image
+
     strength = STRENGTH if request.strength is None else request.strength
     upscale = _factor(upscale)
     if not 0 < strength <= 1:
@@ -48,25 +72,15 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         raise ArgumentError(
             "upscale runs two passes with different numbers of steps; give guidance_scale as one number"
         )
-    sides = pipe.model.latent_size_for(request.height, request.width)
-    height, width = (round(side * upscale) * pipe.model.latents.factor for side in sides)
+    model.package.graph(ENCODER)
     first = replace(request, strength=None)
-    from PIL import Image
-
-    # The second pass is planned with other images, so that its errors come before anything is computed
-    own = tuple(side * pipe.model.latents.factor for side in sides)
-    blank = Image.new("RGB", own[::-1])
-    pipe.package.graph(ENCODER)
-    pipe.plan(first)
-    pipe.plan(replace(request, image=blank, strength=strength, height=height, width=width))
-    small = pipe.generate(first, callback)
-    seeds = [seed for seed in small.seeds if seed is not None]
-    second = replace(request, image=small.images, strength=strength, seed=seeds, height=height, width=width)
-    large = pipe.generate(second, callback)
-    settings = [replace(each, upscale=float(upscale), strength=float(strength)) for each in small.settings]
-    images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
-    seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
-    return replace(large, images=images, timings=seconds, settings=settings)
+    own_height, own_width = plan(first, model).size
+    factor = model.latents.factor
+    height, width = (round(side / factor * upscale) * factor for side in (own_height, own_width))
+    blank = Image.new("RGB", (own_width, own_height))
+    second = replace(request, image=blank, strength=strength, height=height, width=width)
+    plan(second, model)
+    return first, second
 
 
 def _factor(upscale: object) -> float:
