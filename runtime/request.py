@@ -18,6 +18,8 @@ SEED_LIMIT = 2**64
 MAX_COUNT = 10_000
 """Images of a call."""
 MAX_PIXELS = 1_000_000
+MAX_TEXT = 100_000
+"""Characters of a text, a thousand chunks and more."""
 LARGEST = 1e6
 """Magnitude of a number that is multiplied with latents: far above useful ones, far below float32's overflow."""
 _DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
@@ -340,15 +342,20 @@ def _each(first: str, second: str | None, encoders: int) -> tuple[str, ...]:
 def _plain_texts(name: str, value: Any) -> str | list[str] | None:
     """A text or a list of texts as plain values; None as it is."""
     if value is None or isinstance(value, str):
-        return value if value is None else plain.text(value)
+        return value if value is None else _plain_text(name, value)
     try:
         each = plain.listed(value)
     except ValueError:
         raise ArgumentError(f"{name} must be text or a list of texts, not {type(value).__name__}") from None
-    for entry in each:
-        if not isinstance(entry, str):
-            raise ArgumentError(f"{name} must be text, not {type(entry).__name__}")
-    return [plain.text(entry) for entry in each]
+    return [_plain_text(name, entry) for entry in each]
+
+
+def _plain_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name} must be text, not {type(value).__name__}")
+    if len(value) > MAX_TEXT:
+        raise ArgumentError(f"{name} has {len(value)} characters; allowed: {MAX_TEXT}")
+    return plain.text(value)
 
 
 def _column(value: str | Sequence[str] | None) -> list[str | None]:

@@ -115,7 +115,7 @@ def package_and_prompts(words: list[str], named: Path | None, from_image: Path |
         raise ArgumentError(f"no prompt{taken}: triptych generate PACKAGE PROMPT...")
     if package is None:
         first = f"{words[0]} is not a folder, and " if len(words) > 1 else ""
-        raise ArgumentError(f"no package: {first}{DEFAULT_PACKAGE} does not exist; triptych generate PACKAGE PROMPT...")
+        raise PackageError(f"no package: {first}{DEFAULT_PACKAGE} does not exist; triptych generate PACKAGE PROMPT...")
     return package, prompts
 
 
