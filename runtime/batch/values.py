@@ -62,7 +62,10 @@ def _numbers_or_name(value: Any) -> list[float] | str:
 
 def _options(value: Any) -> dict[str, Any]:
     """A JSON object or its text; null stands for a missing option, as in columns of structures."""
-    options = json.loads(value) if isinstance(value, str) else value
+    try:
+        options = json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError from None
     if not isinstance(options, dict):
         raise TypeError
     return {name: each for name, each in options.items() if each is not None}

@@ -172,9 +172,13 @@ def _one_of(value: Any, allowed: tuple) -> Any:
 def _number(value: Any, least: float = -LARGEST, most: float = LARGEST, infinite: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError
-    if not (least <= value <= most or (infinite and abs(value) == math.inf)):
+    try:
+        converted = float(value)
+    except OverflowError:  # a whole number beyond floating point
+        raise ValueError from None
+    if not (least <= converted <= most or (infinite and math.isinf(converted))):
         raise ValueError
-    return float(value)
+    return converted
 
 
 def _optional_positive(value: Any) -> float | None:

@@ -44,8 +44,8 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
     small = pipe.generate(first, callback)
     seeds = [seed for seed in small.seeds if seed is not None]
     large = pipe.generate(replace(second, image=small.images, seed=seeds), callback)
-    used = {"upscale": float(upscale), "strength": float(second.strength or STRENGTH)}
-    settings = [replace(each, **used) for each in small.settings]
+    strength = float(second.strength or STRENGTH)
+    settings = [replace(each, upscale=float(upscale), strength=strength) for each in small.settings]
     images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
     seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
     return replace(large, images=images, timings=seconds, settings=settings)
