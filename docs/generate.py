@@ -1,5 +1,6 @@
 """Write the generated documentation: help, schedulers and families. python docs/generate.py"""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from triptych.runtime.cli import scheduler_table
 from triptych.runtime.cli.commands import cli
 from triptych.runtime.families.family import FAMILIES, TASKS
 from triptych.runtime.sampling import listing
+from triptych.runtime.sampling.names import SUFFIXES
 from triptych.runtime.sampling.registry import UNSUPPORTED
 
 WIDTH = 100  # characters a line
@@ -26,6 +28,15 @@ _SCHEDULERS = """\
 A scheduler is a table of coefficients that is computed before the loop starts, and gives the latents that diffusers'
 gives. Its name is diffusers' class name, as in `scheduler_config.json`, or a short name. The table is the output of
 `triptych schedulers`: diffusers' defaults, except for the options that a short name stands for.
+
+In every name case, spaces and symbols do not count, "++" is "pp", and a `k_` or `sample_` before it may be left out:
+`Euler a`, `k_euler_ancestral`, `DPM++ 2M SDE`. A word after the name sets an option, if the scheduler has it:
+
+{suffixes}
+
+`scheduler_options={{"use_karras_sigmas": True}}` in Python, `--scheduler-option use_karras_sigmas=true` on the command
+line and `scheduler_options` over HTTP and in batches set any option of diffusers' class. A scheduler for another kind of
+models than the package's (flow matching, EDM) is refused.
 
 {table}
 
@@ -64,7 +75,12 @@ def schedulers() -> str:
     head, *rows = scheduler_table.rows(descriptions)
     papers = [(f"`{name}`", _linked(paper)) for name, paper in scheduler_table.papers(descriptions).items()]
     refused = [(f"`{name}`", reason) for name, reason in sorted(UNSUPPORTED.items())]
+    suffixes = [
+        (f"`{suffix}`", ", ".join(f"`{key}={json.dumps(value)}`" for key, value in options.items() if value))
+        for suffix, options in SUFFIXES.items()
+    ]
     return _SCHEDULERS.format(
+        suffixes="\n".join(_table(("word", "option"), suffixes)),
         table="\n".join(_table(head, [(f"`{name}`", f"`{kind}`", *rest) for name, kind, *rest in rows])),
         plot=PLOT.name,
         papers="\n".join(_table(("class", "paper"), papers)),

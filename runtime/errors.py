@@ -94,7 +94,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str, error: type[TriptychErr
     Raises:
         TriptychError: of class `error`; the table has no such name.
     """
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise error(f"unknown {kind} {name!r}; {nearest(name, table)}")
     return table[name]
 
@@ -104,7 +104,7 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     import difflib
 
     names = {candidate.lower(): candidate for candidate in allowed}
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(names[match] for match in near)}?"
     return f"allowed: {', '.join(names.values())}"

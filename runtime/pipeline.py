@@ -1,11 +1,12 @@
 """Text to image and image to image: plan, init latents, encode, denoise, decode, output."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -15,8 +16,10 @@ from .denoising.guidance import Guidance
 from .denoising.host import denoise_on_host
 from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
+from .elsewhere import CALL, LOAD, ForeignMembers, known_arguments
 from .errors import ArgumentError, Cancelled
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
+from .footprint import check_footprint
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
@@ -28,6 +31,7 @@ from .package.geometry import scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.model import Model
 from .package.package import Package, family_of, open_package
+from .plain import shown
 from .plan import Plan, plan
 from .request import Images, Request
 from .sampling import Sampler, Step
@@ -60,7 +64,7 @@ class Output:
     settings: list[Settings] = field(default_factory=list)
 
 
-class TextToImage:
+class TextToImage(ForeignMembers):  # type: ignore[misc]  # made from a table
     """A loaded package: each graph in a session of its own, no state between images.
 
     Use `load`. With `memory="low"` nothing of a package with a manifest is loaded until it is run, so the attributes
@@ -77,7 +81,13 @@ class TextToImage:
         self._bound = device.memory.kind != "cpu"
         self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # freed with the graph
 
+    def __reduce__(self) -> NoReturn:
+        raise ArgumentError(
+            "a pipeline cannot be copied or pickled, as its sessions cannot: use TextToImage.load in each process"
+        )
+
     @classmethod
+    @known_arguments(LOAD)
     def load(
         cls,
         package: str | Path,
@@ -102,12 +112,15 @@ class TextToImage:
             PackageError: the folder is not a package, not whole or altered, or its graphs do not fit each other.
             ProviderError: the requested device cannot run here.
         """
-        opened = open_package(package)
+        if not isinstance(package, str | os.PathLike):
+            raise ArgumentError(f"package={shown(package)}; allowed: a folder")
+        opened = open_package(os.fspath(package))
         chosen = open_device(device, session_options=session_options, provider_options=provider_options)
         check_device(opened, chosen)
         opened.check_digests()
         return cls(opened, chosen, memory)
 
+    @known_arguments(CALL)
     def __call__(
         self,
         prompt: str | Sequence[str],
@@ -139,6 +152,7 @@ class TextToImage:
         negative_aesthetic_score: float | None = None,
         num_images_per_prompt: int = 1,
         scheduler: str | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
         latents: np.ndarray | None = None,
         prompt_embeds: Conditioning | None = None,
         noise: str = "torch",
@@ -147,6 +161,17 @@ class TextToImage:
         """Generate images. `Request` documents each argument; `callback` and errors are those of `generate`."""
         arguments = {name: value for name, value in locals().items() if name not in ("self", "callback")}
         return self.generate(Request(**arguments), callback)
+
+    def plan(self, request: Request) -> Plan:
+        """Resolve a request without computing anything; every error of its arguments is raised here.
+
+        Raises:
+            ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed, or a size that
+                does not fit into memory.
+        """
+        resolved = plan(request, self.model)
+        check_footprint(resolved, on_host=self.device.on_cpu, tiled=self.memory == "low")
+        return resolved
 
     def generate(self, request: Request, callback: Callback | None = None) -> Output:
         """Generate the images of a request.
@@ -160,9 +185,11 @@ class TextToImage:
             NumericalError: a component gave NaN or infinity.
             Cancelled: the callback returned False.
         """
+        if callback is not None and not callable(callback):
+            raise ArgumentError(f"callback={shown(callback)}; allowed: a function that takes a Step")
         timings: dict[str, float] = {}
         with _measured(timings, "total"):
-            resolved = plan(request, self.model)
+            resolved = self.plan(request)
             with _measured(timings, ENCODER):
                 start = init_latents(resolved, self.encode_image)
             with _measured(timings, "text_encoder"):
@@ -333,9 +360,14 @@ class TextToImage:
             mask=start.mask,
         )
         for step in steps:
-            if callback is not None and callback(step) is False:
+            if callback is not None and _stops(callback(step)):
                 raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
         return np.array(step.latents)
+
+
+def _stops(answer: Any) -> bool:
+    """Whether a callback's answer is False, Python's or numpy's; every other answer goes on."""
+    return isinstance(answer, bool | np.bool_) and not answer
 
 
 @contextmanager

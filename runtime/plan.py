@@ -1,14 +1,17 @@
 """Request resolved against a package: all defaults set, all arguments checked, nothing computed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from .denoising.guidance import Guidance
-from .errors import ArgumentError
-from .families.conditioning import GUIDANCE, TEXT, MicroConditioning
+from .errors import ArgumentError, nearest
+from .families.conditioning import GUIDANCE, POOLED, TEXT, MicroConditioning
 from .families.family import Family
 from .image.init_image import InitImage
 from .noise import noise_source
+from .ort.session import Tensor
 from .package.model import Model
 from .request import Request, Texts, check_latents
 from .sampling import Sampler
@@ -70,7 +73,7 @@ def plan(request: Request, model: Model) -> Plan:
     if embeds_guidance:
         guidance.only_scale()
     guided = bool((guidance.scales(sampler) > 1).any())
-    _check_arrays(request, init_image, shape)
+    _check_arrays(request, model, init_image, shape)
     by_grid = request.timesteps is not None or request.sigmas is not None
     resolved = replace(
         request,
@@ -102,7 +105,8 @@ def _with_defaults(request: Request, family: Family) -> Request:
 
 def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
     """The sampler, and the name of its scheduler in the request."""
-    config = model.family.scheduler_config(model.package.scheduler_config(), request.scheduler)
+    own = model.package.scheduler_config()
+    config = model.family.scheduler_config(own, request.scheduler, request.scheduler_options)
     sampler = Sampler.from_config(
         config,
         request.num_inference_steps,  # type: ignore[arg-type]  # the default is set
@@ -133,7 +137,9 @@ def _check_texts(request: Request, encoders: int) -> None:
             raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
 
 
-def _check_arrays(request: Request, init_image: InitImage | None, shape: tuple[int, int, int, int]) -> None:
+def _check_arrays(
+    request: Request, model: Model, init_image: InitImage | None, shape: tuple[int, int, int, int]
+) -> None:
     """Raise an error for arrays that do not fit the call."""
     if init_image is not None:
         init_image.check_shape(shape)
@@ -142,8 +148,24 @@ def _check_arrays(request: Request, init_image: InitImage | None, shape: tuple[i
             raise ArgumentError("latents are the starting noise, which denoising_start does not use; leave it out")
         check_latents(request.latents, shape)
     if request.prompt_embeds is not None:
-        if TEXT not in request.prompt_embeds:
-            raise ArgumentError(f"prompt_embeds lacks {TEXT}; it has: {', '.join(request.prompt_embeds)}")
-        for name, array in request.prompt_embeds.items():
-            if len(array) != shape[0]:
-                raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {shape[0]} images")
+        _check_embeds(request.prompt_embeds, model.inputs, shape[0])
+
+
+def _check_embeds(embeds: Mapping[str, np.ndarray], inputs: Mapping[str, Tensor], count: int) -> None:
+    """Raise an error for embeddings that are missing, or that the denoiser cannot take."""
+    for name in (TEXT, POOLED):
+        if name in inputs and name not in embeds:
+            raise ArgumentError(f"prompt_embeds lacks {name}; it has: {', '.join(embeds)}")
+    for name, array in embeds.items():
+        if name not in inputs or name in ("sample", "timestep"):
+            taken = [each for each in inputs if each not in ("sample", "timestep")]
+            raise ArgumentError(f"prompt_embeds has {name}, which this model does not take; {nearest(name, taken)}")
+        shape = inputs[name].shape
+        if array.ndim == len(shape) and len(array) != count:
+            raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {count} images")
+        if array.ndim != len(shape) or any(
+            isinstance(side, int) and side != given for side, given in zip(shape[1:], array.shape[1:], strict=True)
+        ):
+            raise ArgumentError(f"prompt_embeds: {name} has shape {list(array.shape)}; allowed: {[count, *shape[1:]]}")
+        if not np.isfinite(array).all():
+            raise ArgumentError(f"prompt_embeds: {name} holds NaN or infinity")

@@ -4,17 +4,24 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
+from . import plain
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SEED_LIMIT = 2**64
+MAX_COUNT = 10_000
+"""Images of a call."""
+MAX_PIXELS = 1_000_000
+MAX_TEXT = 100_000
+"""Characters of a text, a thousand chunks and more."""
+LARGEST = 1e6
+"""Magnitude of a number that is multiplied with latents: far above useful ones, far below float32's overflow."""
 _DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
 
 Images = Union["Image", np.ndarray, Sequence["Image | np.ndarray"]]
@@ -23,55 +30,84 @@ image of the call. Or latents, float32 [n, C, h, w], where n is any of these num
 
 
 class Rule(NamedTuple):
-    """Check of one argument: a test of the value, and the description of allowed values."""
+    """Conversion of one argument to a plain value, which raises ValueError, and the description of allowed values."""
 
-    holds: Callable[[Any], bool]
+    convert: Callable[[Any], Any]
     allowed: str
 
 
-def _listed(value: Any) -> bool:
-    return np.ndim(value) == 1 if isinstance(value, np.ndarray) else isinstance(value, list | tuple)
+def _between(low: float, high: float, convert: Callable[[Any], float] = plain.real) -> Callable[[Any], float]:
+    """A conversion to a number from `low` to `high`."""
+
+    def number(value: Any) -> float:
+        converted = convert(value)
+        if not low <= converted <= high:  # nor NaN
+            raise ValueError
+        return converted
+
+    return number
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+_finite = _between(-LARGEST, LARGEST)
+_seed = _between(0, SEED_LIMIT - 1, plain.whole)
+_pixels = _between(0, MAX_PIXELS, plain.whole)
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+def _one_or_each(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A conversion of one value, or of a list of them."""
+    return lambda value: [convert(each) for each in plain.listed(value)] if plain.is_listed(value) else convert(value)
 
 
-def _seed(value: Any) -> bool:
-    return _whole(value) and 0 <= value < SEED_LIMIT
+def _interval(value: Any) -> list[float]:
+    low, high = map(plain.real, plain.listed(value))
+    if not (0 <= low < math.inf and low < high):  # high may be infinite, neither may be NaN
+        raise ValueError
+    return [low, high]
 
 
-def _interval(value: Any) -> bool:
-    if not (_listed(value) and len(value) == 2 and all(isinstance(each, Real) for each in value)):
-        return False
-    return bool(0 <= value[0] < value[1])  # high may be infinite, neither may be NaN
+def _projection(value: Any) -> list[float]:
+    eta, norm, momentum = map(_finite, plain.listed(value))
+    if not (norm >= 0 and -1 < momentum < 1):
+        raise ValueError
+    return [eta, norm, momentum]
 
 
-def _projection(value: Any) -> bool:
-    return _listed(value) and len(value) == 3 and all(map(_finite, value)) and value[1] >= 0 and -1 < value[2] < 1
+def _pair(value: Any) -> list[float]:
+    first, second = map(_pixels, plain.listed(value))
+    return [first, second]
 
 
-def _pixels(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_whole(each) and each >= 0 for each in value)
+def _grid(value: Any) -> str | list[float]:
+    return plain.text(value) if isinstance(value, str) else [plain.real(each) for each in plain.listed(value)]
 
 
-_SIDE = Rule(_whole, "a whole number of pixels")
-_PAIR = Rule(_pixels, "two whole numbers of pixels, none below 0")
+def _arrays(value: Any) -> dict[str, np.ndarray]:
+    if not isinstance(value, Mapping):
+        raise ValueError
+    return {plain.text(name): plain.array(each) for name, each in value.items()}
+
+
+_SIDE = Rule(plain.whole, "a whole number of pixels")
+_PAIR = Rule(_pair, f"two whole numbers of pixels, none below 0 or above {MAX_PIXELS}")
 _SCORE = Rule(_finite, "a number, for example 6")
-_NAME = Rule(lambda value: isinstance(value, str), "a name")
+_SHARE = Rule(plain.real, "a number above 0, to 1")
+_NAME = Rule(plain.text, "a name")
+_GRID = Rule(_grid, "a list of numbers, or a name")
+_OPTIONS = Rule(plain.json_object, "options of the scheduler by name, as in scheduler_config.json")
+_ARRAY = Rule(plain.array, "an array of numbers [n, C, h, w]")
+_ARRAYS = Rule(_arrays, "arrays of numbers by name")
 
 
-def _argument(default: Any, holds: Callable[[Any], bool], allowed: str) -> Any:
-    return field(default=default, metadata={"rule": Rule(holds, allowed)})
+def _argument(default: Any, convert: Callable[[Any], Any], allowed: str) -> Any:
+    return field(default=default, metadata={"rule": Rule(convert, allowed)})
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """The arguments of one call, checked as far as they can be without a package.
+    """The arguments of one call, checked as far as they can be without a package, and kept as plain values.
+
+    Numbers and lists may be those of numpy or PyTorch. Whole numbers are those that count as such
+    (`operator.index`): 64.0 and "64" are refused, as true and false are for every number.
 
     Attributes:
         prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them. All
@@ -112,7 +148,9 @@ class Request:
             pixels; None is the size of the image, and no crop.
         aesthetic_score, negative_aesthetic_score: micro-conditioning of SDXL's refiner, 0 to 10; None is 6 and 2.5.
         num_images_per_prompt: images for each prompt, next to each other in the output.
-        scheduler: a scheduler in place of the package's, by short name or diffusers class name.
+        scheduler: a scheduler in place of the package's, by short name, diffusers class name or a name of other tools,
+            see `triptych.runtime.sampling.registry.find`.
+        scheduler_options: options of the scheduler by name, as in scheduler_config.json, in place of its own.
         latents: the starting noise in place of the seed's, unit Gaussian float32 [n, C, h, w].
         prompt_embeds: conditioning in place of that of `prompt`, see `TextToImage.encode`.
         noise: source of the seed's noise: torch (as PyTorch on CPU), torch_cuda or numpy.
@@ -125,19 +163,17 @@ class Request:
     prompt: str | Sequence[str]
     image: Images | None = None
     mask_image: Images | None = None
-    strength: float | None = None
-    denoising_start: float | None = None
-    denoising_end: float | None = None
+    strength: float | None = _argument(None, *_SHARE)
+    denoising_start: float | None = _argument(None, *_SHARE)
+    denoising_end: float | None = _argument(None, *_SHARE)
     negative_prompt: str | Sequence[str] | None = None
     prompt_2: str | Sequence[str] | None = None
     negative_prompt_2: str | Sequence[str] | None = None
-    num_inference_steps: int | None = None
+    num_inference_steps: int | None = _argument(None, plain.whole, "a whole number, 1 or more")
     guidance_scale: float | Sequence[float] | None = _argument(
-        None,
-        lambda value: all(map(_finite, value if _listed(value) else [value])),
-        "a number, or one for each denoiser call",
+        None, _one_or_each(_finite), f"a number, or one for each denoiser call, none above {LARGEST:.0f}"
     )
-    guidance_rescale: float = _argument(0.0, lambda value: _finite(value) and 0 <= value <= 1, "a number from 0 to 1")
+    guidance_rescale: float = _argument(0.0, _between(0, 1), "a number from 0 to 1")
     guidance_interval: Sequence[float] | None = _argument(
         None, _interval, "two noise levels (low, high) with 0 <= low < high"
     )
@@ -146,16 +182,12 @@ class Request:
         _projection,
         "(eta, norm_threshold, momentum), the norm not below 0, the momentum above -1 and below 1",
     )
-    image_guidance_scale: float | None = _argument(
-        None, lambda value: _finite(value) and value >= 1, "a number, 1 or more"
-    )
-    eta: float = 0.0
-    timesteps: Sequence[float] | str | None = None
-    sigmas: Sequence[float] | str | None = None
+    image_guidance_scale: float | None = _argument(None, _between(1, LARGEST), "a number, 1 or more")
+    eta: float = _argument(0.0, plain.real, "a number from 0 to 1")
+    timesteps: Sequence[float] | str | None = _argument(None, *_GRID)
+    sigmas: Sequence[float] | str | None = _argument(None, *_GRID)
     seed: int | Sequence[int] | None = _argument(
-        None,
-        lambda value: all(map(_seed, value if _listed(value) else [value])),
-        "a whole number from 0 to 2^64 - 1, or one for each image",
+        None, _one_or_each(_seed), "a whole number from 0 to 2^64 - 1, or one for each image"
     )
     height: int | None = _argument(None, *_SIDE)
     width: int | None = _argument(None, *_SIDE)
@@ -164,15 +196,20 @@ class Request:
     target_size: Sequence[int] | None = _argument(None, *_PAIR)
     aesthetic_score: float | None = _argument(None, *_SCORE)
     negative_aesthetic_score: float | None = _argument(None, *_SCORE)
-    num_images_per_prompt: int = _argument(1, lambda value: _whole(value) and value >= 1, "a whole number, 1 or more")
+    num_images_per_prompt: int = _argument(
+        1, _between(1, MAX_COUNT, plain.whole), f"a whole number, 1 or more, to {MAX_COUNT}"
+    )
     scheduler: str | None = _argument(None, *_NAME)
-    latents: np.ndarray | None = None
-    prompt_embeds: Mapping[str, np.ndarray] | None = None
+    scheduler_options: Mapping[str, Any] | None = _argument(None, *_OPTIONS)
+    latents: np.ndarray | None = field(default=None, metadata={"rule": _ARRAY})
+    prompt_embeds: Mapping[str, np.ndarray] | None = _argument(None, *_ARRAYS)
     noise: str = _argument("torch", *_NAME)
 
     def __post_init__(self) -> None:
         for name in RULES:
-            check(name, getattr(self, name))
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+        for name in Texts._fields:
+            object.__setattr__(self, name, _plain_texts(name, getattr(self, name)))
         self.texts()
 
     @property
@@ -191,12 +228,14 @@ class Request:
         Raises:
             ArgumentError: no prompts, a value that is not text, or neither one text for all prompts nor one for each.
         """
-        columns = {name: _texts(name, getattr(self, name)) for name in Texts._fields}
+        columns = {name: _column(getattr(self, name)) for name in Texts._fields}
         prompts = columns["prompt"]
         if prompts == [None]:
             raise ArgumentError("no prompt: give a text")
         if not prompts:
             raise ArgumentError("no prompt: the list of prompts is empty")
+        if self.count > MAX_COUNT:
+            raise ArgumentError(f"{self.count} images in one call; allowed: {MAX_COUNT}")
         for name, column in columns.items():
             if isinstance(getattr(self, name), str | None):
                 columns[name] = column * len(prompts)
@@ -245,24 +284,25 @@ RULES: dict[str, Rule] = {each.name: each.metadata["rule"] for each in fields(Re
 _REQUIRED = {each.name for each in fields(Request) if each.default is not None}
 
 
-def check(name: str, value: Any) -> None:
-    """Check one argument by its rule; None is allowed where it is the default.
+def check(name: str, value: Any) -> Any:
+    """Convert one argument to a plain value by its rule; None is allowed where it is the default.
 
     Raises:
         ArgumentError: the value is not allowed.
     """
-    if value is not None or name in _REQUIRED:
-        require(name, value)
+    return None if value is None and name not in _REQUIRED else require(name, value)
 
 
-def require(name: str, value: Any) -> None:
-    """Check one argument by its rule; None is not allowed.
+def require(name: str, value: Any) -> Any:
+    """Convert one argument to a plain value by its rule; None is not allowed.
 
     Raises:
         ArgumentError: the value is not allowed.
     """
-    if value is None or not RULES[name].holds(value):
-        raise ArgumentError(f"{name}={value!r}; allowed: {RULES[name].allowed}")
+    try:
+        return RULES[name].convert(value)
+    except ValueError:
+        raise ArgumentError(f"{name}={plain.shown(value)}; allowed: {RULES[name].allowed}") from None
 
 
 def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "latents") -> np.ndarray:
@@ -271,12 +311,12 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "late
     Raises:
         ArgumentError: another shape, NaN or infinity.
     """
-    actual = np.shape(latents)
-    if actual != shape:
-        raise ArgumentError(f"{name} have shape {list(actual)}; these prompts and this size need {list(shape)}")
-    if not np.isfinite(latents).all():
+    if latents.shape != shape:
+        raise ArgumentError(f"{name} have shape {list(latents.shape)}; these prompts and this size need {list(shape)}")
+    converted = plain.array(latents)
+    if not np.isfinite(converted).all():
         raise ArgumentError(f"{name} hold NaN or infinity")
-    return np.asarray(latents, np.float32)
+    return converted
 
 
 def seeds_from(seed: int | Sequence[int] | None, count: int) -> list[int]:
@@ -285,27 +325,38 @@ def seeds_from(seed: int | Sequence[int] | None, count: int) -> list[int]:
     Raises:
         ArgumentError: a value that is not a seed, or a list of another length.
     """
-    check("seed", seed)
+    seed = check("seed", seed)
     if seed is None:
         seed = int.from_bytes(os.urandom(_DRAWN_SEED_BYTES))
-    if not _listed(seed):
-        return [(int(seed) + k) % SEED_LIMIT for k in range(count)]  # type: ignore[arg-type]
-    seeds = [int(each) for each in seed]  # type: ignore[union-attr]
-    if len(seeds) != count:
-        raise ArgumentError(f"seed has {len(seeds)} seeds for {count} images; allowed: one for each, or the first")
-    return seeds
+    if isinstance(seed, int):
+        return [(seed + k) % SEED_LIMIT for k in range(count)]
+    if len(seed) != count:
+        raise ArgumentError(f"seed has {len(seed)} seeds for {count} images; allowed: one for each, or the first")
+    return list(seed)
 
 
 def _each(first: str, second: str | None, encoders: int) -> tuple[str, ...]:
     return (first, *(first if second is None else second for _ in range(encoders - 1)))
 
 
-def _texts(name: str, value: Any) -> list[str | None]:
+def _plain_texts(name: str, value: Any) -> str | list[str] | None:
+    """A text or a list of texts as plain values; None as it is."""
     if value is None or isinstance(value, str):
-        return [value]
-    if not isinstance(value, Sequence):
-        raise ArgumentError(f"{name} must be text or a list of texts, not {type(value).__name__}")
-    for text in value:
-        if not isinstance(text, str):
-            raise ArgumentError(f"{name} must be text, not {type(text).__name__}")
-    return list(value)
+        return value if value is None else _plain_text(name, value)
+    try:
+        each = plain.listed(value)
+    except ValueError:
+        raise ArgumentError(f"{name} must be text or a list of texts, not {type(value).__name__}") from None
+    return [_plain_text(name, entry) for entry in each]
+
+
+def _plain_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name} must be text, not {type(value).__name__}")
+    if len(value) > MAX_TEXT:
+        raise ArgumentError(f"{name} has {len(value)} characters; allowed: {MAX_TEXT}")
+    return plain.text(value)
+
+
+def _column(value: str | Sequence[str] | None) -> list[str | None]:
+    return [value] if value is None or isinstance(value, str) else list(value)

@@ -13,12 +13,12 @@ REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("runtime", "export", "benchmarks")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "environment"),
-    ("ort", "sampling", "noise", "request", "parsing", "reading"),
+    ("errors", "environment", "plain"),
+    ("ort", "sampling", "noise", "request", "parsing", "reading", "elsewhere"),
     ("families",),
     ("package", "denoising"),
     ("text", "image"),
-    ("pipeline", "init_latents", "plan"),
+    ("pipeline", "init_latents", "plan", "footprint"),
     ("tasks",),
     ("service", "batch"),
     ("cli",),
@@ -42,7 +42,13 @@ EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
 TABLES = {"runtime": (LAYERS, "pipeline"), "export": (EXPORT_LAYERS, "exporter")}
 """Package -> its layers, and the part that its `__init__` stands for."""
 
-BESIDE = {("pipeline", "init_latents"), ("pipeline", "plan"), ("init_latents", "plan")}
+BESIDE = {
+    ("pipeline", "init_latents"),
+    ("pipeline", "plan"),
+    ("pipeline", "footprint"),
+    ("init_latents", "plan"),
+    ("footprint", "plan"),
+}
 """Imports between two modules of one layer."""
 
 HOMES: dict[str, tuple[str, ...]] = {

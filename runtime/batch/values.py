@@ -1,5 +1,6 @@
 """Conversion of cells of a file of jobs, typed or text, to arguments of `Request`."""
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -59,6 +60,17 @@ def _numbers_or_name(value: Any) -> list[float] | str:
     return _numbers(value)
 
 
+def _options(value: Any) -> dict[str, Any]:
+    """A JSON object or its text; null stands for a missing option, as in columns of structures."""
+    try:
+        options = json.loads(value) if isinstance(value, str) else value
+    except RecursionError:
+        raise ValueError from None
+    if not isinstance(options, dict):
+        raise TypeError
+    return {name: each for name, each in options.items() if each is not None}
+
+
 _TEXT = _text, "a text"
 _FILE = _text, "the name of a file"
 _WHOLE = _whole, "a whole number"
@@ -95,6 +107,7 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "aesthetic_score": _NUMBER,
     "negative_aesthetic_score": _NUMBER,
     "scheduler": _TEXT,
+    "scheduler_options": (_options, "a JSON object"),
     "noise": _TEXT,
 }
 """Argument of `Request` -> a function that converts a cell, and a description of allowed cells.

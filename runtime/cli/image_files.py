@@ -16,13 +16,18 @@ import numpy as np
 from PIL.Image import Image
 from tqdm import tqdm
 
-from ..errors import ArgumentError, ReproductionWarning
+from ..errors import ArgumentError, ReproductionWarning, TriptychWarning
 from ..image.pixels import contact_sheet, read_settings
+from ..ort.device import open_device
+from ..package.graphs import Components
+from ..package.model import Model
+from ..package.package import open_package
 from ..pipeline import Output, TextToImage
+from ..plan import plan
 from ..request import Request
 from ..sampling import Step
 from ..tasks.interpolation import walk
-from ..tasks.upscaling import upscaled
+from ..tasks.upscaling import passes, upscaled
 
 _SLUG_LENGTH = 40  # characters of the prompt in a file's name
 
@@ -77,12 +82,13 @@ def generate(
         ArgumentError: a file cannot be written, or the PNG cannot be read; raised before anything is computed.
     """
     settings = read_settings(source) if isinstance(source, Path) else None
-    files.check()
     requests = list(source) if not isinstance(source, Path) else []
     if settings is not None:
         arguments = settings.arguments()
         upscale = arguments.pop("upscale", None)
         requests = [Request(**arguments)]
+    _check(package, requests, upscale)
+    files.check()
     pipe = TextToImage.load(package, **load_options)
     report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
     if settings is not None and settings.model_hash != pipe.package.fingerprint:
@@ -102,6 +108,25 @@ def generate(
     if files.latents is not None:
         yield _write(files.latents, lambda file: np.save(file, outputs[-1].latents))
     report(_summary(outputs))
+
+
+def _check(package: Path, requests: Sequence[Request], upscale: float | None) -> None:
+    """Raise an error for arguments that the package cannot use, with the package opened but nothing of it loaded.
+
+    Raises:
+        PackageError, ArgumentError, SamplerError: see `plan` and `upscaling.passes`.
+    """
+    opened = open_package(package)
+    if opened.manifest.absent:  # only its graphs tell their inputs: they are loaded first, and checked then
+        return
+    model = Model.of(opened, Components(opened, open_device("cpu"), (), memory="low"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TriptychWarning)  # given again by the run
+        for request in requests:
+            if upscale is None:
+                plan(request, model)
+            else:
+                passes(model, request, upscale)
 
 
 def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
@@ -138,6 +163,7 @@ def generate_walk(
     Raises:
         ArgumentError: `out` cannot be written, or the walk has no second prompt and no second seed.
     """
+    _check(package, [request], None)
     Files(out).check()
     pipe = TextToImage.load(package, **load_options)
     report(f"{package} on {pipe.device.name} ({pipe.device.provider})")

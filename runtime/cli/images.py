@@ -9,7 +9,7 @@ from ..errors import ArgumentError, TriptychError
 from ..request import Request
 from .options import imaging, loading, walking
 from .output import fail, print_status
-from .values import package_and_prompts
+from .values import DEFAULT_PACKAGE, package_and_prompts
 
 _PATH = click.Path(path_type=Path)
 
@@ -28,6 +28,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--out", type=_PATH, default=Path(), help="Folder, or a name that ends in .png.")
 @click.option("--save-latents", type=_PATH, metavar="FILE.npy", help="Also write the latents, for --latents.")
 @click.option("--grid", is_flag=True, help="Also write a contact sheet.")
+@click.option("--package", "named", type=_PATH, help="PACKAGE by name: every word is a PROMPT then.")
 @click.option("--from-image", type=_PATH, help="Generate an image again from the settings in its PNG.")
 def generate(
     words: tuple[str, ...],
@@ -38,15 +39,18 @@ def generate(
     out: Path,
     save_latents: Path | None,
     grid: bool,
+    named: Path | None,
     from_image: Path | None,
 ) -> None:
     """Generate images from prompts, as PNGs that carry their settings.
 
     In a PROMPT, (words:1.3) and (words) raise the weight, [words] lowers it, and BREAK starts a new chunk.
 
-    PACKAGE may be left out where models/emoji-package exists.
+    PACKAGE is a folder. It may be left out where models/emoji-package exists.
     """
-    package, prompts = package_and_prompts(list(words), from_image)
+    package, prompts = package_and_prompts(list(words), named, from_image)
+    if package == DEFAULT_PACKAGE:
+        print_status(f"package: {package}")
     from .image_files import Files, generate_walk
     from .image_files import generate as run
 

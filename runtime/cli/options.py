@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import ArgumentError
-from ..parsing import lines_of
+from ..parsing import lines_of, pairs_of, value_of
 from ..request import Request
 from .values import HeightAndWidth, ImageFile, LatentsFile, Numbers, weighted
 
@@ -50,6 +49,13 @@ def only_set(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _scheduler_options(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, Any] | None:
+    pairs = pairs_of(parameter.opts[0], texts)
+    return {key: value_of(value) for key, value in pairs.items()} or None
+
+
 IMAGE_OPTIONS: dict[str, Option] = {
     "num_inference_steps": click.option(
         "--steps",
@@ -86,6 +92,14 @@ IMAGE_OPTIONS: dict[str, Option] = {
     "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
         "--scheduler", help="A scheduler in place of the package's, by name: see `triptych schedulers`."
+    ),
+    "scheduler_options": click.option(
+        "--scheduler-option",
+        "scheduler_options",
+        multiple=True,
+        callback=_scheduler_options,
+        metavar="KEY=VALUE",
+        help="Option of the scheduler, e.g. use_karras_sigmas=true; repeatable.",
     ),
     "eta": click.option(
         "--eta",
@@ -219,8 +233,8 @@ def _load(values: dict[str, Any]) -> dict[str, Any]:
     return {
         "device": _device(values["device"]),
         "memory": values["memory"],
-        "session_options": _pairs(values["session_option"]),
-        "provider_options": _pairs(values["provider_option"]),
+        "session_options": pairs_of("--session-option", values["session_option"]),
+        "provider_options": pairs_of("--provider-option", values["provider_option"]),
     }
 
 
@@ -322,16 +336,6 @@ calibrating = group(
     _calibration,
 )
 """Adds the options of an int8 export; the command gets arguments of `triptych.export.CalibrationRun`."""
-
-
-def _pairs(options: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not (key and equals):
-            raise ArgumentError(f"option {option!r}: give KEY=VALUE")
-        pairs[key] = value
-    return pairs
 
 
 def _device(name: str) -> str | list[str]:

@@ -1,5 +1,6 @@
 """Values on the command line: numbers, sizes, files of images and latents, packages and prompts."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, PackageError
 from ..image.files import read_image
 from ..image.npy import read_latents
 from ..parsing import size_of
@@ -83,18 +84,43 @@ def weighted(text: str) -> tuple[str, float]:
     return (name, float(weight)) if colon and _NUMBER.fullmatch(weight) else (text, 1.0)
 
 
-def package_and_prompts(words: list[str], from_image: Path | None) -> tuple[Path, list[str]]:
-    """Split words into package and prompts: the package is first, and optional where the default one exists.
+def package_and_prompts(words: list[str], named: Path | None, from_image: Path | None) -> tuple[Path, list[str]]:
+    """Split words into package and prompts.
+
+    The package is `named`, or the first word if that is a folder, or else the default one if that exists. A first word
+    that looks like a path is never a prompt.
+
+    Args:
+        words: of the command.
+        named: the package by an option, or None.
+        from_image: an image that has its prompt in its settings, or None.
 
     Raises:
-        ArgumentError: no prompt, no package, or prompts together with an image that has its own.
+        ArgumentError: no prompt, or prompts together with `from_image`.
+        PackageError: no package.
     """
-    named = len(words) > 1 or from_image is not None or (words and Path(words[0]).is_dir())
-    package, prompts = (Path(words[0]), words[1:]) if words and named else (DEFAULT_PACKAGE, words)
+    package, prompts = (named, words) if named is not None else _first_word(words)
     if from_image is not None and prompts:
         raise ArgumentError("--from-image uses the prompt of the image; leave PROMPT out")
     if from_image is None and not prompts:
-        raise ArgumentError("no prompt: triptych generate PACKAGE PROMPT...")
-    if package == DEFAULT_PACKAGE and not package.is_dir():
-        raise ArgumentError(f"no package, and {DEFAULT_PACKAGE} does not exist: triptych generate PACKAGE PROMPT...")
+        taken = f" ({words[0]!r} is a folder, and was taken as PACKAGE)" if words else ""
+        raise ArgumentError(f"no prompt{taken}: triptych generate PACKAGE PROMPT...")
+    if package is None:
+        first = f"{words[0]} is not a folder, and " if len(words) > 1 else ""
+        raise PackageError(f"no package: {first}{DEFAULT_PACKAGE} does not exist; triptych generate PACKAGE PROMPT...")
     return package, prompts
+
+
+def _first_word(words: list[str]) -> tuple[Path | None, list[str]]:
+    """The package, None for none, and the prompts."""
+    if words and Path(words[0]).is_dir():
+        return Path(words[0]), words[1:]
+    if words and _looks_like_path(words[0]):
+        raise PackageError(f"{words[0]} does not exist, or is not a folder; a package is a folder")
+    return DEFAULT_PACKAGE if DEFAULT_PACKAGE.is_dir() else None, words
+
+
+def _looks_like_path(word: str) -> bool:
+    """Whether a word has a separator, and is not a phrase such as "a black/white cat"."""
+    separated = any(separator in word for separator in (os.sep, os.altsep) if separator)
+    return separated and (not any(map(str.isspace, word)) or Path(word).parent.is_dir())

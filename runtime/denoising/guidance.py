@@ -55,11 +55,15 @@ class Guidance:
     image_scale: float | None = None
 
     def __post_init__(self) -> None:
-        require("guidance_scale", self.scale)
-        check("guidance_rescale", self.rescale)
-        check("guidance_interval", self.interval)
-        check("guidance_projection", self.projection)
-        check("image_guidance_scale", self.image_scale)
+        plain = {
+            "scale": require("guidance_scale", self.scale),
+            "rescale": check("guidance_rescale", self.rescale),
+            "interval": check("guidance_interval", self.interval),
+            "projection": check("guidance_projection", self.projection),
+            "image_scale": check("image_guidance_scale", self.image_scale),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def groups(self) -> int:

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import SamplerError
 from ..sampling import defaults, with_scheduler
+from ..sampling.configuration import check_fits, understood, with_options
+from ..sampling.names import fold
 from .conditioning import POOLED, SIZES
 
 TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
@@ -93,7 +96,9 @@ class Family:
             return (EDITING,)
         return (IMAGE_TO_IMAGE, INPAINTING) if self.is_refiner else (TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING)
 
-    def scheduler_config(self, config: Mapping[str, Any], scheduler: str | None) -> dict[str, Any]:
+    def scheduler_config(
+        self, config: Mapping[str, Any], scheduler: str | None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """A scheduler configuration as diffusers' pipeline would run it.
 
         StableDiffusionPipeline updates two options of early checkpoints when it is loaded, defaults included. A
@@ -101,19 +106,36 @@ class Family:
 
         Args:
             config: the package's scheduler_config.json.
-            scheduler: a scheduler in its place, by short name or class name; None, or the package's own class, is the
-                package's own.
+            scheduler: a scheduler in its place, by name; None, or the package's own class, is the package's own.
+            options: values in place of the configuration's.
+
+        Raises:
+            SamplerError: an unknown scheduler or option, or a scheduler for another kind of models.
         """
-        updated: dict[str, Any] = {}
-        if self.updates_scheduler:
+        own = scheduler is None or fold(scheduler) == fold(str(config.get("_class_name")))
+        updated = self._updated(config) if self.updates_scheduler else {}
+        if scheduler is None or own:
+            chosen = {**config, **updated}
+        else:
+            chosen = with_scheduler({name: updated.get(name, value) for name, value in config.items()}, scheduler)
+        chosen = understood(chosen)
+        if options:
+            chosen = with_options(chosen, options)
+        check_fits(chosen, config)
+        return chosen
+
+    def _updated(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that StableDiffusionPipeline updates, where the configuration's scheduler has them."""
+        try:
             stated = {**defaults(config), **config}
-            if stated.get("steps_offset", 1) != 1:
-                updated["steps_offset"] = 1
-            if stated.get("clip_sample") is True:
-                updated["clip_sample"] = False
-        if scheduler in (None, config.get("_class_name")):
-            return {**config, **updated}
-        return with_scheduler({name: updated.get(name, value) for name, value in config.items()}, scheduler)
+        except SamplerError:  # of a class that another scheduler replaces, or else `understood` refuses
+            stated = dict(config)
+        updated: dict[str, Any] = {}
+        if stated.get("steps_offset", 1) != 1:
+            updated["steps_offset"] = 1
+        if stated.get("clip_sample") is True:
+            updated["clip_sample"] = False
+        return updated
 
 
 _SDXL_ALIASES = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}  # Olive gives these inputs no name

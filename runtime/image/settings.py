@@ -54,6 +54,7 @@ class Settings:
     negative_aesthetic_score: float | None = None
     denoising_start: float | None = None
     denoising_end: float | None = None
+    scheduler_options: dict[str, Any] | None = None
     upscale: float | None = None  # factor of width and height, which are those before upscaling
 
     def arguments(self) -> dict[str, Any]:
@@ -203,6 +204,7 @@ RECORDED: dict[str, Callable[[Any], Any]] = {
     "aesthetic_score": _plain,
     "negative_aesthetic_score": _plain,
     "scheduler": _plain,
+    "scheduler_options": lambda value: value,
     "noise": _plain,
 }
 """Arguments that settings hold -> their conversion to JSON."""

@@ -1,10 +1,15 @@
 """List of schedulers with their properties, measured on samplers."""
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import SamplerError, TriptychWarning
 from . import Sampler
-from .registry import SCHEDULERS, find
+from .configuration import check_fits, understood
+from .options import read
+from .registry import FOREIGN_OPTIONS, SCHEDULERS, find, with_scheduler
 
 STEPS = 20  # of the samplers that are measured
 
@@ -54,6 +59,23 @@ def sampler_named(name: str, steps: int = STEPS) -> Sampler:
 def names() -> list[str]:
     """Every short name, and the class names of schedulers that have none."""
     return [name for scheduler in SCHEDULERS for name in scheduler.short_names or (scheduler.class_name,)]
+
+
+def names_for(config: Mapping[str, Any]) -> list[str]:
+    """The names of schedulers that fit the model of a package's scheduler_config.json, see `names`."""
+    return [name for name in names() if _fits(name, config)]
+
+
+def _fits(name: str, config: Mapping[str, Any]) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TriptychWarning)
+        try:
+            chosen = understood(with_scheduler(config, name))
+            check_fits(chosen, config)
+            read(find(name)[0].options_class, name, FOREIGN_OPTIONS, chosen)
+        except SamplerError:
+            return False
+    return True
 
 
 def describe(name: str) -> Description:

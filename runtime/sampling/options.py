@@ -6,12 +6,24 @@ that diffusers' class has is either implemented, or accepted only where it chang
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self, TypeVar
 
 from ..errors import SamplerError, nearest
+
+ANYTHING = "anything"
+"""Allowed values of an option without effect."""
+
+MAX_STEPS = 10_000
+"""Steps of a run."""
+
+MAX_WHOLE = 100_000
+"""Largest whole number of an option; training timesteps, of which models have 1000, among them."""
+
+LARGEST = 1e6
+"""Largest magnitude of a number of an option: far above useful ones, far below an overflow."""
 
 _LINE = 60  # characters of a value that an error message shows
 
@@ -75,26 +87,25 @@ def flag(default: bool) -> Any:
     return option(default, lambda value: _one_of(value, (True, False, None)) is True, "true, false")
 
 
-def number(default: float, *, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> Any:
-    """A real number from `least` to `most`; infinities only where `infinite`."""
-    bound = "" if least == -math.inf else f" from {least:g}" + ("" if most == math.inf else f" to {most:g}")
+def number(default: float, *, least: float = -LARGEST, most: float = LARGEST, infinite: bool = False) -> Any:
+    """A real number from `least` to `most`; infinities, too, where `infinite`."""
+    bound = "" if least == -LARGEST else f" from {least:g} to {most:g}"
     return option(default, lambda value: _number(value, least, most, infinite), f"numbers{bound}")
 
 
 def positive(default: float) -> Any:
     """A number above 0."""
-    return option(default, lambda value: _optional_positive(_number(value)), "positive numbers")
+    return option(default, lambda value: _optional_positive(_number(value)), f"positive numbers to {LARGEST:g}")
 
 
 def optional_number() -> Any:
     """A positive number, or null for the schedule's own."""
-    return option(None, _optional_positive, "null, a positive number")
+    return option(None, _optional_positive, f"null, a positive number to {LARGEST:g}")
 
 
-def whole(default: int, *, least: int = 0, most: int | None = None) -> Any:
+def whole(default: int, *, least: int = 0, most: int = MAX_WHOLE) -> Any:
     """A whole number from `least` to `most`."""
-    bound = f"whole numbers from {least}" + ("" if most is None else f" to {most}")
-    return option(default, lambda value: _whole(value, least, most), bound)
+    return option(default, lambda value: _whole(value, least, most), f"whole numbers from {least} to {most}")
 
 
 def numbers() -> Any:
@@ -110,7 +121,7 @@ def only(default: Any, *others: Any) -> Any:
 
 def unused(default: Any = None) -> Any:
     """An option that changes nothing here, whatever its value."""
-    return option(default, lambda value: value, "anything")
+    return option(default, lambda value: value, ANYTHING)
 
 
 Group = TypeVar("Group", bound=OptionGroup)
@@ -146,9 +157,9 @@ def read(options: type[Group], class_name: str, foreign: frozenset[str], config:
 def whole_steps(value: Any) -> int:
     """num_inference_steps, or a SamplerError."""
     try:
-        return _whole(value, 1, None)
+        return _whole(value, 1, MAX_STEPS)
     except ValueError:
-        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more") from None
+        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more, to {MAX_STEPS}") from None
 
 
 def _one_of(value: Any, allowed: tuple) -> Any:
@@ -158,12 +169,16 @@ def _one_of(value: Any, allowed: tuple) -> Any:
     raise ValueError
 
 
-def _number(value: Any, least: float = -math.inf, most: float = math.inf, infinite: bool = False) -> float:
+def _number(value: Any, least: float = -LARGEST, most: float = LARGEST, infinite: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError
-    if not least <= float(value) <= most or (math.isinf(value) and not infinite):
+    try:
+        converted = float(value)
+    except OverflowError:  # a whole number beyond floating point
+        raise ValueError from None
+    if not (least <= converted <= most or (infinite and math.isinf(converted))):
         raise ValueError
-    return float(value)
+    return converted
 
 
 def _optional_positive(value: Any) -> float | None:
@@ -174,10 +189,8 @@ def _optional_positive(value: Any) -> float | None:
     return float(value)
 
 
-def _whole(value: Any, least: int, most: int | None) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError
-    if int(value) < least or (most is not None and int(value) > most):
+def _whole(value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         raise ValueError
     return int(value)
 
@@ -185,12 +198,15 @@ def _whole(value: Any, least: int, most: int | None) -> int:
 def _numbers(value: Any) -> list[float] | None:
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str) or not isinstance(value, Collection) or len(value) > MAX_WHOLE:
         raise ValueError
     return [_number(each) for each in value]
 
 
 def _spell(value: Any) -> str:
     """A value in JSON, cut to fit a line."""
-    spelled = json.dumps(value, default=str)
+    try:
+        spelled = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # keys that are no texts, values that hold themselves
+        spelled = " ".join(repr(value).split())
     return spelled if len(spelled) <= _LINE else spelled[:_LINE] + " ..."

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, lookup
+from .names import ALIASES, PREFIXES, SUFFIXES, fold
+from .options import ANYTHING
 from .scheduler import Scheduler
 from .solvers import (
     consistency,
@@ -95,30 +97,98 @@ _BY_NAME: dict[str, tuple[Scheduler, Mapping[str, Any]]] = {
 } | {short: (scheduler, options) for scheduler in SCHEDULERS for short, options in scheduler.short_names.items()}
 
 
+def _by_folded_name() -> dict[str, tuple[Scheduler, Mapping[str, Any]]]:
+    found = {}
+    for name, entry in _BY_NAME.items():
+        found[fold(name)] = entry
+        found.setdefault(fold(name.removesuffix("Scheduler")), entry)
+    for alias, (short, options) in ALIASES.items():
+        scheduler, implied = _BY_NAME[short]
+        found[alias] = scheduler, {**implied, **options}
+    return found
+
+
+_BY_FOLDED_NAME = _by_folded_name()
+_UNSUPPORTED_FOLDED = {fold(name.removesuffix("Scheduler")): name for name in UNSUPPORTED}
+
+
 def find(name: str) -> tuple[Scheduler, Mapping[str, Any]]:
-    """The scheduler of a class name or short name, and the options that the short name stands for.
+    """The scheduler of a name, and the options that the name stands for.
+
+    Args:
+        name: class name, short name or a name of other tools, see `names`; case, spaces and symbols do not count.
 
     Raises:
-        SamplerError: no such scheduler, and which names are near; or one of diffusers that is not supported, and why.
+        SamplerError: no such scheduler, and which names are near; or one of diffusers that is not supported, and why;
+            or noise levels that the scheduler does not have.
     """
+    if not isinstance(name, str) or name in _BY_NAME or name in UNSUPPORTED:
+        return _exactly(name)
+    folded = fold(name)
+    found = _without_prefix(folded)
+    if found is not None:
+        return found
+    unsupported = _UNSUPPORTED_FOLDED.get(folded.removesuffix("scheduler"))
+    if unsupported is not None:
+        return _exactly(unsupported)
+    for suffix, options in SUFFIXES.items():
+        found = _without_prefix(folded.removesuffix(suffix)) if folded.endswith(suffix) else None
+        if found is not None:
+            return _with_suffix(name, *found, options)
+    return _exactly(name)
+
+
+def _exactly(name: str) -> tuple[Scheduler, Mapping[str, Any]]:
     if name in UNSUPPORTED:
         raise SamplerError(f"{name} is not supported: {UNSUPPORTED[name]}")
     return lookup(_BY_NAME, name, "scheduler", SamplerError)
 
 
+def _without_prefix(folded: str) -> tuple[Scheduler, Mapping[str, Any]] | None:
+    for prefix in PREFIXES:
+        if folded.startswith(prefix) and folded.removeprefix(prefix) in _BY_FOLDED_NAME:
+            return _BY_FOLDED_NAME[folded.removeprefix(prefix)]
+    return None
+
+
+def _with_suffix(
+    name: str, scheduler: Scheduler, implied: Mapping[str, Any], options: Mapping[str, Any]
+) -> tuple[Scheduler, Mapping[str, Any]]:
+    lacking = [key for key in options if key not in scheduler.options or scheduler.options[key].allowed == ANYTHING]
+    if lacking:
+        raise SamplerError(f"scheduler {name!r}: {scheduler.class_name} has no option {lacking[0]}; leave it out")
+    return scheduler, {**implied, **options}
+
+
 def of_config(config: Any) -> Scheduler:
     """The scheduler that a configuration names in `_class_name`."""
-    if not isinstance(config, Mapping) or "_class_name" not in config:
-        raise SamplerError("a scheduler configuration is a dict with a _class_name, as in scheduler_config.json")
-    name = config["_class_name"]
+    name = _class_name(config)
     if not isinstance(name, str):
         raise SamplerError(f"unknown scheduler {name!r}; allowed: the name of a class of diffusers")
-    return find(name)[0]
+    return _exactly(name)[0]
+
+
+def _class_name(config: Any) -> Any:
+    if not isinstance(config, Mapping) or "_class_name" not in config:
+        raise SamplerError("a scheduler configuration is a dict with a _class_name, as in scheduler_config.json")
+    return config["_class_name"]
 
 
 def defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Default of every option of the configuration's scheduler."""
     return {name: option.default for name, option in of_config(config).options.items()}
+
+
+def recorded_defaults(config: Mapping[str, Any]) -> list[str]:
+    """Options that a configuration records as defaults of its class, not as choices: they do not count.
+
+    Raises:
+        SamplerError: `_use_default_values` is no list of names.
+    """
+    names = config.get("_use_default_values") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SamplerError("_use_default_values of a scheduler configuration is not a list of names")
+    return names
 
 
 def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -127,15 +197,15 @@ def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     Values of the configuration are kept; options that it lacks have the other scheduler's defaults.
 
     Args:
-        config: the model's scheduler_config.json.
-        name: diffusers' class name or a short name: ddim, euler, dpmpp_2m and so on. A short name also sets the
-            options that make it what it is (dpmpp_2m: algorithm_type dpmsolver++, solver_order 2).
+        config: the model's scheduler_config.json, of any class.
+        name: see `find`. A short name also sets the options that make it what it is (dpmpp_2m: algorithm_type
+            dpmsolver++, solver_order 2).
 
     Raises:
         SamplerError: no such scheduler.
     """
-    of_config(config)
+    _class_name(config)
     scheduler, implied = find(name)
-    by_default = {"_use_default_values", *config.get("_use_default_values", [])}
+    by_default = {"_use_default_values", *recorded_defaults(config)}
     kept = {key: value for key, value in config.items() if key not in by_default}
     return kept | dict(implied) | {"_class_name": scheduler.class_name}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import SamplerError
 from .grids.align_your_steps import by_name
-from .options import whole_steps
+from .options import MAX_STEPS, whole_steps
 from .scheduler import Run, Scheduler
 from .shared_options import Options
 
@@ -111,6 +111,8 @@ def _grid(name: str, value: Any, scheduler: Scheduler) -> np.ndarray | None:
     fewest = 2 if name == "sigmas" and scheduler.ends_sigmas else 1
     if values.ndim != 1 or len(values) < fewest:
         raise SamplerError(f"{name} has shape {list(values.shape)}; it must be a list of {fewest} numbers or more")
+    if len(values) > MAX_STEPS:
+        raise SamplerError(f"{name} has {len(values)} numbers; allowed: {MAX_STEPS}")
     if not np.isfinite(values).all() or (values < 0).any():
         raise SamplerError(f"{name} must be finite and not below 0")
     rising = (np.diff(values) >= 0).nonzero()[0]

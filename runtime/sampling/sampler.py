@@ -86,7 +86,7 @@ class Sampler:
         """
         scheduler = registry.of_config(config)
         # Values that a configuration records as defaults of another class do not count, as in diffusers
-        by_default = config.get("_use_default_values", [])
+        by_default = registry.recorded_defaults(config)
         stated = {key: value for key, value in config.items() if key not in by_default}
         options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, stated)
         if eta == 0 and "eta" not in scheduler.takes:

@@ -15,6 +15,9 @@ from .table import Table
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 
+MODELS = DIFFUSION, FLOW, EDM = "diffusion", "flow matching", "EDM"
+"""Kinds of models, by their latents and their predictions: a scheduler of another kind gives no image."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
@@ -75,6 +78,8 @@ class Scheduler(Generic[OptionsType]):
         scales_input: diffusers keeps latents as x0 + (sigma / alpha) eps, and scales the input of the denoiser.
         limits: whether clip_sample and thresholding count with these options.
         predicts: prediction type of the denoiser, by the options.
+        models: kind of models that it samples, of `MODELS`; some schedulers of diffusion models sample flow matching
+            with use_flow_sigmas.
     """
 
     class_name: str
@@ -89,6 +94,7 @@ class Scheduler(Generic[OptionsType]):
     scales_input: bool = False
     limits: Callable[[OptionsType], bool] = lambda options: True
     predicts: Callable[[OptionsType], Prediction] = attrgetter("prediction_type")
+    models: str = DIFFUSION
 
     @property
     def options(self) -> dict[str, Option]:

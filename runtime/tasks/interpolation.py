@@ -1,10 +1,12 @@
 """Interpolation between seeds and between prompts."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from .. import plain
 from ..errors import ArgumentError
 from ..families.conditioning import Conditioning
 from ..noise import noise_source
@@ -67,12 +69,11 @@ def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None =
     prompts = [text.prompt for text in request.texts()]
     if len(prompts) < 2 and to_seed is None:
         raise ArgumentError("a walk needs two prompts or two seeds; give a second prompt, or to_seed")
-    if images < 2:
-        raise ArgumentError(f"a walk of {images} images; allowed: 2 or more, from each prompt to the next")
+    images = _images(images)
     points = prompts if len(prompts) > 1 else prompts * 2
     conditioning = pipe.encode(points)
     (first_seed,) = seeds_from(request.seed, 1)
-    last_seed = first_seed if to_seed is None else to_seed
+    (last_seed,) = (first_seed,) if to_seed is None else seeds_from(to_seed, 1)
     shape = (1, pipe.model.latents.channels, *pipe.model.latent_size_for(request.height, request.width))
     last = (len(points) - 1) * (images - 1)
     for k in range(last + 1):
@@ -86,3 +87,11 @@ def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None =
             latents=noise_between(first_seed, last_seed, k / last, shape, request.noise),
         )
         yield pipe.generate(step)
+
+
+def _images(images: object) -> int:
+    with suppress(ValueError):
+        count = plain.whole(images)
+        if count >= 2:
+            return count
+    raise ArgumentError(f"a walk of {plain.shown(images)} images; allowed: 2 or more, from each prompt to the next")

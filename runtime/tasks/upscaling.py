@@ -1,13 +1,21 @@
 """Upscale and refine ("hires fix"): an image at the training resolution of the model, resized, then refined."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from .. import plain
 from ..errors import ArgumentError
+from ..image.encoding import ENCODER
 from ..image.pixels import to_image
+from ..package.model import Model
 from ..pipeline import Callback, Output, TextToImage
+from ..plan import plan
 from ..request import Request
+
+MAX_FACTOR = 1000
+"""Limit of the factor; memory sets a lower one."""
 
 STRENGTH = 0.5
 """Default strength: keeps shapes, and adds the detail that resizing blurred."""
@@ -28,12 +36,33 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         The output of the second pass, with the timings of both.
 
     Raises:
+        ArgumentError: see `passes`.
+    """
+    first, second = passes(pipe.model, request, upscale)
+    for each in (first, second):
+        pipe.plan(each)
+    small = pipe.generate(first, callback)
+    seeds = [seed for seed in small.seeds if seed is not None]
+    large = pipe.generate(replace(second, image=small.images, seed=seeds), callback)
+    strength = float(second.strength or STRENGTH)
+    settings = [replace(each, upscale=float(upscale), strength=strength) for each in small.settings]
+    images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
+    seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
+    return replace(large, images=images, timings=seconds, settings=settings)
+
+
+def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Request]:
+    """The requests of both passes, checked before anything is computed; the second has a blank image.
+
+    Raises:
         ArgumentError: a factor or strength out of range, an image or latents, a list of guidance scales, or a package
             of fixed shapes.
+        PackageError: the package has no VAE encoder.
     """
+    from PIL import Image
+
     strength = STRENGTH if request.strength is None else request.strength
-    if not upscale > 1 or not np.isfinite(upscale):
-        raise ArgumentError(f"upscale={upscale:g} is out of range; allowed: above 1, for example 1.5 or 2")
+    upscale = _factor(upscale)
     if not 0 < strength <= 1:
         raise ArgumentError(f"strength={strength:g} is out of range; allowed: above 0, to 1")
     for name in ("image", "latents"):
@@ -43,14 +72,22 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
         raise ArgumentError(
             "upscale runs two passes with different numbers of steps; give guidance_scale as one number"
         )
-    sides = pipe.model.latent_size_for(request.height, request.width)
-    height, width = (round(side * upscale) * pipe.model.latents.factor for side in sides)
-    pipe.model.latent_size_for(height, width)  # fixed shapes are an error before anything is computed
-    small = pipe.generate(replace(request, strength=None), callback)
-    seeds = [seed for seed in small.seeds if seed is not None]
-    second = replace(request, image=small.images, strength=strength, seed=seeds, height=height, width=width)
-    large = pipe.generate(second, callback)
-    settings = [replace(each, upscale=float(upscale), strength=float(strength)) for each in small.settings]
-    images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
-    seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
-    return replace(large, images=images, timings=seconds, settings=settings)
+    model.package.graph(ENCODER)
+    first = replace(request, strength=None)
+    own_height, own_width = plan(first, model).size
+    factor = model.latents.factor
+    height, width = (round(side / factor * upscale) * factor for side in (own_height, own_width))
+    blank = Image.new("RGB", (own_width, own_height))
+    second = replace(request, image=blank, strength=strength, height=height, width=width)
+    plan(second, model)
+    return first, second
+
+
+def _factor(upscale: object) -> float:
+    given = plain.shown(upscale)
+    with suppress(ValueError):
+        factor = plain.real(upscale)
+        if 1 < factor <= MAX_FACTOR:
+            return float(factor)
+        given = f"{factor:g}"
+    raise ArgumentError(f"upscale={given} is out of range; allowed: above 1, for example 1.5 or 2")

@@ -17,7 +17,6 @@ character is text, too, so a prompt without this syntax is unchanged.
 import math
 import re
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 MORE = 1.1
@@ -49,18 +48,22 @@ def parse(prompt: str) -> list[list[Fragment]]:
     pieces = list(_PIECES.finditer(prompt))
     factors, closings = _pairs(pieces)
     products = {bracket: [1.0] for bracket in _PARTNERS.values()}  # of the factors of open brackets
-    chunks: list[list[Fragment]] = [[]]
+    chunks: list[list[tuple[list[str], float]]] = [[]]  # of texts, which are joined once, and their weight
+    weight = 1.0
     for place, piece in enumerate(pieces):
         if place in factors:
             products[piece[0]].append(products[piece[0]][-1] * factors[place])
+            weight = math.prod(each[-1] for each in products.values())
         elif place in closings:
             products[_PARTNERS[piece[0][-1]]].pop()
-        elif piece["new"]:
+            weight = math.prod(each[-1] for each in products.values())
+        elif piece.lastgroup == "new":
             chunks.append([])
         else:
-            weight = math.prod(each[-1] for each in products.values())
-            chunks[-1].append(Fragment(piece["escaped"] or piece[0], weight))
-    return [_merged(chunk) for chunk in chunks]
+            if not chunks[-1] or chunks[-1][-1][1] != weight:
+                chunks[-1].append(([], weight))
+            chunks[-1][-1][0].append(piece["escaped"] or piece[0])
+    return [[Fragment("".join(texts), each) for texts, each in chunk] for chunk in chunks]
 
 
 def _pairs(pieces: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]:
@@ -71,15 +74,10 @@ def _pairs(pieces: Sequence[re.Match[str]]) -> tuple[dict[int, float], set[int]]
     factors, closings = {}, set()
     opened: dict[str, list[int]] = {bracket: [] for bracket in _PARTNERS.values()}
     for place, piece in enumerate(pieces):
-        if piece["opening"]:
+        if piece.lastgroup == "opening":
             opened[piece[0]].append(place)
-        elif piece["closing"] and opened[_PARTNERS[piece[0][-1]]]:
+        elif piece.lastgroup == "closing" and opened[_PARTNERS[piece[0][-1]]]:
             start = opened[_PARTNERS[piece[0][-1]]].pop()
             factors[start] = 1 / MORE if piece[0] == "]" else float(piece["weight"] or MORE)
             closings.add(place)
     return factors, closings
-
-
-def _merged(fragments: Sequence[Fragment]) -> list[Fragment]:
-    runs = groupby(fragments, key=lambda fragment: fragment.weight)
-    return [Fragment("".join(fragment.text for fragment in run), weight) for weight, run in runs]

@@ -141,4 +141,5 @@ def _linspace(start: float, end: float, count: int) -> np.ndarray:
 
 def _cumprod(values: np.ndarray) -> np.ndarray:
     """torch.cumprod of float32 on CPU: accumulated in float64, each result rounded."""
-    return np.cumprod(values, dtype=np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):  # of betas above 2, which are refused
+        return np.cumprod(values, dtype=np.float64).astype(np.float32)

@@ -9,7 +9,7 @@ from ..grids.noise_levels import as_float32
 from ..grids.solver_grid import SAME, SolverGrid
 from ..options import choice, positive, whole
 from ..parametrisation import Prediction
-from ..scheduler import Run, Scheduler
+from ..scheduler import EDM, Run, Scheduler
 from ..shared_options import Options, ThresholdingOptions
 from ..table import Table, identity, single_step
 from .dpm_multistep import RUN_ORDER, MultistepOptions, multistep
@@ -121,6 +121,7 @@ SCHEDULERS = (
         {"edm_euler": {}},
         paper=_KARRAS,
         predicts=_predicts,
+        models=EDM,
         scales_input=True,
     ),
     Scheduler(
@@ -130,6 +131,7 @@ SCHEDULERS = (
         {"edm_dpmpp_2m": {"algorithm_type": "dpmsolver++", "solver_order": 2}},
         paper=f"{_KARRAS}; Lu et al. 2022, DPM-Solver++, arXiv 2211.01095",
         predicts=_predicts,
+        models=EDM,
         scales_input=True,
     ),
 )

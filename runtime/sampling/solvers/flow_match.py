@@ -9,7 +9,7 @@ from ..grids.flow_shift import shift_of, shifted, stretched
 from ..grids.noise_levels import as_float32, reshaped
 from ..options import flag, optional_number, positive, unused
 from ..parametrisation import Prediction
-from ..scheduler import Run, Scheduler
+from ..scheduler import FLOW, Run, Scheduler
 from ..shared_options import LevelShapeOptions, Options, ShiftingOptions
 from ..table import Table, single_step
 from .two_stage import trapezoid, two_stage
@@ -119,6 +119,7 @@ SCHEDULERS = (
         paper="Esser et al. 2024, Scaling Rectified Flow Transformers, arXiv 2403.03206",
         takes=frozenset({"timesteps", "sigmas", "mu"}),
         predicts=_predicts,
+        models=FLOW,
     ),
     Scheduler(
         "FlowMatchHeunDiscreteScheduler",
@@ -128,5 +129,6 @@ SCHEDULERS = (
         calls=2,
         paper="Esser et al. 2024, arXiv 2403.03206; Karras, Aittala, Aila and Laine 2022, arXiv 2206.00364",
         predicts=lambda options: "flow_prediction",
+        models=FLOW,
     ),
 )

@@ -1,5 +1,6 @@
 """Request and response bodies: OpenAI's Images API, extended by fields with diffusers' names."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
@@ -11,6 +12,7 @@ MAX_SEED = 2**64 - 1
 MAX_GUIDANCE = 100.0  # well above useful values, well below overflow
 MAX_NUMBER = 1000.0
 MAX_PIXELS = 100_000
+MAX_OPTIONS = 100
 
 
 def _from_form(value: Any) -> Any:
@@ -33,6 +35,18 @@ def _listed(value: Any) -> Any:
         return value
 
 
+def _object(value: Any) -> Any:
+    """Value of a form field as JSON."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("not a JSON object") from None
+
+
 Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
 Scales = Annotated[Scale | list[Scale], BeforeValidator(_from_form)]
 Number = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
@@ -40,6 +54,8 @@ Pair = Annotated[list[Number], Field(min_length=2, max_length=2), BeforeValidato
 Three = Annotated[list[Number], Field(min_length=3, max_length=3), BeforeValidator(_from_form)]
 Pixels = Annotated[int, Field(ge=0, le=MAX_PIXELS)]
 Corner = Annotated[list[Pixels], Field(min_length=2, max_length=2), BeforeValidator(_from_form)]
+Option = bool | int | float | str | list[float] | None
+SchedulerOptions = Annotated[dict[str, Option], Field(max_length=MAX_OPTIONS), BeforeValidator(_object)]
 Grid = Annotated[list[Annotated[float, Field(ge=0, le=MAX_NUMBER)]] | str, BeforeValidator(_listed)]
 
 
@@ -78,6 +94,9 @@ class ImageFields(BaseModel):
     prompt_2: str | None = Field(None, description="Prompt of the second text encoder; default: prompt.")
     negative_prompt_2: str | None = Field(None, description="Negative prompt of the second text encoder.")
     scheduler: str | None = Field(None, description="Scheduler, for example dpmpp_2m or euler_a; default: the model's.")
+    scheduler_options: SchedulerOptions | None = Field(
+        None, description="Options of the scheduler by name, as in diffusers' scheduler_config.json."
+    )
     eta: float | None = Field(
         None, ge=0, le=1, description="Share of new noise per step, for schedulers that support it."
     )

@@ -12,7 +12,7 @@ from ...image.encoding import ENCODER
 from ...image.pixels import read_settings
 from ...image.settings import Settings
 from ...pipeline import TextToImage
-from ...sampling.listing import names
+from ...sampling.listing import names_for
 from ..errors import invalid
 from ..http.schema import Generation
 from ..limits import Limits
@@ -86,10 +86,14 @@ class Offer:
 
 def offer_of(pipe: TextToImage, limits: Limits) -> Offer:
     """Defaults of the family of a package, and choices within the limits."""
-    family, default = pipe.family, str(pipe.package.scheduler_config()["_class_name"])
+    family, config = pipe.family, pipe.package.scheduler_config()
+    default = str(config["_class_name"])
     return Offer(
         form=Form("", "", min(family.num_inference_steps, limits.steps), family.guidance_scale, "", True, "", AUTO, 1),
-        schedulers=[(f"{default.removesuffix('Scheduler')} (default)", ""), *((name, name) for name in names())],
+        schedulers=[
+            (f"{default.removesuffix('Scheduler')} (default)", ""),
+            *((name, name) for name in names_for(config)),
+        ],
         sizes=[AUTO, *_sizes(pipe, limits)],
         image_to_image=ENCODER in pipe.package.components,
         strength=family.strength,

@@ -59,6 +59,15 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
     assert {type(rows[0].settings[name]) for name in ("seed", "width")} == {int}
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_options_of_the_scheduler_are_an_object_or_its_text(suffix: str, tmp_path: Path) -> None:
+    options = {"use_karras_sigmas": True, "steps_offset": 2}
+    cell = json.dumps(options) if suffix == "csv" else options
+    other = {"id": "b", "prompt": "a fox", "scheduler_options": None}
+    rows = read(write(tmp_path / f"jobs.{suffix}", [{"id": "a", "prompt": "a fox", "scheduler_options": cell}, other]))
+    assert [row.settings.get("scheduler_options") for row in rows] == [options, None]
+
+
 def test_the_columns_are_the_arguments_of_one_picture() -> None:
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
     of_a_call = {"self", "num_images_per_prompt", "latents", "prompt_embeds", "callback"}
@@ -96,6 +105,8 @@ def test_a_file_is_named_by_the_id_and_can_be_told_back(name: str) -> None:
         ({"sigmas": "1,x"}, "sigmas is '1,x'; allowed: a list of finite numbers, or a name"),
         ({"negative_prompt": 5}, "negative_prompt is 5; allowed: a text"),
         ({"prompt": None}, "no prompt: give a text"),
+        ({"scheduler_options": "a=1"}, "scheduler_options is 'a=1'; allowed: a JSON object"),
+        ({"scheduler_options": [1]}, "scheduler_options is [1]; allowed: a JSON object"),
     ],
     ids=str,
 )

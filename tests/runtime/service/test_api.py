@@ -111,6 +111,22 @@ def test_a_grid_may_be_a_name_and_eta_a_number_in_json_and_in_a_form(
     np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
 
 
+def test_options_of_the_scheduler_are_an_object_and_in_a_form_its_text(served: Service, pipe: TextToImage) -> None:
+    settings: dict[str, Any] = {"scheduler": "DPM++ 2M", "scheduler_options": {"use_karras_sigmas": True}}
+    expected = pipe("a red fox", seed=7, **ARGUMENTS | settings).images[0]
+    named = BODY | {"scheduler": "DPM++ 2M Karras"}
+    for body in (BODY | settings, named):
+        answer = served.client.post(GENERATIONS, json=body)
+        assert answer.status_code == 200, answer.text
+        np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
+    image = example_image(64, 64)
+    expected = pipe("a red fox", image=image, strength=1.0, seed=7, **ARGUMENTS | settings).images[0]
+    form = BODY | settings | {"scheduler_options": '{"use_karras_sigmas": true}', "strength": 1.0}
+    answer = served.client.post(EDITS, data=form, files={"image": ("fox.png", png(image), "image/png")})
+    assert answer.status_code == 200, answer.text
+    np.testing.assert_array_equal(np.asarray(opened(answer.json()["data"][0])), np.asarray(expected))
+
+
 def test_a_random_seed_reproduces_the_image(served: Service, tmp_path: Path) -> None:
     body = {name: value for name, value in BODY.items() if name != "seed"}
     (drawn,) = served.client.post(GENERATIONS, json=body).json()["data"]
@@ -291,6 +307,11 @@ def test_packages_have_different_names(package: Path) -> None:
         ({"prompt": "BREAK x " * 20}, "prompt"),
         ({"negative_prompt": "x" * 1501}, "negative_prompt"),
         ({"scheduler": "nonesuch"}, None),
+        ({"scheduler": "flow_euler"}, None),
+        ({"scheduler_options": {"nonesuch": 1}}, None),
+        ({"scheduler_options": [1]}, "scheduler_options"),
+        ({"scheduler_options": "{"}, "scheduler_options"),
+        ({"scheduler_options": {"beta_start": {}}}, "scheduler_options"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
         ({"response_format": "url"}, "response_format"),

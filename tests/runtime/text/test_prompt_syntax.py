@@ -1,5 +1,6 @@
 """Prompt syntax of the web UI; no text of a prompt is lost."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triptych.runtime.text import prompt_syntax
 from triptych.runtime.text.prompt_syntax import parse
 
 PLAIN = st.text(st.characters(exclude_characters="()[]\\:", exclude_categories=["Cs"])).filter(
@@ -165,3 +167,40 @@ def test_deep_nesting_and_long_numbers_are_read_in_no_time() -> None:
     assert weight > 1e200
     (((text, weight),),) = parse("(fox:" + "9" * 400 + ")")
     assert (text, weight) == ("fox", math.inf)
+
+
+SIZE = 20_000
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pieces"),
+    [
+        ("(" * SIZE, 1),
+        ("[" * SIZE, 1),
+        (")" * SIZE, 1),
+        ("(" * SIZE + "fox" + ")" * SIZE, 1),
+        ("[" * SIZE + "fox" + "]" * SIZE, 1),
+        ("([" * SIZE + "fox" + "])" * SIZE, 1),
+        ("(a:1.1)b" * SIZE, 2 * SIZE),
+        ("(a:1.2)" * SIZE, 1),
+        ("(a:" + "1" * SIZE, 1),
+        (": " * SIZE, 1),
+        ("\\" * SIZE, 1),
+        ("B" * SIZE, 1),
+        ("fox " * SIZE, 1),
+    ],
+    ids=lambda value: value[:8] if isinstance(value, str) else "",
+)
+def test_long_and_deep_prompts_are_few_fragments(prompt: str, pieces: int) -> None:
+    """Each character is read once: nesting needs no recursion, and equal weights are one text."""
+    (fragments,) = parse(prompt)
+    assert len(fragments) == pieces
+    assert sum(len(fragment.text) for fragment in fragments) <= len(prompt)
+
+
+def test_every_character_belongs_to_one_piece() -> None:
+    prompt = "(a:1.1)[b] BREAK \\( :: B (c" * 100
+    ends = [match.span() for match in prompt_syntax._PIECES.finditer(prompt)]
+    assert ends[0][0] == 0
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(ends))
+    assert ends[-1][1] == len(prompt)
