@@ -7,10 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import psutil
 
 from triptych.runtime.ort.device import Device
+from triptych.runtime.ort.library import ort
 
 from .result import Machine
 

@@ -6,9 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from triptych.runtime.ort.blocking import channels_block
+from triptych.runtime.ort.library import ort
 from triptych.runtime.package.manifest import FORMAT
 
 from .checkpoint import Checkpoint

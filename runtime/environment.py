@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 @contextmanager
@@ -18,3 +18,8 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def defaults(variables: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Set those of the variables that the user has not set, as `environment` does."""
+    return environment({name: value for name, value in variables.items() if name not in os.environ})

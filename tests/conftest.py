@@ -10,6 +10,7 @@ import pytest
 
 # before any library of the ecosystem is imported: no test reaches the network
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # tests import ONNX Runtime themselves, and before the runtime
 
 
 def pytest_configure(config: pytest.Config) -> None:

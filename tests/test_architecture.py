@@ -52,7 +52,7 @@ BESIDE = {
 """Imports between two modules of one layer."""
 
 HOMES: dict[str, tuple[str, ...]] = {
-    "onnxruntime": ("ort", "denoising"),
+    "onnxruntime": ("ort.library",),
     "click": ("cli",),
     "fastapi": ("service",),
     "uvicorn": ("service",),
@@ -62,6 +62,9 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 FORBIDDEN = ("torch", "diffusers", "transformers", "onnx")
 """Libraries that `runtime` lives without."""
+
+FOREIGN = "triptych.benchmarks.peers.adapters."
+"""Modules that run in the environments of other runtimes, which `benchmarks/peers/client.py` sets variables for."""
 
 CONVERTERS = ("triptych.export", "triptych.benchmarks")
 """What `runtime` imports in `cli` alone, when a command needs it."""
@@ -188,6 +191,11 @@ def test_libraries_are_imported_where_they_belong(library: str) -> None:
     users = {name for name, each in runtime_imports() if each.partition(".")[0] == library}
     assert users
     assert [name for name in users if not place(name).startswith(HOMES[library])] == []
+
+
+def test_onnxruntime_is_imported_in_one_place_which_turns_its_telemetry_off() -> None:
+    users = {name for name, found in imports().items() if any(each.split(".")[0] == "onnxruntime" for each in found)}
+    assert {name for name in users if not name.startswith(FOREIGN)} == {"triptych.runtime.ort.library"}
 
 
 def test_the_runtime_lives_without_pytorch_and_its_kin() -> None:

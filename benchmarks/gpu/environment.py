@@ -6,11 +6,10 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-import onnxruntime as ort
 import torch
-from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from triptych.runtime.ort.device import CUDA, why_not
+from triptych.runtime.ort.library import ort
 
 from . import kit
 
@@ -34,7 +33,7 @@ def main() -> None:
     for library in _LIBRARIES:
         results.attempt(library, _version, library)
     results.add("torch", torch.__version__)
-    results.add("onnxruntime", {"version": ort.__version__, "build": state.get_build_info()})
+    results.add("onnxruntime", {"version": ort.__version__, "build": ort.get_build_info()})
     if kit.settings().on_cuda:
         query = ["nvidia-smi", f"--query-gpu={_QUERY}", "--format=csv,noheader"]
         results.attempt("gpu", lambda: subprocess.check_output(query, text=True, timeout=30).strip())

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.library import ort
 
 GUIDED = 2
 """Rows of the U-Net's batch for one image: with the prompt and with the negative prompt."""

@@ -39,7 +39,8 @@ class Client:
         self.peer, self.timeout = peer, timeout
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         arguments = json.dumps({"setting": asdict(setting), "options": dict(peer.options)})
-        environment = {**os.environ, **dict.fromkeys(_THREADS, str(setting.threads)), "HF_HUB_OFFLINE": "1"}
+        alone = {"HF_HUB_OFFLINE": "1", "ORT_DISABLE_TELEMETRY": "1"}
+        environment = {**os.environ, **dict.fromkeys(_THREADS, str(setting.threads)), **alone}
         if peer.environment != HERE:
             environment["PYTHONPATH"] = str(links())
         self._process = subprocess.Popen(

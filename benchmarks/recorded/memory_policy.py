@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from triptych.benchmarks.components import PROMPT, inputs_of
 from triptych.benchmarks.machine import cpu_model, versions
@@ -29,6 +28,7 @@ from triptych.benchmarks.memory import anonymous_bytes, peak_bytes
 from triptych.runtime import TextToImage
 from triptych.runtime.image.decoding import decode, decode_in_tiles
 from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.library import ort
 from triptych.runtime.package.geometry import vae_factor
 from triptych.runtime.package.graphs import DECODER, Components
 from triptych.runtime.package.package import family_of, open_package

@@ -5,7 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
-import onnxruntime as ort
+
+from triptych.runtime.ort.library import ort
 
 EXTERNAL_DATA_BYTES = 100_000_000
 """Weights above this are stored beside the graph in `model.onnx_data`: a protobuf file is limited to 2 GiB, and ONNX

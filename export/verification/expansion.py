@@ -9,7 +9,8 @@ from pathlib import Path
 
 import onnx
 import onnx.parser
-import onnxruntime as ort
+
+from triptych.runtime.ort.library import ort
 
 DOMAIN = "triptych.expansion"
 _OPSETS = 'opset_import: ["" : 20, "com.microsoft" : 1]'

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 
 from triptych.runtime.errors import VerificationError
+from triptych.runtime.ort.library import ort
 
 from ..components import Component, Sizes
 from .expansion import open_on_cpu

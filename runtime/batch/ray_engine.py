@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..environment import environment
+from ..environment import defaults
 from ..errors import ArgumentError, TriptychError
 from ..pipeline import TextToImage
 from .generate import GeneratedImage, generate, reason_of
@@ -20,10 +19,9 @@ from .run import Engine
 
 # Ray reads these when it is imported, and when it starts: no usage statistics, and no log but in its files. Values that
 # the caller has set stay.
-_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-_VARIABLES = {name: os.environ.get(name, value) for name, value in _RAY.items()}
+_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
-with environment(_VARIABLES):
+with defaults(_VARIABLES):
     import ray
     import ray.data
     from ray.exceptions import RayError
@@ -74,7 +72,7 @@ def on_ray(
 
     def engine(units: Sequence[list[Row]]) -> Iterator[GeneratedImage]:
         _check_reachable(address)
-        with environment(_VARIABLES):
+        with defaults(_VARIABLES):
             _connect(address)
         restore = _quiet_data()
         try:

@@ -1,20 +1,24 @@
 """Rows of a file of jobs: an id, a prompt, and settings under the names of the pipeline's arguments."""
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+import reprlib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import ArgumentError, TriptychError, nearest
+from ..errors import ArgumentError, nearest
+from .job_files import records_of
 from .values import VALUES
 
 COLUMNS = ("id", *VALUES)
+_SUFFIX = ".png"
 _NAMED = 3  # ids that an error lists; the others are counted
 _NAME_BYTES = 240  # of a file's name; file systems allow 255, and temporary names are longer
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's controls, halves of surrogate pairs, line and paragraph separators
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Row:
     """One image of a file of jobs.
 
     `settings` are arguments of `TextToImage.__call__` as JSON values, with `image` and `mask_image` as file names. A
-    row that cannot be used has a `reason`, and the values as they were read.
+    row that cannot be used has a `reason`, and texts of the values that were read.
     """
 
     id: str
@@ -31,9 +35,18 @@ class Row:
 
     @property
     def file(self) -> str:
-        """File name of the image; `urllib.parse.unquote` gives the id."""
+        """File name of the image, of at most 240 bytes of ASCII; names of different ids differ.
+
+        `urllib.parse.unquote` gives the id. The name of a long id is its beginning, = (which is quoted elsewhere), and
+        the SHA-256 of the id.
+        """
         name = quote(self.id, safe="")
-        return (name if name[0] != "." else "%2E" + name[1:]) + ".png"
+        name = name if name[0] != "." else "%2E" + name[1:]
+        if len(name) > _NAME_BYTES - len(_SUFFIX):
+            digest = hashlib.sha256(self.id.encode()).hexdigest()
+            room = _NAME_BYTES - len(f"={digest}{_SUFFIX}")
+            name = f"{re.sub('%.?$', '', name[:room])}={digest}"
+        return name + _SUFFIX
 
     def fingerprint(self, model_hash: str) -> str:
         """Hash of the settings and the package."""
@@ -42,23 +55,15 @@ class Row:
 
 
 def read(path: Path) -> list[Row]:
-    """Read the rows of a .jsonl, .csv or .parquet file; an empty cell or null means the default.
+    """Read the rows of a .jsonl, .csv or .parquet file; an empty cell, null or NaN means the default.
 
     A row without a seed gets the first 32 bits of its id's SHA-256. A value that cannot be used is the row's `reason`.
 
     Raises:
-        ArgumentError: the file cannot be read, has unknown columns, or its ids are missing, not unique or too long.
+        ArgumentError: the file cannot be read, has unknown columns, or its ids are missing or not unique.
         TriptychError: the file is Parquet, and pyarrow is not installed.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ArgumentError(f"{path}: jobs are in files that end in {', '.join(_READERS)}")
-    try:
-        rows = [_row(f"{path}, {where}", record) for where, record in reader(path)]
-    except OSError as error:
-        raise ArgumentError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ArgumentError(f"{path} cannot be read: it is no UTF-8 text") from None
+    rows = [_row(f"{path}, {where}", record) for where, record in records_of(path, COLUMNS)]
     if not rows:
         raise ArgumentError(f"{path} has no rows")
     seen: set[str] = set()
@@ -84,9 +89,9 @@ def _row(where: str, record: dict[str, Any]) -> Row:
         if name not in COLUMNS:
             raise ArgumentError(f"{where}: unknown column {name!r}; {nearest(str(name), COLUMNS)}")
     row_id = record.get("id")
-    if isinstance(row_id, bool) or not isinstance(row_id, int | str) or not str(row_id).isprintable() or row_id == "":
+    if isinstance(row_id, bool) or not isinstance(row_id, int | str) or not _is_printable(str(row_id)):
         raise ArgumentError(
-            f"{where}: id is {row_id!r}; each row needs one of its own, a printable text or a whole number"
+            f"{where}: id is {reprlib.repr(row_id)}; each row needs one of its own, a printable text or a whole number"
         )
     settings: dict[str, Any] = {}
     reasons = []
@@ -97,63 +102,14 @@ def _row(where: str, record: dict[str, Any]) -> Row:
         try:
             settings[name] = convert(value)
         except (ValueError, TypeError, OverflowError):
-            settings[name] = value
-            reasons.append(f"{name} is {value!r}; allowed: {allowed}")
+            settings[name] = reprlib.repr(value)
+            reasons.append(f"{name} is {settings[name]}; allowed: {allowed}")
     if "prompt" not in settings:
         reasons.append("no prompt: give a text")
     settings.setdefault("seed", seed_of(str(row_id)))
-    row = Row(str(row_id), settings, "; ".join(reasons))
-    if len(row.file) > _NAME_BYTES:
-        raise ArgumentError(
-            f"{where}: id {row.id[:20]!r}... makes a file's name of {len(row.file)} bytes; allowed: {_NAME_BYTES}"
-        )
-    return row
+    return Row(str(row_id), settings, "; ".join(reasons))
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ArgumentError(f"{path}, line {number}: no JSON: {error}") from None
-            if not isinstance(record, dict):
-                raise ArgumentError(f"{path}, line {number}: {type(record).__name__} where an object is needed")
-            yield f"line {number}", record
-
-
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
-        try:
-            names = reader.fieldnames or ()
-            if len(set(names)) < len(names):
-                raise ArgumentError(f"{path}: two columns have one name: {', '.join(names)}")
-            for record in reader:
-                where = f"line {reader.line_num}"
-                if None in record:
-                    raise ArgumentError(f"{path}, {where}: more cells than the {len(names)} columns")
-                yield where, {name: cell or None for name, cell in record.items()}
-        except csv.Error as error:
-            raise ArgumentError(f"{path}, line {reader.line_num}: no CSV: {error}") from None
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise TriptychError(f"{path}: Parquet needs triptych[parquet]: {error}") from None
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ArgumentError(f"{path} cannot be read as Parquet: {error}") from None
-    with file:
-        records = (record for batch in file.iter_batches() for record in batch.to_pylist())
-        for number, record in enumerate(records, 1):
-            yield f"row {number}", record
-
-
-_READERS = {".jsonl": _json_lines, ".csv": _csv, ".parquet": _parquet}
+def _is_printable(text: str) -> bool:
+    """Whether an id is a line of text; parts of emoji and wide spaces are, which `str.isprintable` refuses."""
+    return text != "" and not any(unicodedata.category(each) in _UNPRINTABLE for each in text)

@@ -1,5 +1,6 @@
 """`triptych serve`, and `triptych ray-config` for the same service on Ray Serve."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from ..service.options import Options
 
 _POSITIVE = click.IntRange(min=1)
+
+
+class _Range(click.FloatRange):
+    """Range of numbers; NaN, which compares as neither below nor above, is outside."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the value, see `click.ParamType`."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
 
 
 class Service(NamedTuple):
@@ -80,7 +92,7 @@ serving = group(
         ),
         "wait": click.option(
             "--wait",
-            type=click.FloatRange(min=0),
+            type=_Range(min=0, max=60_000),
             default=10,
             show_default=True,
             help="Milliseconds that an image waits for others to be batched with.",
@@ -93,7 +105,7 @@ serving = group(
         "max_body": _limit("--max-body", 2**25, "Maximum number of bytes in a form."),
         "max_upload_pixels": _limit("--max-upload-pixels", 2**24, "Maximum number of pixels in an uploaded image."),
         "timeout": _limit(
-            "--timeout", 300.0, "Maximum number of seconds for a request.", click.FloatRange(min=0, min_open=True)
+            "--timeout", 300.0, "Maximum number of seconds for a request.", _Range(0, 86_400, min_open=True)
         ),
         "log_prompts": click.option("--log-prompts", is_flag=True, help="Write prompts to the log."),
     },

@@ -3,10 +3,10 @@
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
-import onnxruntime as ort
 
 from ..errors import ArgumentError
 from ..families.conditioning import EXTRA_CHANNELS, Conditioning
+from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output
 from ..ort.session import Graph, Tensor, fit
 

@@ -13,10 +13,10 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 
 from ..families.conditioning import TEXT, Conditioning, denoiser_inputs
 from ..ort.device import Device
+from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name
 from ..ort.session import Graph, check_finite
 from ..sampling import Sampler, Step

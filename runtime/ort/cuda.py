@@ -22,9 +22,8 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-import onnxruntime as ort
-
 from ..errors import ProviderError
+from .library import ort
 
 _BLOCKING = 0  # CU_STREAM_DEFAULT
 _NEVER = "-1"

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from ..errors import PerformanceWarning, ProviderError, nearest
 from . import cuda
 from .graph_writer import GraphWriter
+from .library import ort
 from .memory import Memory
 from .openvino import OPENVINO, with_precision
 

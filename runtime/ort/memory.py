@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
+
+from .library import ort
 
 _ALIGNMENT = 256  # bytes, as CUDA's own allocations have it
 

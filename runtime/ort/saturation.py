@@ -3,9 +3,9 @@
 from functools import cache
 
 import numpy as np
-import onnxruntime as ort
 
 from .graph_writer import GraphWriter
+from .library import ort
 
 PAIR_LIMIT = 32_767
 """Largest sum of two products that every kernel computes exactly (`vpmaddubsw` saturates there)."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import onnxruntime as ort
 
 from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError
 from .device import Device
+from .library import ort
 
 _DTYPES = {
     "tensor(float)": np.float32,

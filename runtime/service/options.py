@@ -44,10 +44,14 @@ class Options:
         """Check that access from other machines is restricted or explicitly allowed.
 
         Raises:
-            ArgumentError: the key is empty, or other machines have access without a key.
+            ArgumentError: the key is empty or cannot be sent, or other machines have access without a key.
         """
         if self.api_key == "":
             raise ArgumentError("the API key is empty; set a key or omit it")
+        if self.api_key is not None and not (self.api_key.isprintable() and self.api_key == self.api_key.strip()):
+            raise ArgumentError(
+                "the API key cannot be sent in a header; allowed: printable characters, no space at its ends"
+            )
         if self.api_key is None and not self.local and not self.without_api_key:
             raise ArgumentError(
                 "the service would be open to other machines: set a key (--api-key or TRIPTYCH_API_KEY), or pass "

@@ -113,7 +113,9 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not (host.strip() and host.isprintable()):  # for the system an empty one is every address of the machine
+        raise ArgumentError(f"host={host!r}; allowed: a name or address of this machine, such as 127.0.0.1")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # ValueError: a name that DNS cannot hold
         raise ArgumentError(f"cannot listen at {host}, port {port}: {error}") from None

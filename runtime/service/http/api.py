@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response, Security, params
@@ -16,12 +17,13 @@ from starlette.exceptions import HTTPException
 
 from ...errors import ArgumentError, SamplerError
 from ...image.settings import own_version
-from ..errors import ServiceError, failed, invalid
+from ..errors import ServiceError, failed
 from ..limits import Limits
 from ..metrics import Figures, Metrics
 from .auth import DOCS_FILES, Guard
+from .bodies import BodyRoute, refusal
 from .catalog import Catalog
-from .delivery import ClientDisconnected, EventStream, images_of, service_error
+from .delivery import ClientDisconnected, EventStream, encode_image, images_of, service_error
 from .requests import requests_of
 from .schema import Answer, Edit, Failed, Generation, ImageFields, Model, ModelList, State
 from .uploads import read_image, read_mask
@@ -42,7 +44,7 @@ _EVENT = {
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Images; with stream, as events"}
 }
-_STREAMED = {"background": "opaque", "output_format": "png", "quality": "auto"}
+_STREAMED = {"background": "opaque", "quality": "auto"}
 """Constant fields that OpenAI's clients expect in every event."""
 
 _log = logging.getLogger(__name__)
@@ -72,7 +74,7 @@ def create_app(
     app.add_middleware(Guard, limits=limits, figures=figures, key=key, local=local)
     _add_error_handlers(app)
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # for OpenAPI; Guard checks the key
-    v1 = APIRouter(prefix="/v1", dependencies=secured)
+    v1 = APIRouter(prefix="/v1", dependencies=secured, route_class=BodyRoute)
 
     async def generate(connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any]) -> Any:
         queue = models.queue(body.model)
@@ -81,11 +83,13 @@ def create_app(
             _log.info("%s: %r", queue.name, body.prompt)
         width, height = requests[0].width, requests[0].height
         created, size = int(time.time()), f"{width}x{height}"
+        encode = partial(encode_image, output_format=body.output_format, quality=body.output_compression)
         if body.stream:
-            fields = {"created_at": created, "size": size, **_STREAMED}
-            previews = body.partial_images
-            return EventStream(kind, queue, requests, limits.timeout, figures, previews=previews, fields=fields)
-        return Answer(created=created, data=await images_of(connection, queue, requests, limits.timeout), size=size)
+            fields = {"created_at": created, "size": size, "output_format": body.output_format, **_STREAMED}
+            options: dict[str, Any] = {"encode": encode, "previews": body.partial_images, "fields": fields}
+            return EventStream(kind, queue, requests, limits.timeout, figures, **options)
+        images = await images_of(connection, queue, requests, limits.timeout, encode)
+        return Answer(created=created, data=images, size=size, output_format=body.output_format)
 
     @v1.post("/images/generations", response_model=Answer, responses=_EVENTS)
     async def generations(connection: Request, body: Generation) -> Any:
@@ -164,11 +168,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_body(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = (
-            str(first["loc"][1]) if len(first["loc"]) > 1 else ""
-        )  # further parts name the alternatives of a union type
-        return response_of(invalid(f"{name or 'the body'}: {first['msg']}", name or None))
+        return response_of(refusal(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_: Request, error: HTTPException) -> Response:

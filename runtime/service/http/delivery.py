@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from ..errors import ServiceError, failed, invalid, timed_out, unavailable
 from ..metrics import Figures
 from ..queue.previews import Previews
 from ..queue.ticket import Queue
-from .schema import EncodedImage, Event
+from .schema import EncodedImage, Event, OutputFormat
 
 _PING_SECONDS = 15  # between keep-alive comments in a stream, because proxies close idle connections
 _USAGE = {
@@ -56,9 +56,11 @@ def service_error(error: BaseException) -> ServiceError:
 
 
 async def images_of(
-    connection: HTTPRequest, queue: Queue, requests: Sequence[Request], timeout: float
+    connection: HTTPRequest, queue: Queue, requests: Sequence[Request], timeout: float, encode: Callable[[Image], str]
 ) -> list[EncodedImage]:
     """Wait for all images of a request; cancel them if the client disconnects or the time limit is reached.
+
+    `encode` gives the text of an image, see `encode_image`.
 
     Raises:
         ServiceError: the queue rejects the request, it times out, or an image fails.
@@ -73,7 +75,7 @@ async def images_of(
         if results.done():
             images = [_image(outcome) for outcome in results.result()]
             return [
-                EncodedImage(b64_json=await asyncio.to_thread(encode_png, image), seed=request.seeds()[0])
+                EncodedImage(b64_json=await asyncio.to_thread(encode, image), seed=request.seeds()[0])
                 for image, request in zip(images, requests, strict=True)
             ]
         raise ClientDisconnected if disconnect.done() else timed_out(timeout)
@@ -89,6 +91,7 @@ class EventStream(StreamingResponse):
         kind: image_generation or image_edit.
         queue, requests, timeout: see `images_of`.
         figures: metrics that count errors, because a started stream has no error status.
+        encode: gives the text of an image or preview, see `encode_image`.
         previews: number of previews of each image.
         fields: constant fields of all events.
 
@@ -106,10 +109,12 @@ class EventStream(StreamingResponse):
         timeout: float,
         figures: Figures,
         *,
+        encode: Callable[[Image], str],
         previews: int,
         fields: Event,
     ) -> None:
         self._kind, self._queue, self._requests, self._figures, self._fields = kind, queue, requests, figures, fields
+        self._encode = encode
         self._timeout, self._deadline = timeout, time.monotonic() + timeout
         self._updates: asyncio.Queue[tuple[int, int | None, Any]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -154,7 +159,7 @@ class EventStream(StreamingResponse):
                 else:
                     data = {"type": f"{self._kind}.partial_image", "partial_image_index": number}
                     image = to_image(value)
-                data |= {"b64_json": await asyncio.to_thread(encode_png, image), "index": row}
+                data |= {"b64_json": await asyncio.to_thread(self._encode, image), "index": row}
                 yield _event({**data, **self._fields, "seed": self._requests[row].seeds()[0]})
         except Exception as error:
             response = service_error(error)
@@ -162,10 +167,14 @@ class EventStream(StreamingResponse):
             yield _event({"type": "error", **response.body})
 
 
-def encode_png(image: Image) -> str:
-    """Encode an image as a PNG in base64, with the image's settings if it has any."""
+def encode_image(image: Image, output_format: OutputFormat, quality: int) -> str:
+    """Encode an image as a file in base64; a PNG with the image's settings if it has any.
+
+    `quality` is that of JPEG and WebP, 0 to 100.
+    """
     file = io.BytesIO()
-    image.save(file, format="PNG")
+    options = {} if output_format == "png" else {"quality": quality}
+    image.save(file, format=output_format, **options)
     return base64.b64encode(file.getvalue()).decode()
 
 

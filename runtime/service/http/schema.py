@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...request import FIELDS
 
@@ -45,6 +45,12 @@ def _object(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         raise ValueError("not a JSON object") from None
+def _allow_null(schema: dict[str, Any]) -> None:
+    """Describe null as a value of each field that may be left out."""
+    for name, field in schema["properties"].items():
+        if name not in schema.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()):
+            rules = {key: field.pop(key) for key in [*field] if key not in ("title", "description", "default")}
+            field["anyOf"] = [rules, {"type": "null"}]
 
 
 Scale = Annotated[float, Field(ge=0, le=MAX_GUIDANCE)]
@@ -59,17 +65,22 @@ SchedulerOptions = Annotated[dict[str, Option], Field(max_length=MAX_OPTIONS), B
 Grid = Annotated[list[Annotated[float, Field(ge=0, le=MAX_NUMBER)]] | str, BeforeValidator(_listed)]
 
 
-class ImageFields(BaseModel):
-    """Common fields of generations and edits."""
+OutputFormat = Literal["png", "jpeg", "webp"]
+_IGNORED = "Accepted from OpenAI's clients, without effect."
 
-    model_config = ConfigDict(extra="forbid")
+
+class ImageFields(BaseModel):
+    """Common fields of generations and edits; null is the default of a field."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_allow_null)
 
     prompt: str = Field(description="Prompt, with optional weights, for example (words:1.3); BREAK starts a new chunk.")
     model: str | None = Field(None, description="Name of a model of /v1/models; default: the first.")
     n: int = Field(1, ge=1, description="Number of images, with consecutive seeds.")
     size: str = Field("auto", pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$", description="WIDTHxHEIGHT in pixels, or auto.")
     response_format: Literal["b64_json"] = "b64_json"
-    output_format: Literal["png"] = "png"
+    output_format: OutputFormat = Field("png", description="Only PNG holds the settings of the image.")
+    output_compression: int = Field(100, ge=0, le=100, description="Quality of jpeg and webp; png is lossless.")
     stream: bool = Field(False, description="Answer with server-sent events.")
     partial_images: int = Field(0, ge=0, le=3, description="With stream: previews of each image.")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed of the first image; default: random.")
@@ -114,6 +125,22 @@ class ImageFields(BaseModel):
     noise: Literal["torch", "torch_cuda", "numpy"] | None = Field(
         None, description="Random number generator of the noise; default: torch."
     )
+    background: Literal["auto", "opaque"] = Field("auto", description="Images are opaque.")
+    quality: Literal["auto", "standard", "hd", "low", "medium", "high", "xhigh", "max"] = Field(
+        "auto", description=f"{_IGNORED} See num_inference_steps."
+    )
+    style: Literal["vivid", "natural"] = Field("vivid", description=_IGNORED)
+    moderation: Literal["auto", "low"] = Field("auto", description=_IGNORED)
+    user: str | None = Field(None, description=_IGNORED)
+    safety_identifier: str | None = Field(None, description=_IGNORED)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_the_default(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {name: value for name, value in values.items() if value is not None or name not in optional}
 
 
 class Generation(ImageFields):
@@ -123,11 +150,12 @@ class Generation(ImageFields):
 class Edit(ImageFields):
     """Request for images from an image and a prompt, as a form."""
 
-    image: UploadFile = Field(description="PNG, JPEG, WebP, GIF, BMP, PPM or AVIF.")
+    image: UploadFile = Field(description="PNG, JPEG, WebP, GIF, BMP, PPM or AVIF; one image, also as image[].")
     mask: UploadFile | None = Field(
         None, description="Image of the size of image; transparent where the image is repainted."
     )
     strength: float | None = Field(None, gt=0, le=1, description="Strength of the change of the image.")
+    input_fidelity: Literal["low", "high"] = Field("low", description=f"{_IGNORED} See strength.")
 
 
 NAMES = {"num_images_per_prompt": "n", "height": "size", "width": "size", "mask_image": "mask"}
@@ -149,7 +177,7 @@ def setting_names(body: type[ImageFields]) -> list[str]:
 
 
 class EncodedImage(BaseModel):
-    """Image as a PNG in base64, and its seed."""
+    """Image file in base64, and its seed."""
 
     b64_json: str
     seed: int
@@ -161,7 +189,7 @@ class Answer(BaseModel):
     created: int
     data: list[EncodedImage]
     size: str
-    output_format: Literal["png"] = "png"
+    output_format: OutputFormat
     background: Literal["opaque"] = "opaque"
 
 

@@ -61,7 +61,7 @@ def test_every_row_is_made_or_said_why_not(package: Path, tmp_path: Path, capsys
         "typed": {"seed": "x"},
         "scheduler": {"scheduler": "nope"},
         "size": {"width": 65},
-        "nan": {"guidance_scale": float("nan")},
+        "nan": {"guidance_scale": [1.0, float("nan")]},
         "infinite": {"guidance_scale": 1e38},
         "negative": {"seed": -1},  # shares a call with `plain`
         "no picture": {"image": "missing.png"},
@@ -79,7 +79,7 @@ def test_every_row_is_made_or_said_why_not(package: Path, tmp_path: Path, capsys
         "typed": "seed is 'x'; allowed: a whole number",
         "scheduler": "unknown scheduler 'nope'",
         "size": "width=65 must be a positive multiple",
-        "nan": "guidance_scale is nan",
+        "nan": "guidance_scale is [1.0, nan]",
         "infinite": "NaN or infinity",
         "negative": "seed=-1; allowed: a whole number from 0 to 2^64 - 1",
         "no picture": "missing.png does not exist",

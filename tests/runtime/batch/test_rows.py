@@ -96,7 +96,7 @@ def test_a_file_is_named_by_the_id_and_can_be_told_back(name: str) -> None:
         ({"seed": True}, "seed is True; allowed: a whole number"),
         ({"width": 64.5}, "width is 64.5; allowed: a whole number"),
         ({"height": float("inf")}, "height is inf; allowed: a whole number"),
-        ({"eta": float("nan")}, "eta is nan; allowed: a finite number"),
+        ({"eta": float("-inf")}, "eta is -inf; allowed: a finite number"),
         (
             {"guidance_scale": [1, float("nan")]},
             "guidance_scale is [1, nan]; allowed: a finite number, or a list of them",
@@ -126,7 +126,6 @@ def test_a_value_that_cannot_be_used_is_said_in_its_row(settings: dict[str, Any]
         ("j.jsonl", '{"id": "a\\nb", "prompt": "x"}', "each row needs one of its own, a printable text"),
         ("j.jsonl", '{"id": "\\ud800", "prompt": "x"}', "each row needs one of its own, a printable text"),
         ("j.jsonl", '{"id": 1.5, "prompt": "x"}', "id is 1.5"),
-        ("j.jsonl", '{"id": "%s", "prompt": "x"}' % ("é" * 99), "a file's name of 598 bytes; allowed: 240"),
         ("j.csv", "id,prompt\na,x\nb,x\na,x\nc,x\nb,x\n", "ids must be unique; more than once: 'a', 'b'"),
         ("j.jsonl", '{"id": "1", "prompt": "x"}\n{"id": 1, "prompt": "x"}', "more than once: '1'"),
         ("j.jsonl", '{"id": "a", "prompt": "x"}\n{"id":', "line 2: no JSON"),
@@ -139,7 +138,7 @@ def test_a_value_that_cannot_be_used_is_said_in_its_row(settings: dict[str, Any]
         ("j.csv", b"id,prompt\na,\xff\n", "is no UTF-8 text"),
         ("j.parquet", "nonsense", "cannot be read as Parquet"),
         ("j.txt", "a fox", "jobs are in files that end in .jsonl, .csv, .parquet"),
-        ("missing.jsonl", None, "cannot be read: No such file or directory"),
+        ("missing.jsonl", None, "does not exist"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(

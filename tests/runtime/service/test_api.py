@@ -315,7 +315,7 @@ def test_packages_have_different_names(package: Path) -> None:
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
         ({"response_format": "url"}, "response_format"),
-        ({"output_format": "webp"}, "output_format"),
+        ({"output_format": "gif"}, "output_format"),
         ({"partial_images": 4}, "partial_images"),
         ({"guidance_scale": 101}, "guidance_scale"),
         ({"guidance_rescale": 1.5}, "guidance_rescale"),

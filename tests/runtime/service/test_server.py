@@ -259,6 +259,28 @@ def test_startup_errors_are_one_line(
     assert "unknown memory policy" in refused("serve", package, "--port", 0, "--memory", "all", capsys=capsys)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--timeout", "nan"), "nan is no number"),
+        (("--timeout", "inf"), "inf is not in the range"),
+        (("--wait", "nan"), "nan is no number"),
+        (("--wait", "inf"), "inf is not in the range"),
+        (("--host", "", "--without-api-key"), "host=''; allowed: a name or address of this machine"),
+        (("--host", "\udcff", "--without-api-key"), "host='\\udcff'; allowed: a name or address of this machine"),
+        (("--host", "a" * 80 + ".example", "--without-api-key"), "cannot listen at aaa"),
+        (("--api-key", "a\nb"), "the API key cannot be sent in a header"),
+        (("--api-key", " a"), "the API key cannot be sent in a header"),
+        (("--api-key", "a\udcffb"), "the API key cannot be sent in a header"),
+    ],
+    ids=str,
+)
+def test_an_option_that_cannot_work_is_refused_before_a_package_is_loaded(
+    package: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    assert message in refused("serve", package, "--port", 0, *options, capsys=capsys)
+
+
 def test_missing_fastapi_is_one_line() -> None:
     line = refused_without("fastapi", "serve", "package")
     assert line.startswith("error: triptych serve needs FastAPI: pip install 'triptych[serve]'")
