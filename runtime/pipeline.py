@@ -244,7 +244,7 @@ class TextToImage:
 
         With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
         """
-        decoder, scaled = self._graphs[DECODER], latents / np.float32(self.model.latents.scaling_factor)
+        decoder, scaled = self._graphs[DECODER], self.model.latents.to_vae(latents)
         if self.memory == "low":
             return decode_in_tiles(decoder, scaled, self.model.latents.factor)
         return decode(decoder, scaled)
@@ -255,7 +255,7 @@ class TextToImage:
         Raises:
             PackageError: the package has no VAE encoder.
         """
-        return encode_pixels(self._graphs[ENCODER], pixels, draws) * np.float32(self.model.latents.scaling_factor)
+        return self.model.latents.from_vae(encode_pixels(self._graphs[ENCODER], pixels, draws))
 
     def preview(self, step: Step) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of the image predicted at `step`, by the package's tiny decoder.

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, check_fields
 from .component import Component, Input, Shape, Sizes
 from .sizes import StaticShape, own_size, static_sizes, vae_factor
 from .text import ldm_bert, text_encoder
@@ -27,7 +27,12 @@ _TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert}
 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
-    """Name -> loader of each component of a checkpoint, in the order of the pipeline."""
+    """Name -> loader of each component of a checkpoint, in the order of the pipeline.
+
+    Raises:
+        SourceError: a configuration that is not supported, see `check_fields`.
+    """
+    check_fields(checkpoint)
     components: dict[str, Callable[[], Component]] = {
         encoder.name: partial(_TEXT_ENCODERS[encoder.kind], checkpoint, encoder)
         for encoder in checkpoint.family.encoders
