@@ -57,7 +57,7 @@ def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str,
             "timestep": np.asarray(_TIMESTEP, np.float32),
             **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
         },
-        DECODER: {"latent_sample": latents / np.float32(pipe.model.latents.scaling_factor)},
+        DECODER: {"latent_sample": pipe.model.latents.to_vae(latents)},
     }
 
 

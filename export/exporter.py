@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from triptych.runtime.errors import SourceError
 from triptych.runtime.package.manifest import MANIFEST
 
+from .arguments import Arguments
 from .checkpoint import (
     Checkpoint,
     open_checkpoint,
@@ -37,12 +37,14 @@ from .quantization.calibration import Calibration, CalibrationRun, calibrate
 from .quantization.plan import Plan, quantize
 from .quantization.weights import quantize_weights
 from .quiet import quiet
+from .verification.first_image import compare
 from .verification.image_quality import IMAGES_FLOOR_DB, SSIM_FLOOR, check_quality, measure_quality, record
 from .verification.overflow import LIMIT, largest_value
 from .verification.parity import ReferenceCase, reference_cases, verify
 from .verification.widening import widened
 
 Report = Callable[[str], None]
+Loader = Callable[[], Component]
 
 _NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
 
@@ -58,6 +60,7 @@ def export(
     revision: str | None = None,
     variant: str | None = None,
     config: str | Path | None = None,
+    prediction_type: str | None = None,
     vae: str | Path | None = None,
     loras: Sequence[tuple[str | Path, float]] = (),
     preview_decoder: str | Path | None = None,
@@ -86,6 +89,7 @@ def export(
         revision: branch, tag or commit of a hub id.
         variant: of the weights in a folder or hub id, such as fp16; a component without it has its plain weights.
         config: configuration of a single file: a diffusers folder, or a name in `configurations`; None detects it.
+        prediction_type: epsilon, v_prediction or sample, for files that state nothing; None is what the source states.
         vae: a diffusers folder, .safetensors file or hub id of an autoencoder in place of the checkpoint's own.
         loras: .safetensors files, folders or hub ids of LoRAs to fuse into the weights, each with its weight.
         preview_decoder: a diffusers folder or hub id of an `AutoencoderTiny` for the same latents, for previews.
@@ -103,8 +107,27 @@ def export(
         VerificationError: a graph differs from PyTorch, or images in int8 are below their floor.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
+    Arguments(
+        source=source,
+        package=package,
+        precision=precision,
+        dialect=dialect,
+        static=static,
+        force=force,
+        revision=revision,
+        variant=variant,
+        config=config,
+        prediction_type=prediction_type,
+        vae=vae,
+        loras=loras,
+        preview_decoder=preview_decoder,
+        embeddings=embeddings,
+        clip_skip=clip_skip,
+        calibrated=calibration is not None,
+        allow_low_quality=allow_low_quality,
+    ).check()
     options = checked_options(precision, dialect, static, calibration, allow_low_quality)
-    checkpoint = open_checkpoint(source, revision, variant=variant, config=config)
+    checkpoint = open_checkpoint(source, revision, variant=variant, config=config, prediction_type=prediction_type)
     if vae is not None:
         checkpoint = with_vae(checkpoint, vae)
     if loras:
@@ -116,18 +139,21 @@ def export(
     if clip_skip:
         checkpoint = with_clip_skip(checkpoint, clip_skip)
     options = options.for_checkpoint(checkpoint)
+    components = components_of(checkpoint)
     needed = checkpoint.weights_bytes() * options.precision.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
-        _write_package(checkpoint, folder, options, report)
+        _write_package(checkpoint, components, folder, options, report)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 
 
-def _write_package(checkpoint: Checkpoint, folder: Path, options: Options, report: Report) -> None:
+def _write_package(
+    checkpoint: Checkpoint, components: Mapping[str, Loader], folder: Path, options: Options, report: Report
+) -> None:
     """Write everything that a package holds into an empty folder."""
     calibration = _calibrate(checkpoint, options, report) if options.precision.calibrated else None
     records: dict[str, ComponentRecord] = {}
-    for name, load in components_of(checkpoint).items():
+    for name, load in components.items():
         start = time.perf_counter()
         plan = None if calibration is None else calibration.plans.get(name)
         with quiet():
@@ -137,6 +163,10 @@ def _write_package(checkpoint: Checkpoint, folder: Path, options: Options, repor
             report(f"{name}: kept in fp32, because {reason}")
     _write_configuration(checkpoint, folder)
     write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
+    first = compare(folder, checkpoint, options, sum(each.graph.parameters for each in records.values()))
+    report(str(first))
+    record(folder, "image", first.as_json())
+    _free_memory()
     if calibration is not None:
         _check_images(folder, calibration, options, report)
 
@@ -151,7 +181,7 @@ def _calibrate(checkpoint: Checkpoint, options: Options, report: Report) -> Cali
 
 
 def _export_component(
-    load: Callable[[], Component], checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+    load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
 ) -> ComponentRecord:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
@@ -179,7 +209,7 @@ class _WrittenGraph:
 
 
 def _write_graph(
-    load: Callable[[], Component], checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+    load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
 ) -> _WrittenGraph:
     """Load a component, run it in PyTorch for reference, rewrite it, and write its graph."""
     component = load()
@@ -246,10 +276,7 @@ def _write_configuration(checkpoint: Checkpoint, folder: Path) -> None:
     index = {key: value for key, value in index.items() if key != "_name_or_path"}
     write_json(folder / "model_index.json", index | {"requires_safety_checker": False})
     (folder / "scheduler").mkdir()
-    scheduler = checkpoint.path / "scheduler" / "scheduler_config.json"
-    if not scheduler.is_file():
-        raise SourceError(f"{checkpoint.name} is not whole: it has no scheduler/scheduler_config.json")
-    (folder / "scheduler" / "scheduler_config.json").write_bytes(scheduler.read_bytes())
+    write_json(folder / "scheduler" / "scheduler_config.json", checkpoint.scheduler)
     for encoder in checkpoint.family.encoders:
         write_tokenizer(checkpoint, encoder.name, folder / encoder.tokenizer)
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from triptych.runtime.errors import ArgumentError
-
 from .checkpoint import Checkpoint
 from .components import StaticShape, own_size
 from .dialects import Dialect, default_dialect, dialect_named
@@ -11,7 +9,7 @@ from .precision import Precision, precision_named
 from .quantization.calibration import CalibrationRun
 from .quantization.plan import quantizable_dialect
 
-_GUIDED = 2
+GUIDED = 2
 """Rows of the U-Net for one image with guidance."""
 
 
@@ -36,7 +34,7 @@ class Options:
     def for_checkpoint(self, checkpoint: Checkpoint) -> "Options":
         """The options with the checkpoint's own size where the operator set has fixed shapes only."""
         if self.static is None and self.dialect.fixed:
-            return replace(self, static=StaticShape(_GUIDED, *own_size(checkpoint)))
+            return replace(self, static=StaticShape(GUIDED, *own_size(checkpoint)))
         return self
 
 
@@ -54,11 +52,6 @@ def checked_options(
     """
     chosen = precision_named(precision)
     operators = default_dialect(precision) if dialect is None else dialect_named(dialect)
-    operators.check_precision(precision)
-    if calibration is not None and not chosen.calibrated:
-        raise ArgumentError(f"a calibration is for precision int8, not {precision}")
-    if allow_low_quality and not chosen.calibrated:
-        raise ArgumentError(f"allow_low_quality is for precision int8, not {precision}")
     return Options(
         precision=chosen,
         dialect=quantizable_dialect(operators) if chosen.quantized else operators,

@@ -5,10 +5,11 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from triptych.runtime.errors import TriptychError
+from triptych.runtime.errors import PackageError, TriptychError
+from triptych.runtime.package.package import open_package
 
 
 @contextmanager
@@ -16,39 +17,77 @@ def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Pa
     """Give an empty folder, and move it to the destination when the block ends, or delete it when the block raises.
 
     The folder is `.NAME.partial` beside the destination, locked while its writer lives; the next writer clears the
-    remains of a killed one. A package at the destination stays there until the new one is whole.
+    remains of a killed one. A package at the destination stays there until the new one is whole. Then it is
+    `.NAME.previous` for the moment between two renames, and `.NAME.deleted.*` from its first missing file on: the one
+    is always whole, and a later run puts it back; the other never is.
 
     Raises:
         TriptychError: the destination exists (and not `force`), is no package, is being written by another process,
             cannot be written, or has less free space than `needed_bytes`.
     """
     destination = destination.absolute()
-    partial = destination.with_name(f".{destination.name}.partial")
-    replaced = destination.with_name(f".{destination.name}.replaced")
+    partial, previous = (destination.with_name(f".{destination.name}.{state}") for state in ("partial", "previous"))
     with _clear_errors(destination):
-        if replaced.exists() and not destination.exists():  # killed between the two renames below
-            replaced.rename(destination)
-        _check_destination(destination, force)
+        check_destination(destination, force=force)
         above = next(parent for parent in destination.parents if parent.exists())
         if not above.is_dir():
             raise TriptychError(f"{destination} cannot be written: {above} is not a folder")
         destination.parent.mkdir(parents=True, exist_ok=True)
         with _locked(partial, destination):
             try:
+                _recover(destination, previous)
+                check_destination(destination, force=force)
                 _check_space(destination, needed_bytes)
                 yield partial
                 if destination.exists():
-                    shutil.rmtree(replaced, ignore_errors=True)
-                    destination.rename(replaced)
+                    destination.rename(previous)
                 partial.rename(destination)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(replaced, ignore_errors=True)
+            _delete(destination, previous)
 
 
-def _check_destination(destination: Path, force: bool) -> None:
-    if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
-        return
+def _recover(destination: Path, previous: Path) -> None:
+    """Put back a package that was replaced by a writer who was killed before the new one was in its place.
+
+    `.NAME.replaced` is of earlier versions, which deleted it under that name: it is put back if it has all its files.
+    """
+    replaced = destination.with_name(f".{destination.name}.replaced")
+    for folder in (previous, replaced):
+        if folder.exists() and not destination.exists() and (folder == previous or _is_whole(folder)):
+            folder.rename(destination)
+        _delete(destination, folder)
+    for remains in destination.parent.iterdir():
+        if remains.name.startswith(f".{destination.name}.deleted."):
+            shutil.rmtree(remains, ignore_errors=True)
+
+
+def _is_whole(package: Path) -> bool:
+    try:
+        return not open_package(package).manifest.absent
+    except PackageError:
+        return False
+
+
+def _delete(destination: Path, folder: Path) -> None:
+    """Delete a folder, under a name from which nothing is put back."""
+    remains = destination.with_name(f".{destination.name}.deleted.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        folder.rename(remains)
+        shutil.rmtree(remains, ignore_errors=True)
+
+
+def check_destination(destination: Path, *, force: bool) -> None:
+    """Check that a package may be written to the destination.
+
+    Raises:
+        TriptychError: there is something else, or a package (and not `force`), or its folder cannot be read.
+    """
+    try:
+        if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
+            return
+    except (OSError, ValueError) as error:
+        raise TriptychError(f"{destination} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not destination.is_dir():
         raise TriptychError(f"{destination} exists and is a file; name a folder that is not there yet")
     if not any(destination.glob("*/model.onnx")):

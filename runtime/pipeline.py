@@ -16,10 +16,10 @@ from .denoising.guidance import Guidance
 from .denoising.host import denoise_on_host
 from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
-from .elsewhere import CALL, LOAD, ForeignMembers, known_arguments
 from .errors import ArgumentError, Cancelled
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
 from .footprint import check_footprint
+from .foreign import CALL, LOAD, ForeignMembers, known_arguments
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
@@ -272,7 +272,7 @@ class TextToImage(ForeignMembers):  # type: ignore[misc]  # made from a table
 
         With `memory="low"`, one tile at a time: see `triptych.runtime.image.decoding`.
         """
-        decoder, scaled = self._graphs[DECODER], latents / np.float32(self.model.latents.scaling_factor)
+        decoder, scaled = self._graphs[DECODER], self.model.latents.to_vae(latents)
         factor = self.model.latents.factor
         if self.memory == "low":
             return decode_in_tiles(decoder, scaled, factor)
@@ -288,7 +288,7 @@ class TextToImage(ForeignMembers):  # type: ignore[misc]  # made from a table
         """
         latents = encode_pixels(self._graphs[ENCODER], pixels, draws)
         check_factor(ENCODER, latents.shape[2:], pixels.shape[2:], self.model.latents.factor)
-        return latents * np.float32(self.model.latents.scaling_factor)
+        return self.model.latents.from_vae(latents)
 
     def preview(self, step: Step) -> np.ndarray:
         """Pixels uint8 [n, H, W, 3] of the image predicted at `step`, by the package's tiny decoder.

@@ -14,7 +14,7 @@ PACKAGES = ("runtime", "export", "benchmarks")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "environment", "plain"),
-    ("ort", "sampling", "noise", "request", "parsing", "reading", "elsewhere"),
+    ("ort", "sampling", "noise", "request", "parsing", "reading", "foreign"),
     ("families",),
     ("package", "denoising"),
     ("text", "image"),
@@ -26,14 +26,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Folders and modules of `runtime`, the lowest layer first; an import goes to a lower layer or stays in its folder."""
 
 EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("files", "hooks", "precision", "quiet"),
+    ("files", "hooks", "precision", "publish", "quiet", "sources"),
+    ("arguments",),
     ("checkpoint",),
     ("components",),
     ("dialects",),
     ("quantization",),
-    ("graph", "publish"),
-    ("verification",),
+    ("graph",),
     ("options",),
+    ("verification",),
     ("manifest",),
     ("exporter",),
 )

@@ -5,6 +5,7 @@ A component of a checkpoint is a `folder.Part`: in a folder of its own, or in a 
 """
 
 from .checkpoint import FULL, QUANTIZED, TINY, Checkpoint
+from .fields import check_fields
 from .opening import open_checkpoint
 from .replacements import with_loras, with_preview_decoder, with_vae
 from .text_encoders import change_text_encoder, tokenizer_of, with_clip_skip, with_embeddings, write_tokenizer
@@ -15,6 +16,7 @@ __all__ = [
     "TINY",
     "Checkpoint",
     "change_text_encoder",
+    "check_fields",
     "open_checkpoint",
     "tokenizer_of",
     "with_clip_skip",

@@ -29,13 +29,14 @@ PREVIEW = "preview_decoder"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Components, each from its own place, and the folder with the scheduler and the tokenizers.
+    """Components, each from its own place, the scheduler, and the folder with the tokenizers.
 
     Attributes:
-        path: folder with the scheduler and the tokenizers.
+        path: folder with the tokenizers.
         name: of the checkpoint in messages and manifests, without this machine's paths.
         revision: commit of a hub id.
         model_index: model_index.json.
+        scheduler: scheduler_config.json, as the runtime runs it.
         parts: component -> its weights and configuration.
         details: further facts about the source for the manifest: variant, another VAE, LoRAs, learned words.
         loras: LoRAs to fuse into the weights.
@@ -48,6 +49,7 @@ class Checkpoint:
     name: str
     revision: str | None
     model_index: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
     parts: Mapping[str, Part]
     details: Mapping[str, Any] = field(default_factory=dict)
     loras: tuple[Lora, ...] = ()

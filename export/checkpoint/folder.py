@@ -11,7 +11,8 @@ from torch import nn
 
 from triptych.runtime.errors import SourceError
 
-from .tensors import read_json, read_weights
+from ..sources import check_file, read_json
+from .tensors import read_weights
 
 SUFFIXES = ("safetensors", "bin")
 """Suffixes of weights in order of preference."""
@@ -64,7 +65,10 @@ class Folder:
 
     def weights_bytes(self) -> int:
         """See `Part`."""
-        return sum(file.stat().st_size for file in self._files())
+        files = self._files()
+        for file in files:
+            check_file(file)
+        return sum(file.stat().st_size for file in files)
 
     def has(self, variant: str | None) -> bool:
         """Whether there are weights in the variant; None is the plain ones."""
@@ -77,6 +81,11 @@ class Folder:
                     return files
         names = ", ".join(sorted(file.name for file in self.path.glob("*"))) or "nothing"
         component = self.path.name
+        if variants := _variants(names.split(", ")):
+            options = " or ".join(f"--variant {variant}" for variant in variants)
+            raise SourceError(
+                f"{self.checkpoint} has weights for {component} in a variant alone, {names}; give {options}"
+            )
         raise SourceError(f"{self.checkpoint} has no weights for {component}: no .safetensors or .bin among {names}")
 
 
@@ -95,9 +104,14 @@ def weights_patterns(variant: str | None, suffix: str) -> list[str]:
 
 def no_variant(checkpoint: str, variant: str, names: Iterable[str]) -> SourceError:
     """The error for a checkpoint whose weights, the files by these names, lack a variant."""
-    found = sorted({match[1] for name in names if (match := _VARIANT.fullmatch(name.rpartition("/")[2]))})
+    found = _variants(names)
     there = f"there are {', '.join(found)} and the plain weights" if found else "it has the plain weights alone"
     return SourceError(f"{checkpoint} has no weights in a variant {variant}: {there}")
+
+
+def _variants(names: Iterable[str]) -> list[str]:
+    """The variants among the names of files."""
+    return sorted({match[1] for name in names if (match := _VARIANT.fullmatch(name.rpartition("/")[2]))})
 
 
 def _weights_files(folder: Path, variant: str | None, suffix: str) -> list[Path]:
@@ -105,8 +119,17 @@ def _weights_files(folder: Path, variant: str | None, suffix: str) -> list[Path]
     infix = "" if variant is None else f".{variant}"
     for stem in _STEMS:
         whole, index = folder / f"{stem}{infix}.{suffix}", folder / f"{stem}.{suffix}.index{infix}.json"
-        if whole.is_file():
+        if whole.exists():
             return [whole]
-        if index.is_file():
-            return [folder / shard for shard in sorted(set(read_json(index)["weight_map"].values()))]
+        if index.exists():
+            return [folder / shard for shard in _shards(index)]
     return []
+
+
+def _shards(index: Path) -> list[str]:
+    """The names of the shards that an index lists."""
+    places = read_json(index).get("weight_map")
+    names = set(places.values()) if isinstance(places, dict) and places else {None}
+    if not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise SourceError(f"{index.parent.name}/{index.name} lists no shards: weight_map should be tensor -> file")
+    return sorted(names)

@@ -8,12 +8,6 @@ from triptych.runtime.errors import SourceError
 from .folder import SUFFIXES, Folder, no_variant, weights_patterns
 
 
-def is_hub_id(source: str | Path) -> bool:
-    """Whether the source is written as owner/name, and not as a path."""
-    text = str(source)
-    return text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith(".safetensors")
-
-
 def fetch(hub_id: str, revision: str | None, patterns: list[str]) -> Path:
     """Download the files that match the patterns, and return their folder in the cache, which is named for the commit.
 

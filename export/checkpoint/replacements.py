@@ -9,9 +9,10 @@ from triptych.runtime.errors import SourceError
 from triptych.runtime.package.geometry import latent_channels
 
 from ..files import sha256_of
+from ..sources import is_hub_id
 from .checkpoint import FULL, PREVIEW, TINY, Checkpoint
 from .folder import Folder, Part, weights_patterns
-from .hub import fetch, is_hub_id
+from .hub import fetch
 from .lora import open_lora
 from .single_file import FilePart, holds_a_vae
 from .tensors import Tensors

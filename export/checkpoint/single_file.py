@@ -3,8 +3,9 @@
 Such a file has no configuration. `configurations` has one for each supported kind of model: a diffusers folder without
 weights. Its single_file.json has diffusers' type of the single files it is for, the values of
 `modelspec.architecture` in a file's metadata that select it (https://github.com/Stability-AI/ModelSpec), and whether it
-is assumed where that metadata is missing. A kind of model is added by adding a folder. A model for inpainting or
-editing has the configuration of the model it was fine-tuned from, but for the input channels of the U-Net.
+is assumed where that metadata is missing; of several that are, the one with the file's prediction type. A kind of model
+is added by adding a folder. A model for inpainting or editing has the configuration of the model it was fine-tuned
+from, but for the input channels of the U-Net.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,8 +18,9 @@ from torch import nn
 
 from triptych.runtime.errors import SourceError, nearest
 
+from ..sources import read_json
 from .folder import Part
-from .tensors import Tensors, read_json
+from .tensors import Tensors
 
 CONFIGURATIONS = Path(__file__).parents[1] / "configurations"
 _ABOUT = "single_file.json"
@@ -118,8 +120,10 @@ def _channels(tensors: Tensors) -> int:
     return int(tensors[_FIRST].shape[1])
 
 
-def configuration_of(tensors: Tensors, config: str | Path | None) -> Path:
+def configuration_of(tensors: Tensors, config: str | Path | None, prediction_type: str | None = None) -> Path:
     """The folder with the file's configuration: `config`, or the one of that name; None detects it from the tensors.
+
+    Models of one shape are told apart by `modelspec.architecture` in the file, then by the prediction type, if known.
 
     Raises:
         SourceError: the file is no checkpoint, of an unknown family, or of one of several that it does not tell apart.
@@ -146,10 +150,13 @@ def configuration_of(tensors: Tensors, config: str | Path | None) -> Path:
     for folder, about in fitting.items():
         if architecture in about["architectures"]:
             return folder
-    for folder, about in fitting.items():
-        if about["assumed"]:
-            return folder
+    assumed = [folder for folder, about in fitting.items() if about["assumed"]]
+    predicting = [folder for folder in assumed if _prediction_type(folder) == prediction_type] or assumed
+    if len(predicting) == 1:
+        return predicting[0]
     allowed = " or ".join(f"--config {folder.name}" for folder in fitting)
+    if len(assumed) > 1:
+        allowed += ", or --prediction-type"
     raise SourceError(f"{name} does not name its model, and several have its shapes; give {allowed}")
 
 
@@ -159,6 +166,11 @@ def _named(config: str | Path) -> Path:
     if not folder.is_dir():
         raise SourceError(f"--config {config}: give a diffusers folder or a name; {nearest(str(config), names)}")
     return folder
+
+
+def _prediction_type(folder: Path) -> str:
+    """The prediction type of a configuration's model; noise where none is stated."""
+    return str(read_json(folder / "scheduler" / "scheduler_config.json").get("prediction_type", "epsilon"))
 
 
 def _shipped() -> Iterable[Path]:

@@ -1,7 +1,8 @@
-"""Reading of files: JSON, and weights that take memory when they are used."""
+"""Weights that are mapped from their files: they take memory when they are used."""
 
-import json
 import math
+import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,8 @@ from safetensors import safe_open
 
 from triptych.runtime.errors import SourceError
 
+from ..sources import check_file, one_line
+
 _BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32}  # others have 8, near enough for a disk
 
 
@@ -18,16 +21,17 @@ class Tensors(Mapping[str, torch.Tensor]):
     """Name -> tensor of a .safetensors file, mapped from it: a tensor takes memory when it is looked up.
 
     Raises:
-        SourceError: the file is of another format, or is truncated.
+        SourceError: the file is missing, of another format, or truncated.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        check_file(file)
         try:
             self._opened = cast(Any, safe_open(file, framework="pt"))
             self._names = dict.fromkeys(sorted(self._opened.keys()))
         except Exception as error:  # safetensors' own and OSError
-            raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
+            raise SourceError(f"{_place(file)} cannot be read: {one_line(error)}") from None
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -59,36 +63,37 @@ class Tensors(Mapping[str, torch.Tensor]):
 def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
     """Map the tensors of a file of weights, .safetensors or a pickle of tensors alone.
 
-    Raises:
-        SourceError: the file cannot be read.
-    """
-    if file.suffix == ".safetensors":
-        return Tensors(file)
-    try:
-        tensors: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        return tensors
-    except Exception as error:  # pickle, zipfile and OSError
-        raise SourceError(f"{_place(file)} cannot be read: {_one_line(error)}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds a JSON object.
+    A pickle from before PyTorch 1.6, which is no zip archive, is read whole.
 
     Raises:
         SourceError: the file cannot be read, or holds something else.
     """
+    if file.suffix == ".safetensors":
+        return Tensors(file)
+    tensors = unpickled(file)
+    if not isinstance(tensors, dict) or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
+        raise SourceError(f"{_place(file)} holds no weights: it should be a dict of tensors")
+    return tensors
+
+
+def unpickled(file: Path) -> Any:
+    """The content of a file of `torch.save`, of tensors and plain values alone: no code in it is run.
+
+    Raises:
+        SourceError: the file cannot be read, or holds other objects.
+    """
+    check_file(file)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise SourceError(f"{_place(path)} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise SourceError(f"{_place(path)} should hold a JSON object, not a {type(value).__name__}")
-    return value
+        with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # of the first learned words
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except pickle.UnpicklingError:
+        raise SourceError(
+            f"{_place(file)} cannot be read: it is no file of torch.save, or holds Python objects beside tensors, "
+            "which are not loaded, as they may run code; convert it to .safetensors"
+        ) from None
+    except Exception as error:  # zipfile, EOFError and OSError
+        raise SourceError(f"{_place(file)} cannot be read: {one_line(error)}") from None
 
 
 def _place(file: Path) -> str:
     return f"{file.parent.name}/{file.name}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

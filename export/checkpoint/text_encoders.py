@@ -26,11 +26,11 @@ _LAYERS = 12  # what CLIPTextConfig defaults to
 
 
 def with_embeddings(checkpoint: Checkpoint, sources: Iterable[str | Path]) -> Checkpoint:
-    """The checkpoint with learned words, each a .safetensors file or FILE=TOKEN.
+    """The checkpoint with learned words, each a .safetensors, .pt or .bin file, or FILE=TOKEN.
 
-    A file has one tensor, [n, width] or [width], whose key is the token (diffusers) or `emb_params` (the web UI; the
-    token is the file's name), or one for each of two text encoders, `clip_l` and `clip_g` (the token is the file's
-    name, too).
+    A file has one tensor, [n, width] or [width], whose key is the token (diffusers), or `emb_params` or
+    `string_to_param` (the web UI; the token is the file's name), or one for each text encoder, `clip_l` and `clip_g` or
+    `text_encoders_0` and `text_encoders_1` (the token is the file's name, too).
 
     Raises:
         ArgumentError: the checkpoint's text encoder is not CLIP.

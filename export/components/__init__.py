@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from ..checkpoint import Checkpoint
+from triptych.runtime.errors import SourceError, TriptychError
+
+from ..checkpoint import Checkpoint, check_fields
+from ..sources import one_line
 from .component import Component, Input, Shape, Sizes
 from .sizes import StaticShape, own_size, static_sizes, vae_factor
 from .text import ldm_bert, text_encoder
@@ -27,7 +30,12 @@ _TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert}
 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
-    """Name -> loader of each component of a checkpoint, in the order of the pipeline."""
+    """Name -> loader of each component of a checkpoint, in the order of the pipeline.
+
+    Raises:
+        SourceError: a configuration that is not supported, see `check_fields`.
+    """
+    check_fields(checkpoint)
     components: dict[str, Callable[[], Component]] = {
         encoder.name: partial(_TEXT_ENCODERS[encoder.kind], checkpoint, encoder)
         for encoder in checkpoint.family.encoders
@@ -37,4 +45,15 @@ def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
     components["vae_encoder"] = partial(vae_encoder, checkpoint)
     if checkpoint.preview_decoder is not None:
         components["preview_decoder"] = partial(vae_decoder, checkpoint, "preview_decoder", "preview_decoder")
-    return components
+    return {name: partial(_built, f"{checkpoint.name}: {name}", load) for name, load in components.items()}
+
+
+def _built(name: str, load: Callable[[], Component]) -> Component:
+    """A component; a value of its config.json that no module can be built from is a SourceError, whoever finds it."""
+    try:
+        return load()
+    except (TriptychError, OSError, MemoryError):
+        raise
+    except Exception as error:  # of any kind: neither diffusers nor transformers checks all values
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise SourceError(f"{name} cannot be built from its config.json ({reason})") from error

@@ -41,6 +41,7 @@ class Component:
         default: size of every axis for one image of the checkpoint's own size.
         cases: sizes to verify at.
         keeps_fp32: the reason why it is in float32 even in packages in float16; None where it is not.
+        original: the checkpoint's own module.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Component:
     default: Sizes
     cases: tuple[Sizes, ...]
     keeps_fp32: str | None = None
+    original: nn.Module | None = None
 
     def shapes(self, sizes: Sizes) -> dict[str, tuple[int, ...]]:
         """The shape of every input at these sizes."""

@@ -51,6 +51,7 @@ def text_encoder(checkpoint: Checkpoint, described: Description) -> Component:
         config=checkpoint.config(described.name) | changes,
         module=TextEncoder(clip, hidden_states=hidden_states),
         reference=reference,
+        original=clip,
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
         outputs={
             **pooled,
@@ -78,6 +79,7 @@ def ldm_bert(checkpoint: Checkpoint, described: Description) -> Component:
         name=described.name,
         config=file,
         module=LdmBert(bert),
+        original=bert,
         reference=lambda input_ids: (bert.model(input_ids, return_dict=True).last_hidden_state,),
         inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
         outputs={"last_hidden_state": ("batch_size", "sequence_length", config.d_model)},

@@ -14,14 +14,6 @@ from .component import Array, Component, Input, gaussian
 from .modules import UNet
 from .sizes import own_latents
 
-# Options of UNet2DConditionModel that are not supported where they are set.
-_OTHER_FAMILIES = (
-    "center_input_sample",
-    "class_embed_type",
-    "encoder_hid_dim_type",
-    "num_class_embeds",
-    "time_embedding_act_fn",
-)
 _TEXT_AND_SIZES = "text_time"
 
 
@@ -38,14 +30,6 @@ def unet(checkpoint: Checkpoint) -> Component:
     from diffusers import UNet2DConditionModel
 
     file = checkpoint.config("unet")
-    if file.get("_class_name") == "UNet2DModel":
-        raise SourceError(f"{checkpoint.name}: a UNet2DModel is not supported: it has no text conditioning")
-    for option in _OTHER_FAMILIES:
-        if file.get(option) not in (None, False):
-            raise SourceError(f"{checkpoint.name}: a U-Net with {option}={file[option]!r} is not supported")
-    added = file.get("addition_embed_type")
-    if added not in (None, _TEXT_AND_SIZES):
-        raise SourceError(f"{checkpoint.name}: a U-Net with addition_embed_type={added!r} is not supported")
     net: Any = checkpoint.load("unet", lambda: UNet2DConditionModel.from_config(file))
     if file.get("upcast_attention"):  # the default processor ignores it
         net.set_attn_processor(AttnProcessor())
@@ -70,6 +54,7 @@ def unet(checkpoint: Checkpoint) -> Component:
         config=file,
         module=UNet(net),
         reference=reference,
+        original=net,
         inputs={
             "sample": Input(("batch_size", config["in_channels"], "height", "width"), gaussian()),
             "timestep": Input((), _timestep),

@@ -3,6 +3,7 @@
 from triptych.runtime.errors import lookup
 from triptych.runtime.ort.device import CUDA, why_not
 
+from ..arguments import DIALECTS as PRECISIONS
 from .cpu import CPU_DIALECT
 from .cuda import CUDA_DIALECT
 from .dialect import Dialect, check_declared, declared_operators
@@ -27,5 +28,5 @@ def default_dialect(precision: str) -> Dialect:
     A precision that neither has kernels for, such as fp16 on CPU, is meant for another machine: portable.
     """
     here = [CUDA_DIALECT, CPU_DIALECT] if why_not(CUDA) is None else [CPU_DIALECT]
-    available = (each for each in here if each.precisions is None or precision in each.precisions)
+    available = (each for each in here if precision in PRECISIONS[each.name])
     return next(available, DIALECTS["portable"])

@@ -140,5 +140,4 @@ CPU_DIALECT = Dialect(
         QuickGELUActivation: lambda gelu: _QUICK_GELU,
     },
     optimised=True,
-    precisions=("fp32", "int8", "w8", "w4"),
 )

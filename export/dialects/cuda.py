@@ -26,7 +26,6 @@ def cuda_dialect(choices: Choices) -> Dialect:
             CLIPEncoder: lambda encoder: ready(ClipEncoder(encoder, choices)),
         },
         fixed=True,
-        precisions=("fp32", "fp16"),
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
-from triptych.runtime.errors import ArgumentError, VerificationError
+from triptych.runtime.errors import VerificationError
 
 from ..components import Component
 from ..hooks import hooked
@@ -43,26 +43,12 @@ class Dialect:
             the operator does not apply.
         fixed: graphs have fixed shapes.
         optimised: ONNX Runtime optimises the written graph once, at export, and loads it unchanged afterwards.
-        precisions: names of the precisions that the operators have kernels for; None is all.
     """
 
     name: str
     replacements: Mapping[type[nn.Module], Replace] = field(default_factory=dict)
     fixed: bool = False
     optimised: bool = False
-    precisions: tuple[str, ...] | None = None
-
-    def check_precision(self, precision: str) -> None:
-        """Check that the operators have kernels for a precision.
-
-        Raises:
-            ArgumentError: they have none.
-        """
-        if self.precisions is not None and precision not in self.precisions:
-            raise ArgumentError(
-                f"operator set {self.name} has no operators in {precision}; allowed: {', '.join(self.precisions)}, or "
-                f"--dialect portable with {precision}"
-            )
 
     def rewrite(self, module: nn.Module) -> nn.Module:
         """Replace a module, and in place the modules inside it and inside its replacement.

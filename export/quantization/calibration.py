@@ -5,7 +5,6 @@ of the checkpoint's own scheduler, at the checkpoint's own size or the fixed one
 of images: 2 of Stable Diffusion 1.5, 64 of a model for the tests.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -104,8 +103,7 @@ def calibrate(checkpoint: Checkpoint, dialect: Dialect, static: StaticShape | No
         component = components_of(checkpoint)[name]()
         return replace(component, module=dialect.rewrite(component.module.float()))
 
-    config = json.loads((checkpoint.path / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    sampler = Sampler.from_config(checkpoint.family.scheduler_config(config, None), run.steps)
+    sampler = Sampler.from_config(checkpoint.family.scheduler_config(checkpoint.scheduler, None), run.steps)
     conditioning = _encode(load("text_encoder"), checkpoint, run.prompts, None if static is None else 1)
     unet = load("unet")
     sizes = unet.default if static is None else static_sizes(checkpoint, unet, static)

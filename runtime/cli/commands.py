@@ -66,26 +66,24 @@ def export(
 
     SOURCE is a diffusers folder, a single .safetensors file, or a hub id.
     """
+    options: dict[str, Any] = {
+        "precision": precision,
+        "dialect": dialect,
+        "static": None if static is None else (batch, *static),
+        "force": force,
+        "allow_low_quality": allow_low_quality,
+        **origin,
+    }
     try:
+        from triptych.export.arguments import Arguments
+
+        Arguments(source, package, calibrated=bool(calibration), **options).check()
         from triptych.export import CalibrationRun
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    shape = None if static is None else (batch, *static)
-    print(
-        run(
-            source,
-            package,
-            precision=precision,
-            dialect=dialect,
-            static=shape,
-            force=force,
-            calibration=CalibrationRun(**calibration) if calibration else None,
-            allow_low_quality=allow_low_quality,
-            report=print_status,
-            **origin,
-        )
-    )
+    run_of = CalibrationRun(**calibration) if calibration else None
+    print(run(source, package, **options, calibration=run_of, report=print_status))
 
 
 @cli.command()

@@ -281,6 +281,11 @@ sourcing = group(
         "config": click.option(
             "--config", metavar="FOLDER", help="Configuration of a single file: a diffusers folder, or a family's name."
         ),
+        "prediction_type": click.option(
+            "--prediction-type",
+            metavar="TYPE",
+            help="The U-Net's output: epsilon, v_prediction or sample; what SOURCE states if left out.",
+        ),
         "vae": click.option("--vae", metavar="SOURCE", help="A VAE in place of SOURCE's: folder, file or hub id."),
         "lora": click.option(
             "--lora",

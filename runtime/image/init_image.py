@@ -129,7 +129,7 @@ class InitImage:
         pixels = self._pixels(shape)
         if self.model.edits:  # the mode of the distribution, not scaled
             mode = encode(pixels_of(self.images, *pixels), [_zeros] * len(draws))
-            return {EXTRA_CHANNELS: mode / np.float32(self.model.latents.scaling_factor)}
+            return {EXTRA_CHANNELS: self.model.latents.to_vae(mode)}
         if not self.model.inpaints or self.masks is None:
             return {}
         masks = masks_of(self.masks, *pixels)

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
+
+import numpy as np
 
 from ..errors import PackageError
 from ..families.conditioning import POOLED, SIZES, TEXT
@@ -28,6 +31,7 @@ class LatentGeometry:
         size: (height, width) of the latents of an image of the package's own size.
         factor: pixels to a latent along a side.
         scaling_factor: latents are divided by it before they are decoded.
+        mean, deviation: of the VAE's own latents, float32 [C, 1, 1]; 0 and 1 where its configuration has none.
         denoiser_channels: of the denoiser's input; more than `channels` where mask and masked image latents, or the
             latents of an image to edit, are part of it.
     """
@@ -37,6 +41,18 @@ class LatentGeometry:
     factor: int
     scaling_factor: float
     denoiser_channels: int
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def to_vae(self, latents: np.ndarray) -> np.ndarray:
+        """Latents of the denoiser, float32 [n, C, h, w], as the VAE's decoder takes them."""
+        scaled: np.ndarray = latents * self.deviation / np.float32(self.scaling_factor) + self.mean
+        return scaled
+
+    def from_vae(self, latents: np.ndarray) -> np.ndarray:
+        """Latents of the VAE's encoder, float32 [n, C, h, w], as the denoiser takes them."""
+        scaled: np.ndarray = (latents - self.mean) * np.float32(self.scaling_factor) / self.deviation
+        return scaled
 
 
 def latent_geometry(
@@ -65,7 +81,25 @@ def latent_geometry(
         factor=vae_factor(vae),
         scaling_factor=scaling_factor_of(vae, default=scaling_factor),
         denoiser_channels=denoiser_channels,
+        **_statistics(vae, channels),
     )
+
+
+def _statistics(vae: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
+    """Mean and deviation of each channel; as in diffusers, one of the two alone has no effect.
+
+    Raises:
+        PackageError: they are not `channels` numbers each, or a deviation is not positive.
+    """
+    lists: list[Any] = [vae.get("latents_mean"), vae.get("latents_std")]
+    if None in lists:
+        lists = [[0.0] * channels, [1.0] * channels]
+    for name, values in zip(("latents_mean", "latents_std"), lists, strict=True):
+        numbers = isinstance(values, list) and all(type(each) in (int, float) and isfinite(each) for each in values)
+        if not numbers or len(values) != channels or (name == "latents_std" and min(values) <= 0):
+            raise PackageError(f"the VAE's config.json has {name} {values!r}; it should be {channels} finite numbers")
+    mean, deviation = (np.array(values, np.float32).reshape(-1, 1, 1) for values in lists)
+    return {"mean": mean, "deviation": deviation}
 
 
 def latent_channels(vae: Mapping[str, Any]) -> int:

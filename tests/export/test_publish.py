@@ -158,7 +158,7 @@ def test_a_killed_export_leaves_no_package_and_a_rerun_succeeds(
 
 
 def test_killed_between_the_two_renames_the_old_package_comes_back(tmp_path: Path) -> None:
-    old = tmp_path / ".package.replaced" / "unet"
+    old = tmp_path / ".package.previous" / "unet"
     old.mkdir(parents=True)
     (old / "model.onnx").write_text("old")
     with pytest.raises(TriptychError, match="exists"), publish(tmp_path / "package", force=False, needed_bytes=0):

@@ -45,6 +45,8 @@ def _object(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         raise ValueError("not a JSON object") from None
+
+
 def _allow_null(schema: dict[str, Any]) -> None:
     """Describe null as a value of each field that may be left out."""
     for name, field in schema["properties"].items():

@@ -11,12 +11,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
+from torch import nn
 from transformers import AutoTokenizer
 
 from tests.support.checkpoints import export_parts, make_checkpoint, with_trained_norm
 from tests.support.command_line import refused
 from triptych.export import export
-from triptych.export.checkpoint import open_checkpoint, text_encoders
+from triptych.export.checkpoint import open_checkpoint, text_encoders, with_embeddings
 from triptych.runtime import TextToImage
 from triptych.runtime.cli.inspection import as_text, describe
 from triptych.runtime.errors import ArgumentError, SourceError
@@ -176,9 +177,9 @@ def broken(folder: Path) -> str:
         (written(sks=vectors(2, 2, WIDTH)), r"is no embedding: a tensor of shape \[2, 2, 44\]"),
         (written(sks=torch.full((WIDTH,), torch.nan)), "or values that are not finite"),
         (lambda folder: written(sks=vectors(WIDTH))(folder) + "= ", "a token must have letters or signs"),
-        (lambda folder: str(folder / "absent.safetensors"), "absent.safetensors cannot be read as .safetensors"),
-        (broken, "cannot be read as .safetensors"),
-        (lambda folder: "word.pt", "word.pt is no embedding: give a .safetensors file, or FILE=TOKEN"),
+        (lambda folder: str(folder / "absent.safetensors"), r"absent\.safetensors does not exist"),
+        (broken, r"word\.safetensors cannot be read"),
+        (lambda folder: "word.ckpt", "word.ckpt is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"),
     ],
 )
 def test_what_cannot_be_added_is_one_line(
@@ -188,6 +189,64 @@ def test_what_cannot_be_added_is_one_line(
         export(checkpoint, tmp_path / "package", embeddings=[spoil(tmp_path)])
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "package").exists()
+
+
+def by_the_web_ui(rows: torch.Tensor) -> dict[str, Any]:
+    return {
+        "string_to_token": {"*": 265},
+        "string_to_param": {"*": rows},
+        "name": "other",
+        "step": 5,
+        "sd_checkpoint": None,
+    }
+
+
+def by_gal(rows: torch.Tensor) -> dict[str, Any]:
+    """As the first code for learned words saves them."""
+    parameters = nn.ParameterDict({"*": nn.Parameter(rows)})
+    return {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": parameters}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "token"),
+    [
+        ("style.pt", by_the_web_ui, "style"),
+        ("style.pt", by_gal, "style"),
+        ("learned_embeds.bin", lambda rows: {"<cat>": rows}, "<cat>"),
+        ("style.safetensors", lambda rows: {"clip_l": rows}, "style"),
+        ("style.safetensors", lambda rows: {"text_encoders_0": rows}, "style"),
+    ],
+)
+def test_every_layout_of_one_text_encoder(
+    checkpoint: Path, tmp_path: Path, name: str, content: Callable[[torch.Tensor], dict[str, Any]], token: str
+) -> None:
+    rows = vectors(3, WIDTH, seed=4)
+    (save_file if name.endswith("safetensors") else torch.save)(content(rows), tmp_path / name)
+    for given, expected in ((f"{tmp_path / name}", token), (f"{tmp_path / name}=<word>", "<word>")):
+        (embedding,) = with_embeddings(open_checkpoint(checkpoint), [given]).embeddings
+        assert embedding.token == expected
+        torch.testing.assert_close(embedding.vectors["text_encoder"], rows)
+
+
+def test_layouts_of_two_text_encoders(xl_checkpoint: Path, tmp_path: Path) -> None:
+    opened = open_checkpoint(xl_checkpoint)
+    widths = [opened.config(name)["hidden_size"] for name in ("text_encoder", "text_encoder_2")]
+    for keys in (("clip_l", "clip_g"), ("text_encoders_0", "text_encoders_1")):
+        rows = [vectors(2, width) for width in widths]
+        save_file(dict(zip(keys, rows, strict=True)), tmp_path / "pivotal.safetensors")
+        (embedding,) = with_embeddings(opened, [tmp_path / "pivotal.safetensors"]).embeddings
+        torch.testing.assert_close([*embedding.vectors.values()], rows)
+
+
+class Other:
+    """Not a tensor."""
+
+
+def test_a_pickle_of_other_objects_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
+    torch.save({"<cat>": Other()}, tmp_path / "word.pt")
+    with pytest.raises(SourceError, match="holds Python objects beside tensors") as raised:
+        with_embeddings(open_checkpoint(checkpoint), [tmp_path / "word.pt"])
+    assert "\n" not in str(raised.value)
 
 
 def test_a_token_is_added_once(checkpoint: Path, words: Path, tmp_path: Path) -> None:
@@ -205,6 +264,6 @@ def test_clip_skip_out_of_range(checkpoint: Path, tmp_path: Path, layers: int) -
 
 def test_both_on_the_command_line(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     requested = ("export", checkpoint, tmp_path / "package")
-    line = refused(*requested, "--embedding", "a.pt", capsys=capsys)
-    assert line == "error: a.pt is no embedding: give a .safetensors file, or FILE=TOKEN"
+    line = refused(*requested, "--embedding", "a.ckpt", capsys=capsys)
+    assert line == "error: a.ckpt is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"
     assert "clip_skip=3" in refused(*requested, "--clip-skip", 3, capsys=capsys)

@@ -18,7 +18,7 @@ from triptych.export import export, exporter
 from triptych.export.checkpoint import Checkpoint, open_checkpoint, with_loras
 from triptych.export.files import sha256_of
 from triptych.runtime.cli.values import weighted
-from triptych.runtime.errors import SourceError
+from triptych.runtime.errors import SourceError, TriptychWarning
 
 RANK, CONV_RANK, ALPHA = 4, 3, 2.5
 WEIGHT, OTHER_WEIGHT = 0.7, -0.4
@@ -306,3 +306,58 @@ def test_places_without_a_lora(checkpoint: Path, tmp_path: Path, capsys: pytest.
         export(checkpoint, tmp_path / "package", loras=[(tmp_path / "b.safetensors", 1.0)])
     assert not (tmp_path / "package").exists()
     assert load_file(tmp_path / "a.safetensors").keys() == {"x"}
+
+
+Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+TEXT_Q = "text_model.encoder.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin", ".pt"])
+@pytest.mark.parametrize(
+    ("component", "down", "up"),
+    [
+        ("unet", f"{Q}.lora_A.weight", f"{Q}.lora_B.weight"),
+        ("unet", f"unet.{Q}.lora_A.default_0.weight", f"unet.{Q}.lora_B.default_0.weight"),
+        ("unet", f"base_model.model.{Q}.lora_A.weight", f"base_model.model.{Q}.lora_B.weight"),
+        *(
+            ("unet", f"{prefix}{head}.processor.to_q_lora.down.weight", f"{prefix}{head}.processor.to_q_lora.up.weight")
+            for prefix in ("", "unet.")
+            for head in [Q.removesuffix(".to_q")]
+        ),
+        ("text_encoder", f"base_model.model.{TEXT_Q}.lora_A.weight", f"base_model.model.{TEXT_Q}.lora_B.weight"),
+    ],
+)
+def test_every_layout_of_names_is_read(
+    checkpoint: Path, modules: dict[str, nn.Module], tmp_path: Path, suffix: str, component: str, down: str, up: str
+) -> None:
+    named = dict(modules[component].named_modules())
+    module = named[Q] if component == "unet" else named.get(TEXT_Q) or named[TEXT_Q.removeprefix("text_model.")]
+    factors = halves(module, RANK)
+    file = tmp_path / f"lora{suffix}"
+    tensors = dict(zip((down, up), factors, strict=True))
+    save_file(tensors, file) if suffix == ".safetensors" else torch.save(tensors, file)
+    fused = loaded(with_loras(open_checkpoint(checkpoint), [(file, 1.0)]), component)
+    changed = {
+        name: weight - modules[component].state_dict()[name]
+        for name, weight in fused.state_dict().items()
+        if not torch.equal(weight, modules[component].state_dict()[name])
+    }
+    assert [name.removeprefix("text_model.").endswith("q.weight") or "q_proj" in name for name in changed] == [True]
+    torch.testing.assert_close(next(iter(changed.values())), factors[1] @ factors[0])
+
+
+def test_the_scale_is_that_of_the_configuration_beside_a_file_of_peft(checkpoint: Path, tmp_path: Path) -> None:
+    names = [f"base_model.model.{Q}.lora_{half}.weight" for half in "AB"]
+    save(dict(zip(names, (torch.ones(4, 24), torch.ones(24, 4)), strict=True)), tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 10, "alpha_pattern": None}))
+    (lora,) = with_loras(open_checkpoint(checkpoint), [(tmp_path, 1.0)]).loras
+    assert lora.layers["unet"][Q].scale == 2.5
+
+
+def test_bundled_words_are_left_out_with_a_warning(checkpoint: Path, tmp_path: Path) -> None:
+    tensors = {f"{Q}.lora_A.weight": torch.ones(4, 24), f"{Q}.lora_B.weight": torch.ones(24, 4)}
+    words = {f"bundle_emb.{word}.string_to_param.*": torch.ones(2, 44) for word in ("fox", "owl")}
+    file = save(tensors | words, tmp_path / "bundle.safetensors")
+    with pytest.warns(TriptychWarning, match=r"bundles learned words, which are left out: fox, owl"):
+        (lora,) = with_loras(open_checkpoint(checkpoint), [(file, 1.0)]).loras
+    assert lora.layers["unet"].keys() == {Q}

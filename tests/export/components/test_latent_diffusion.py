@@ -163,8 +163,11 @@ def test_a_folder_that_is_missing_is_named_as_in_the_checkpoint(source: Path, tm
     ],
 )
 def test_what_is_made_for_other_families_is_refused(
-    source: Path, tmp_path: Path, options: dict[str, Any], message: str
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], message: str
 ) -> None:
+    for name in options.get("embeddings", ()):
+        shutil.copy(source / "unet" / "diffusion_pytorch_model.safetensors", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ArgumentError, match=message) as caught:
         export(source, tmp_path / "package", **options)
     assert "\n" not in str(caught.value)
