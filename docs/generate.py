@@ -35,8 +35,8 @@ In every name case, spaces and symbols do not count, "++" is "pp", and a `k_` or
 {suffixes}
 
 `scheduler_options={{"use_karras_sigmas": True}}` in Python, `--scheduler-option use_karras_sigmas=true` on the command
-line and `scheduler_options` over HTTP and in batches set any option of diffusers' class. A scheduler for another kind of
-models than the package's (flow matching, EDM) is refused.
+line and `scheduler_options` over HTTP and in batches set any option of diffusers' class. A scheduler for another kind
+of models than the package's (flow matching, EDM) is refused.
 
 {table}
 
