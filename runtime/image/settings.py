@@ -77,8 +77,11 @@ class Settings:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:
-        """One JSON object, keys as diffusers names its arguments."""
-        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+        """One JSON object, keys as diffusers names its arguments; without scheduler_options where there are none."""
+        values = dataclasses.asdict(self)
+        if values["scheduler_options"] is None:  # the same image has the same bytes as before they existed
+            del values["scheduler_options"]
+        return json.dumps(values, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
