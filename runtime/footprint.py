@@ -5,6 +5,7 @@ counts as memory. A call that is not refused may still fail.
 """
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def _limit() -> int:
     return _UNKNOWN
 
 
-def _channels(config: dict[str, object]) -> int:
+def _channels(config: Mapping[str, object]) -> int:
     """Channels of the first layer by a component's config.json, 1 where it does not tell."""
     blocks = config.get("block_out_channels")
     return int(blocks[0]) if isinstance(blocks, list) and blocks and isinstance(blocks[0], int) else 1

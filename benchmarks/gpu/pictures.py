@@ -60,7 +60,7 @@ def without_capture() -> dict[str, Any]:
 def numpy_loop() -> dict[str, Any]:
     """Figures of the loop in numpy, for which latents cross to the host twice a step."""
     pipe = load(kit.best_package())
-    vars(pipe)["_bound"] = False
+    pipe._bound = False
     figures(pipe, 1, WARM_UP_STEPS, None)
     return figures(pipe, 1, kit.settings().steps[0], None)
 
