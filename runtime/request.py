@@ -24,9 +24,12 @@ LARGEST = 1e6
 """Magnitude of a number that is multiplied with latents: far above useful ones, far below float32's overflow."""
 _DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
 
-Images = Union["Image", np.ndarray, Sequence["Image | np.ndarray"]]
-"""Pillow images or arrays uint8 [H, W, 3] ([H, W] for masks): one for all prompts, one for each prompt, or one for each
-image of the call. Or latents, float32 [n, C, h, w], where n is any of these numbers."""
+OneImage = Union["Image", np.ndarray, str, os.PathLike[str]]
+"""A Pillow image, an array uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], or the path of an image file."""
+
+Images = OneImage | Sequence[OneImage]
+"""One image for all prompts, one for each prompt, or one for each image of the call. Or latents, float32 [n, C, h, w],
+where n is any of these numbers."""
 
 
 class Rule(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych.runtime import TextToImage, elsewhere, footprint
+from triptych.runtime import TextToImage, footprint, foreign
 from triptych.runtime.errors import ArgumentError, Cancelled, SamplerError, TriptychError
 from triptych.runtime.request import Request
 from triptych.runtime.tasks.interpolation import walk
@@ -20,7 +20,7 @@ def pipe(package: Path) -> TextToImage:
     return TextToImage.load(package, device="cpu")
 
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "seed": np.arange(7, 8),
     "height": np.int64(64),
     "width": np.array(64),
@@ -100,7 +100,7 @@ def test_values_that_cannot_be_used_are_one_line_before_any_step(
     pipe: TextToImage, arguments: dict[str, Any], message: str
 ) -> None:
     steps: list[int] = []
-    call = {"num_inference_steps": 2, "callback": lambda step: steps.append(step.index)} | arguments
+    call: dict[str, Any] = {"num_inference_steps": 2, "callback": lambda step: steps.append(step.index)} | arguments
     with pytest.raises((ArgumentError, SamplerError), match=message) as caught:
         pipe("a fox", **call)
     assert len(str(caught.value).splitlines()) == 1
@@ -134,7 +134,7 @@ def test_an_error_of_the_callback_is_the_callers_own(pipe: TextToImage) -> None:
         pipe("a fox", num_inference_steps=1, callback=fail)
 
 
-@pytest.mark.parametrize("name", elsewhere.MEMBERS)
+@pytest.mark.parametrize("name", foreign.MEMBERS)
 def test_members_of_diffusers_pipelines_are_answered(pipe: TextToImage, name: str) -> None:
     assert not hasattr(pipe, name)
     for owner in (pipe, TextToImage):
@@ -143,8 +143,8 @@ def test_members_of_diffusers_pipelines_are_answered(pipe: TextToImage, name: st
 
 
 def test_arguments_that_are_answered_do_not_exist() -> None:
-    assert not set(elsewhere.CALL) & set(Request.__dataclass_fields__)
-    assert not set(elsewhere.MEMBERS) & set(vars(TextToImage))
+    assert not set(foreign.CALL) & set(Request.__dataclass_fields__)
+    assert not set(foreign.MEMBERS) & set(vars(TextToImage))
 
 
 def test_loading_answers_arguments_of_diffusers(package: Path) -> None:

@@ -92,8 +92,9 @@ def test_texts_and_lists() -> None:
     assert type(plain.text(np.str_("fox"))) is str
     for value in ([1, 2], (1, 2), range(1, 3), np.array([1, 2])):
         assert plain.listed(value) == [1, 2]
-    for value in ("fox", b"fox", {1, 2}, {}, np.zeros((2, 2)), range(10**12), 3):
-        assert not plain.is_listed(value)
+    other: Any
+    for other in ("fox", b"fox", {1, 2}, {}, np.zeros((2, 2)), range(10**12), 3):
+        assert not plain.is_listed(other)
 
 
 @pytest.mark.parametrize("value", [Tensor([1, 2]), [1, 2], np.array([1, 2], np.float16), (np.int8(1), 2.0)])
@@ -124,6 +125,7 @@ def test_values_of_pytorch() -> None:
 def test_values_of_json() -> None:
     value = {"flag": np.True_, "order": np.int64(3), "name": np.str_("x"), "betas": np.array([0.5]), "none": None}
     assert plain.json_object(value) == {"flag": True, "order": 3, "name": "x", "betas": [0.5], "none": None}
+    wrong: Any
     for wrong in ([], {3: 4}, {"a": object()}, {"a": b"b"}):
         with pytest.raises(ValueError, match="not a"):
             plain.json_object(wrong)

@@ -15,7 +15,7 @@ from triptych.runtime.errors import SourceError, TriptychWarning
 from triptych.runtime.sampling import Sampler
 
 IN = "model.diffusion_model.input_blocks.0.0.weight"
-V1 = {IN: (1, 4, 3, 3)}
+V1: dict[str, tuple[int, ...]] = {IN: (1, 4, 3, 3)}
 V2 = V1 | {"model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (1, 1024)}
 XL = V1 | {"conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias": (1280,)}
 MODELS = {"v1": V1, "v2": V2, "xl": XL}

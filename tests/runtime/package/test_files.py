@@ -1,5 +1,6 @@
 """Files of a package: read within limits, inside of its folder, and refused in one line otherwise."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -198,7 +199,7 @@ def test_files_are_hashed_once(copied: Path, monkeypatch: pytest.MonkeyPatch, ca
 
     def counted(path: Path) -> str:
         read.append(path)
-        return digests.hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
     monkeypatch.setattr(digests, "digest_of", counted)
     monkeypatch.setattr(digests, "_SETTLED", 0)

@@ -82,10 +82,12 @@ def test_every_optional_field_may_be_null(served: Service) -> None:
 
 def test_an_image_in_a_list_is_that_image(client: openai.OpenAI) -> None:
     """OpenAI's client sends the parts of a list as name[]."""
-    start, more = example_image(64, 64), {"input_fidelity": "high", "quality": "auto"}
+    start = example_image(64, 64)
     extra = {**EXTRA, "guidance_scale": [3.0, 5.0]}
     alone = client.images.edit(image=file(start), prompt="a fox", extra_body=extra)
-    listed = client.images.edit(image=[file(start)], prompt="a fox", extra_body=extra, **more)
+    listed = client.images.edit(
+        image=[file(start)], prompt="a fox", input_fidelity="high", quality="auto", extra_body=extra
+    )
     np.testing.assert_array_equal(opened(alone), opened(listed))
 
 
