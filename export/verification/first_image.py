@@ -100,7 +100,7 @@ def compare(package: Path, checkpoint: Checkpoint, options: Options, parameters:
         return FirstImage(floor, reason=f"diffusers generates none ({type(error).__name__}: {one_line(error)})")
     gc.collect()
     pipe = TextToImage.load(package, device="cuda" if options.dialect.name == "cuda" else "cpu")
-    size: dict[str, int] = {"height": height, "width": width}
+    size: dict[str, Any] = {"height": height, "width": width}
     output = pipe(PROMPT, seed=SEED, num_inference_steps=STEPS, guidance_scale=GUIDANCE, **size)
     db = psnr(np.asarray(output.images[0]), expected)
     if db < floor:
