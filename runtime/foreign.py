@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from .errors import ArgumentError, nearest
 
@@ -96,24 +96,29 @@ MEMBERS = {
 """Attribute of a pipeline of diffusers -> what to use instead."""
 
 
+class UnknownArgumentError(ArgumentError, TypeError):
+    """An argument that a method does not have."""
+
+
 class ForeignMemberError(ArgumentError, AttributeError):
     """A method or attribute of diffusers' pipelines that does not exist here: `hasattr` is false."""
 
 
-class _Elsewhere:
-    def __set_name__(self, owner: type, name: str) -> None:
+class _Foreign:
+    """An attribute that raises an error, of the class as of its objects."""
+
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def __get__(self, instance: object, owner: type) -> NoReturn:
         raise ForeignMemberError(f"{self.name}: {MEMBERS[self.name]}")
 
 
-def _members() -> type:
-    return type("ForeignMembers", (), {name: _Elsewhere() for name in MEMBERS})
-
-
-ForeignMembers: Any = _members()
-"""Base class whose attributes are `MEMBERS`: each raises `ForeignMemberError`."""
+def without_foreign_members(owner: type[R]) -> type[R]:
+    """A decorator for classes: each of `MEMBERS` raises `ForeignMemberError`."""
+    for name in MEMBERS:
+        setattr(owner, name, _Foreign(name))
+    return owner
 
 
 def known_arguments(foreign: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -132,9 +137,10 @@ def known_arguments(foreign: Mapping[str, str]) -> Callable[[Callable[P, R]], Ca
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             for name in kwargs:
                 if name not in names:
-                    raise ArgumentError(f"{name}: {foreign[name]}" if name in foreign else _unknown(name, names))
+                    reason = f"{name}: {foreign[name]}" if name in foreign else _unknown(name, names)
+                    raise UnknownArgumentError(reason)
             if len(args) - 1 > positional:
-                raise ArgumentError(
+                raise UnknownArgumentError(
                     f"{len(args) - 1} arguments without names; allowed: {', '.join(names[:positional])}"
                 )
             if len(args) == 1 and names[0] not in kwargs:

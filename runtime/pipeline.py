@@ -19,7 +19,7 @@ from .denoising.run import Run
 from .errors import ArgumentError, Cancelled
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
 from .footprint import check_footprint
-from .foreign import CALL, LOAD, ForeignMembers, known_arguments
+from .foreign import CALL, LOAD, known_arguments, without_foreign_members
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
@@ -64,7 +64,8 @@ class Output:
     settings: list[Settings] = field(default_factory=list)
 
 
-class TextToImage(ForeignMembers):  # type: ignore[misc]  # made from a table
+@without_foreign_members
+class TextToImage:
     """A loaded package: each graph in a session of its own, no state between images.
 
     Use `load`. With `memory="low"` nothing of a package with a manifest is loaded until it is run, so the attributes

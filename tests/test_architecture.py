@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Folders and modules of `runtime`, the lowest layer first; an import goes to a lower layer or stays in its folder."""
 
 EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("files", "hooks", "precision", "publish", "quiet", "sources"),
+    ("files", "hooks", "precision", "publish", "quiet", "scratch", "sources"),
     ("arguments",),
     ("checkpoint",),
     ("components",),

@@ -129,7 +129,7 @@ def _weights_files(folder: Path, variant: str | None, suffix: str) -> list[Path]
 def _shards(index: Path) -> list[str]:
     """The names of the shards that an index lists."""
     places = read_json(index).get("weight_map")
-    names: set[Any] = set(places.values()) if isinstance(places, dict) and places else {None}
-    if not all(isinstance(name, str) and name == Path(name).name for name in names):
+    names: set[Any] = set(map(str, places.values())) if isinstance(places, dict) else set()
+    if not names or not all(Path(name).name == name != "" and Path(name).suffix for name in names):
         raise SourceError(f"{index.parent.name}/{index.name} lists no shards: weight_map should be tensor -> file")
     return sorted(names)

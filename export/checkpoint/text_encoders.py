@@ -1,6 +1,5 @@
 """Changes of text encoders: learned words are added, last layers are left out."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from triptych.runtime.text.encoders import TOKENIZERS
 from triptych.runtime.text.tokenizer import PromptTokenizer
 
 from ..files import write_json
+from ..scratch import scratch_folder
 from .checkpoint import Checkpoint
 from .embeddings import Embedding, read_embedding
 
@@ -134,9 +134,9 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     Raises:
         SourceError: see `write_tokenizer`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        write_tokenizer(checkpoint, encoder, Path(folder))
-        return TOKENIZERS[_text_encoder(checkpoint, encoder).kind].load(Path(folder))
+    with scratch_folder() as folder:
+        write_tokenizer(checkpoint, encoder, folder)
+        return TOKENIZERS[_text_encoder(checkpoint, encoder).kind].load(folder)
 
 
 def _tokens(embeddings: Iterable[Embedding]) -> list[str]:

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from triptych.runtime.text.clip import BOS, EOS
+
+from ..scratch import scratch_folder
 
 _MERGES = Path(__file__).parents[1] / "configurations" / "clip" / "merges.txt.gz"
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "merges.txt")
@@ -20,10 +21,10 @@ def with_vocabulary(folder: Path) -> Iterator[Path]:
     if not folder.is_dir() or any((folder / name).exists() for name in _VOCABULARIES):
         yield folder
         return
-    with TemporaryDirectory() as whole:
+    with scratch_folder() as whole:
         shutil.copytree(folder, whole, dirs_exist_ok=True)
-        write_vocabulary(Path(whole))
-        yield Path(whole)
+        write_vocabulary(whole)
+        yield whole
 
 
 def write_vocabulary(folder: Path) -> None:

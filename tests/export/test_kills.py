@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.support.tiny_package import write
 from triptych.export import publish as publishing
 from triptych.export.publish import publish
+from triptych.export.scratch import scratch_folder
 from triptych.runtime.errors import TriptychError
 from triptych.runtime.package.package import open_package
 
@@ -134,3 +136,20 @@ def test_two_at_once_do_not_take_each_others_folders(
     assert "another export" in refusals[0]
     assert list(tmp_path.iterdir()) == [destination]
     assert family(destination) == family(packages[1])
+
+
+def test_temporary_folders_of_the_dead_are_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os, signal; from triptych.export.scratch import scratch_folder\n"
+        "with scratch_folder() as folder: (folder / 'file').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    (left,) = tmp_path.iterdir()
+    with scratch_folder() as living:
+        assert left.exists(), "its process may be about to lock it"
+        for folder in (left, living):
+            os.utime(folder, (0, 0))
+        with scratch_folder() as other:
+            assert sorted(tmp_path.iterdir()) == sorted([living, other])
+    assert list(tmp_path.iterdir()) == []
