@@ -117,7 +117,8 @@ class _Foreign:
 def without_foreign_members(owner: type[R]) -> type[R]:
     """A decorator for classes: each of `MEMBERS` raises `ForeignMemberError`."""
     for name in MEMBERS:
-        setattr(owner, name, _Foreign(name))
+        if not hasattr(owner, name):
+            setattr(owner, name, _Foreign(name))
     return owner
 
 

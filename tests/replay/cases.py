@@ -169,7 +169,7 @@ REQUESTS = {
     "edit with mask": Post(EDITS, _BODY, {"image": IMAGE, "mask": "transparent.png"}),
     "edit, streamed": Post(EDITS, _FORM | {"stream": "true", "partial_images": "1"}, {"image": IMAGE}),
     "no prompt": Post(GENERATIONS, {}),
-    "unknown field": Post(GENERATIONS, _BODY | {"style": "vivid"}),
+    "unknown field": Post(GENERATIONS, _BODY | {"styles": "vivid"}),
     "unknown model": Post(GENERATIONS, _BODY | {"model": "nope"}),
     "unknown scheduler": Post(GENERATIONS, _BODY | {"scheduler": "nope"}),
     "too many images": Post(GENERATIONS, _BODY | {"n": 9}),

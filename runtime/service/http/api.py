@@ -44,7 +44,6 @@ _EVENT = {
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Images; with stream, as events"}
 }
-_STREAMED = {"background": "opaque", "quality": "auto"}
 """Constant fields that OpenAI's clients expect in every event."""
 
 _log = logging.getLogger(__name__)
@@ -85,7 +84,8 @@ def create_app(
         created, size = int(time.time()), f"{width}x{height}"
         encode = partial(encode_image, output_format=body.output_format, quality=body.output_compression)
         if body.stream:
-            fields = {"created_at": created, "size": size, "output_format": body.output_format, **_STREAMED}
+            fields = {"created_at": created, "size": size, "background": "opaque"}
+            fields |= {"output_format": body.output_format, "quality": "auto"}
             options: dict[str, Any] = {"encode": encode, "previews": body.partial_images, "fields": fields}
             return EventStream(kind, queue, requests, limits.timeout, figures, **options)
         images = await images_of(connection, queue, requests, limits.timeout, encode)

@@ -80,7 +80,7 @@ def test_every_row_is_made_or_said_why_not(package: Path, tmp_path: Path, capsys
         "scheduler": "unknown scheduler 'nope'",
         "size": "width=65 must be a positive multiple",
         "nan": "guidance_scale is [1.0, nan]",
-        "infinite": "NaN or infinity",
+        "infinite": "guidance_scale=1e+38; allowed: a number",
         "negative": "seed=-1; allowed: a whole number from 0 to 2^64 - 1",
         "no picture": "missing.png does not exist",
         "second": "prompt_2: this package has one text encoder",

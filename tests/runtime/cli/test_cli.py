@@ -127,7 +127,10 @@ def test_a_full_disk_leaves_nothing_half_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_commands_and_missing_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_commands_and_missing_arguments(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no package to take when none is named
     assert "Did you mean 'generate'" in refused("generat", capsys=capsys)
     assert "no prompt" in refused("generate", capsys=capsys)
     assert "is not a folder" in refused("generate", "absent", "a fox", capsys=capsys)
@@ -182,9 +185,9 @@ def test_doctor_names_wheels_in_conflict(capsys: pytest.CaptureFixture[str], mon
     assert "pip uninstall onnxruntime onnxruntime-gpu" in out.replace("\n", " ")
 
 
-def test_debug_shows_the_traceback(package: Path) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "triptych.runtime.cli.commands", "--debug", "generate", "absent", "a fox"]
     code = "from triptych.runtime.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", code, *command[3:]], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code, *command[3:]], capture_output=True, text=True, cwd=tmp_path)
     assert "Traceback" in done.stderr
     assert "PackageError" in done.stderr
