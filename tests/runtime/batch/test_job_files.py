@@ -215,7 +215,9 @@ def test_column_types_of_parquet(tmp_path: Path) -> None:
             assert row.reason.startswith(f"{name} is ")
         assert one_line(tmp_path, parquet({"id": values, "prompt": ["a fox"]}), "parquet") == []
     # A failed row where pandas is installed, else the file is refused: Python's times end at microseconds
-    one_line(tmp_path, parquet({"id": ["a"], "prompt": ["a fox"], "seed": pa.array([1], pa.timestamp("ns"))}), "parquet")
+    one_line(
+        tmp_path, parquet({"id": ["a"], "prompt": ["a fox"], "seed": pa.array([1], pa.timestamp("ns"))}), "parquet"
+    )
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
