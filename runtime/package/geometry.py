@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ _MOST_BLOCKS = 8
 _MOST_CHANNELS = 4096
 _MOST_LATENTS = 8192  # on a side
 _SCALING_FACTORS = (1e-3, 1e3)  # models have 0.01 to 2
+
+_SMALLEST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,14 @@ def _statistics(vae: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
     """Mean and deviation of each channel; as in diffusers, one of the two alone has no effect.
 
     Raises:
-        PackageError: they are not `channels` numbers each, or a deviation is not positive.
+        PackageError: they are not `channels` finite numbers each, or a deviation is too small.
     """
-    lists: list[Any] = [vae.get("latents_mean"), vae.get("latents_std")]
-    if None in lists:
-        lists = [[0.0] * channels, [1.0] * channels]
-    for name, values in zip(("latents_mean", "latents_std"), lists, strict=True):
-        numbers = isinstance(values, list) and all(type(each) in (int, float) and isfinite(each) for each in values)
-        if not numbers or len(values) != channels or (name == "latents_std" and min(values) <= 0):
-            raise PackageError(f"the VAE's config.json has {name} {values!r}; it should be {channels} finite numbers")
-    mean, deviation = (np.array(values, np.float32).reshape(-1, 1, 1) for values in lists)
+    config = _of_vae(vae)
+    means = config.optional_numbers("latents_mean", channels)
+    deviations = config.optional_numbers("latents_std", channels, _SMALLEST_DEVIATION)
+    if means is None or deviations is None:
+        means, deviations = (0.0,) * channels, (1.0,) * channels
+    mean, deviation = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (means, deviations))
     return {"mean": mean, "deviation": deviation}
 
 
@@ -124,19 +123,6 @@ def scaling_factor_of(vae: Mapping[str, Any], *, default: float) -> float:
     """The divisor of latents before they are decoded, by a decoder's config.json, or a default."""
     factor = _of_vae(vae).optional_number("scaling_factor", *_SCALING_FACTORS)
     return default if factor is None else factor
-
-
-def check_statistics(vae: Mapping[str, Any]) -> None:
-    """Refuse a VAE whose latents are more than scaled: it would decode to other colours.
-
-    Raises:
-        PackageError: a mean, a deviation or a shift of latents is set; names it.
-    """
-    config = _of_vae(vae)
-    config.optional_number("shift_factor")
-    for name in ("latents_mean", "latents_std"):
-        if config.get(name) is not None:
-            raise config.error(name, "null: statistics of latents are not supported")
 
 
 def check_channels(latents: LatentGeometry, denoiser: str, *, edits: bool) -> None:

@@ -176,6 +176,21 @@ class JsonObject(Mapping[str, Any]):
         """A finite number in a range; None where the key is missing or null."""
         return None if self._value.get(key) is None else self.number(key, least, most)
 
+    def optional_numbers(self, key: str, count: int, least: float = -math.inf) -> tuple[float, ...] | None:
+        """A list of `count` finite numbers, each at least `least`; None where the key is missing or null."""
+        values = self.optional(key, list)
+        if values is None:
+            return None
+        allowed = [isinstance(each, int | float) and not isinstance(each, bool) for each in values]
+        if (
+            len(values) != count
+            or not all(allowed)
+            or not all(math.isfinite(each) and each >= least for each in values)
+        ):
+            bounds = "" if math.isinf(least) else f" from {least:g}"
+            raise self.error(key, f"a list of {count} finite numbers{bounds}")
+        return tuple(map(float, values))
+
     def optional_object(self, key: str) -> "JsonObject | None":
         """An object; None where the key is missing or null."""
         value = self.optional(key, dict)

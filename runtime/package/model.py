@@ -7,7 +7,7 @@ from ..errors import ArgumentError
 from ..families.conditioning import SIZES
 from ..families.family import Family
 from ..ort.session import Tensor
-from .geometry import LatentGeometry, check_channels, check_statistics, latent_geometry
+from .geometry import LatentGeometry, check_channels, latent_geometry
 from .graphs import DECODER, Components
 from .package import Package, family_of
 
@@ -38,7 +38,6 @@ class Model:
         family = family_of(package)
         denoiser = graphs.signature(family.denoiser)
         vae, config = package.config(DECODER), package.config(family.denoiser)
-        check_statistics(vae)
         latents = latent_geometry(denoiser, config, vae, scaling_factor=family.scaling_factor)
         check_channels(latents, family.denoiser, edits=family.image_guidance_scale is not None)
         return cls(package, family, denoiser.inputs, latents)
