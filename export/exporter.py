@@ -164,8 +164,9 @@ def _write_package(
     _write_configuration(checkpoint, folder)
     write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
     first = compare(folder, checkpoint, options, sum(each.graph.parameters for each in records.values()))
-    report(str(first))
-    record(folder, "image", first.as_json())
+    if first is not None:
+        report(str(first))
+        record(folder, "image", first.as_json())
     _free_memory()
     if calibration is not None:
         _check_images(folder, calibration, options, report)

@@ -74,10 +74,10 @@ _UNET = {
 
 _CLIP = {
     "max_position_embeddings": Field("used: tokens of a chunk"),
-    "model_type": Field("it is not CLIP", (None, "clip", "clip_text_model")),
+    "model_type": Field("", (None, "clip", "clip_text_model")),
     "projection_dim": Field("used: width of the pooled text"),
 }
-_BERT = {"model_type": Field("it is not that of latent diffusion", ("ldmbert",))}
+_BERT = {"model_type": Field("", ("ldmbert",))}
 
 _INDEX = {
     "_class_name": Field("used: the family"),
@@ -134,7 +134,8 @@ def _check(name: str, part: str, config: Mapping[str, Any], fields: Mapping[str,
             described = f"a {value}"
         elif key == "model_type":
             described = f"a text encoder of type {value}"
-        raise SourceError(f"{name}: {described} is not supported: {field.reason}; allowed: {', '.join(names)}")
+        reason = f": {field.reason}" if field.reason else ""
+        raise SourceError(f"{name}: {described} is not supported{reason}; allowed: {', '.join(names)}")
 
 
 def _described(part: str, config: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.runtime.errors import SourceError
 from triptych.runtime.families.family import TextEncoder as Description
 
 from ..checkpoint import Checkpoint, change_text_encoder
@@ -69,9 +68,6 @@ def ldm_bert(checkpoint: Checkpoint, described: Description) -> Component:
     from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 
     file = checkpoint.config(described.name)
-    if file.get("model_type") != LDMBertConfig.model_type:
-        kind = file.get("model_type")
-        raise SourceError(f"{checkpoint.name}: a text encoder of type {kind} is not supported; allowed: ldmbert")
     config = LDMBertConfig(**file)
     bert: Any = checkpoint.load(described.name, lambda: LDMBertModel(config))
     longest, end = config.max_position_embeddings, config.vocab_size - 1

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from triptych.runtime.errors import SourceError
 from triptych.runtime.package.geometry import latent_channels
 
 from ..checkpoint import FULL, QUANTIZED, TINY, Checkpoint
@@ -40,8 +39,6 @@ def _vae(checkpoint: Checkpoint, folder: str) -> Any:
 
     config = checkpoint.config(folder)
     kind: Any = {TINY: AutoencoderTiny, QUANTIZED: VQModel}.get(config.get("_class_name", FULL), AutoencoderKL)
-    if config.get("norm_type", "group") != "group":
-        raise SourceError(f"{checkpoint.name}: a VQModel with norm_type={config['norm_type']!r} is not supported")
     # float32 at once: the decoder computes in the dtype of its weights, and they are few
     return checkpoint.load(folder, lambda: kind.from_config(config)).float()
 

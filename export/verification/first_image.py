@@ -75,8 +75,8 @@ class FirstImage:
         return f"image: {self.psnr_db:.1f} dB from diffusers' (floor {self.floor_db:g}), {STEPS} steps"
 
 
-def compare(package: Path, checkpoint: Checkpoint, options: Options, parameters: int) -> FirstImage:
-    """Generate one image with diffusers and with the package, one after the other.
+def compare(package: Path, checkpoint: Checkpoint, options: Options, parameters: int) -> FirstImage | None:
+    """Generate one image with diffusers and with the package, one after the other; None where a component is missing.
 
     Args:
         package: all of its files are written.
@@ -88,7 +88,10 @@ def compare(package: Path, checkpoint: Checkpoint, options: Options, parameters:
         VerificationError: the package's image is below the floor of its precision.
     """
     floor, static = FLOORS_DB[options.precision.name], options.static
-    reason = _left_out(package, checkpoint, options, parameters)
+    family = checkpoint.family
+    if not all((package / name / GRAPH).exists() for name in (*family.text_encoders, family.denoiser, DECODER)):
+        return None
+    reason = _left_out(checkpoint, options, parameters)
     if reason is not None:
         return FirstImage(floor, reason=reason)
     factor = vae_factor(checkpoint)
@@ -110,14 +113,9 @@ def compare(package: Path, checkpoint: Checkpoint, options: Options, parameters:
     return FirstImage(floor, db, (height, width))
 
 
-def _left_out(package: Path, checkpoint: Checkpoint, options: Options, parameters: int) -> str | None:
+def _left_out(checkpoint: Checkpoint, options: Options, parameters: int) -> str | None:
     """The reason why no image is compared; None where one is."""
     family, unet = checkpoint.family, checkpoint.config(checkpoint.family.denoiser)
-    missing = [
-        name for name in (*family.text_encoders, family.denoiser, DECODER) if not (package / name / GRAPH).exists()
-    ]
-    if missing:
-        return f"there is no {missing[0]}"
     if TEXT_TO_IMAGE not in family.tasks or unet.get("in_channels") != unet.get("out_channels"):
         return "the model starts from an image"
     if options.static is not None and options.static.batch != GUIDED:

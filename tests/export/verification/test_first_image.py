@@ -87,5 +87,6 @@ def test_the_reason_is_recorded_where_there_is_none(
     opened = replace(opened, parts={**opened.parts, "unet": Described()})  # type: ignore[dict-item]
     monkeypatch.setattr(first_image, "_by_diffusers", lambda *_: pytest.fail("it runs"))
     first = compare(exported_package, opened, options, parameters)
+    assert first is not None
     assert reason in first.as_json()["left_out"]
     assert reason in str(first)
