@@ -131,7 +131,7 @@ def _fork(case: Case, place: Path) -> int:
         status = _status_of(case, place / "made")
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, AttributeError):  # closed, full or none at all
                 stream.flush()
         os._exit(status)
 

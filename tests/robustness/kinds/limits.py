@@ -14,8 +14,8 @@ from ..inputs import PROMPT, SEED, STEPS, Inputs, pixels_of, succeed
 
 def case(inputs: Inputs, random: Random) -> Case:
     """`generate` or `batch` under one limit."""
-    limits = {
-        "files end at": (resource.RLIMIT_FSIZE, random.choice((0, 1, 100, 1000, 4000, 100_000))),
+    limits = {  # stderr is such a file, too
+        "files end at": (resource.RLIMIT_FSIZE, random.choice((4000, 8000, 12_000, 100_000))),
         "handles": (resource.RLIMIT_NOFILE, random.randrange(8, 40)),
         "stdout is": (None, random.choice(("full", "closed", "a closed pipe", "ASCII"))),
     }
@@ -56,7 +56,9 @@ def _stdout(kind: str) -> None:
         sys.stdout = os.fdopen(1, "w", encoding="ascii", closefd=False)
     elif kind == "closed":
         os.close(1)
+        sys.stdout = None  # type: ignore[assignment]  # as Python has it
     else:
         reading, writing = os.pipe()
         os.close(reading)
         os.dup2(writing, 1)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
