@@ -17,6 +17,7 @@ from .arguments import Arguments
 from .checkpoint import (
     Checkpoint,
     open_checkpoint,
+    tokenizer_of,
     with_clip_skip,
     with_embeddings,
     with_loras,
@@ -140,6 +141,8 @@ def export(
         checkpoint = with_clip_skip(checkpoint, clip_skip)
     options = options.for_checkpoint(checkpoint)
     components = components_of(checkpoint)
+    for encoder in checkpoint.family.encoders:
+        tokenizer_of(checkpoint, encoder.name)  # a broken one is found before anything is exported
     needed = checkpoint.weights_bytes() * options.precision.dtype.itemsize // 4
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
         _write_package(checkpoint, components, folder, options, report)

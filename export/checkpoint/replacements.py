@@ -38,6 +38,8 @@ def with_vae(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
     """
     path = Path(source)
     if path.is_file():
+        if path.suffix != ".safetensors":
+            raise SourceError(f"{path.name} is no .safetensors file; of single files with a VAE, only those are read")
         tensors = Tensors(path)
         if not holds_a_vae(tensors):
             raise SourceError(f"{path.name} is no VAE: it has no decoder.conv_in among its {len(tensors)} tensors")
@@ -78,7 +80,7 @@ def _autoencoder(
     config = part.config()
     if config.get("_class_name") not in kinds:
         raise SourceError(f"{source} is a {config.get('_class_name')}; {hint}")
-    channels, expected = config["latent_channels"], latent_channels(checkpoint.config("vae"))
+    channels, expected = latent_channels(config), latent_channels(checkpoint.config("vae"))
     if channels != expected:
         raise SourceError(
             f"{source} decodes latents of {channels} channels; those of {checkpoint.name} have {expected}"

@@ -16,6 +16,7 @@ from triptych.runtime.text.tokenizer import PromptTokenizer
 
 from ..files import write_json
 from ..scratch import scratch_folder
+from ..sources import check_file
 from .checkpoint import Checkpoint
 from .embeddings import Embedding, read_embedding
 
@@ -108,6 +109,9 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
     described = _text_encoder(checkpoint, encoder)
     try:
         with checkpoint.tokenizer(described.tokenizer) as source:
+            for file in source.iterdir() if source.is_dir() else ():
+                if not file.is_dir():
+                    check_file(file)
             TOKENIZERS[described.kind].write(source, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from triptych.export import arguments, precision
+from triptych.export import arguments, export, exporter, precision
 from triptych.export.arguments import Arguments
-from triptych.export.checkpoint import open_checkpoint
+from triptych.export.checkpoint import open_checkpoint, with_vae
 from triptych.export.components import components_of
 from triptych.export.dialects import DIALECTS
 from triptych.runtime.errors import SourceError, TriptychError
@@ -134,6 +134,25 @@ def test_a_file_that_is_not_itself(copied: Path, name: str, kind: str) -> None:
     assert "\n" not in message
     assert file.name in message
     assert ("git lfs pull" in message) == (kind == "pointer")
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer_config.json"])
+def test_a_tokenizer_of_pointers_is_found_before_anything_is_exported(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (copied / "tokenizer" / "tokenizer.json").unlink(missing_ok=True)
+    (copied / "tokenizer" / name).write_text(POINTER)
+    monkeypatch.setattr(exporter, "_write_package", lambda *_: pytest.fail("it exports"))
+    with pytest.raises(SourceError, match=f"tokenizer/{name} is a pointer of Git LFS, .* run `git lfs pull`"):
+        export(copied, tmp_path / "package", dialect="portable")
+    assert not (tmp_path / "package").exists()
+
+
+@pytest.mark.parametrize("name", ["vae.pt", "vae.ckpt"])
+def test_a_vae_in_another_kind_of_file(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    torch.save({}, tmp_path / name)
+    with pytest.raises(SourceError, match=f"{name} is no .safetensors file"):
+        with_vae(open_checkpoint(checkpoint), tmp_path / name)
 
 
 def test_weights_in_a_variant_alone(copied: Path) -> None:
