@@ -50,7 +50,8 @@ class Components:
 
     Raises:
         ArgumentError: an unknown policy.
-        PackageError, ProviderError: a graph cannot be loaded, see `Graph`, or is not that of its component.
+        PackageError, ProviderError: a graph is missing or cannot be loaded, see `Graph`, or is not that of its
+            component.
     """
 
     def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
@@ -61,6 +62,8 @@ class Components:
         self._signatures: dict[str, Signature] = {}
         self._package, self._device, self._lock = package, device, threading.Lock()
         _check_manifest(package)
+        for name in names:
+            package.graph(name)  # a missing component is the reason, whatever else is wrong
         if memory == "fast":
             for name in names:
                 self[name]

@@ -321,7 +321,7 @@ def test_settings_repeat_the_image(pipes: dict[str, TextToImage], tmp_path: Path
     [
         ("sd21", {"prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
         ("lcm", {"negative_prompt_2": "b"}, "negative_prompt_2: this package has one text encoder"),
-        ("sd21", {"original_size": (64, 64)}, r"original_size=\(64, 64\): this model does not take it; leave it out"),
+        ("sd21", {"original_size": (64, 64)}, r"original_size=\[64, 64\]: this model does not take it; leave it out"),
         ("sdxl", {"target_size": (64, -1)}, r"target_size=\(64, -1\); allowed: two whole numbers of pixels"),
         ("sdxl", {"original_size": 64}, "original_size=64; allowed: two whole numbers"),
         ("sdxl", {"prompt_2": ["a", "b"]}, "prompt_2 has 2 texts for 1 prompts"),

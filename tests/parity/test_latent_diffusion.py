@@ -260,7 +260,7 @@ def test_settings_repeat_the_image(pipes: dict[str, TextToImage], tmp_path: Path
     [
         ({"prompt_2": "b"}, "prompt_2: this package has one text encoder, which reads prompt"),
         ({"negative_prompt_2": "b"}, "negative_prompt_2: this package has one text encoder"),
-        ({"original_size": (64, 64)}, r"original_size=\(64, 64\): this model does not take it; leave it out"),
+        ({"original_size": (64, 64)}, r"original_size=\[64, 64\]: this model does not take it; leave it out"),
         ({"height": 100}, "height=100 must be a positive multiple of 8"),
     ],
     ids=str,

@@ -234,7 +234,7 @@ def test_a_base_that_calls_itself_a_refiner_is_refused(xl_checkpoint: Path, tmp_
         ({"image": example_image(), "denoising_end": 0.0}, "denoising_end=0.0 is out of range"),
         (
             {"image": example_image(), "target_size": (8, 8)},
-            r"target_size=\(8, 8\): this model does not take it; leave it out",
+            r"target_size=\[8, 8\]: this model does not take it; leave it out",
         ),
         (
             {"image": example_image(), "aesthetic_score": "high"},

@@ -33,7 +33,7 @@ def batch(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_ray_makes_the_same_pictures_and_says_the_same_of_the_rest(package: Path, tmp_path: Path) -> None:
-    others: list[dict[str, Any]] = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("nan")}]
+    others: list[dict[str, Any]] = [{"negative_prompt": "grey"}, {"width": 64}, {"width": 65}, {"eta": float("inf")}]
     others += [{"seed": -1}, {}]
     jobs = write(tmp_path / "jobs.jsonl", [{"id": f"n{n}", **BASE, **other} for n, other in enumerate(others * 2)])
     results = []
