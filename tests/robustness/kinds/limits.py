@@ -56,7 +56,7 @@ def _stdout(kind: str) -> None:
         sys.stdout = os.fdopen(1, "w", encoding="ascii", closefd=False)
     elif kind == "closed":
         os.close(1)
-        sys.stdout = None  # type: ignore[assignment]  # as Python has it
+        sys.stdout = None  # as Python has it
     else:
         reading, writing = os.pipe()
         os.close(reading)
