@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from triptych.runtime.errors import PackageError, TriptychError
+from triptych.runtime.errors import PackageError, TriptychError, system_reason
 from triptych.runtime.package.package import open_package
 
 
@@ -87,7 +87,7 @@ def check_destination(destination: Path, *, force: bool) -> None:
         if not destination.exists() or (destination.is_dir() and not any(destination.iterdir())):
             return
     except (OSError, ValueError) as error:
-        raise TriptychError(f"{destination} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise TriptychError(f"{destination} cannot be read: {system_reason(error)}") from None
     if not destination.is_dir():
         raise TriptychError(f"{destination} exists and is a file; name a folder that is not there yet")
     if not any(destination.glob("*/model.onnx")):
@@ -129,5 +129,5 @@ def _clear_errors(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = system_reason(error)
         raise TriptychError(f"{destination} cannot be written: {reason}; nothing was left there") from error

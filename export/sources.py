@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from triptych.runtime.errors import SourceError, nearest
+from triptych.runtime.errors import SourceError, nearest, system_reason
 from triptych.runtime.families.family import FAMILIES, family_by
 from triptych.runtime.package.manifest import MANIFEST
 from triptych.runtime.reading import read_file
@@ -38,7 +38,7 @@ def check_file(file: Path) -> None:
         with file.open("rb") as opened:
             start = opened.read(len(_POINTER))
     except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
-        raise SourceError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise SourceError(f"{file} cannot be read: {system_reason(error)}") from None
     if start == _POINTER:
         raise SourceError(f"{_place(file)} is a pointer of Git LFS, not the file itself; run `git lfs pull` first")
 
@@ -72,7 +72,7 @@ def check_source(source: str | Path, what: str) -> None:
             return
         there = path.exists() or path.is_symlink()
     except (OSError, ValueError) as error:
-        raise SourceError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise SourceError(f"{source} cannot be read: {system_reason(error)}") from None
     if there:
         check_file(path)
     elif not is_hub_id(source):

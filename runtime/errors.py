@@ -82,6 +82,11 @@ class ReproductionWarning(TriptychWarning):
     """An image was recorded with another package, and cannot be reproduced with this one."""
 
 
+def system_reason(error: BaseException) -> str:
+    """The operating system's reason for an error without number and path; of other errors, their message."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def lookup(table: Mapping[str, T], name: str, kind: str, error: type[TriptychError] = ArgumentError) -> T:
     """The value of `name` in a table.
 

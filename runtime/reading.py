@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import ArgumentError, TriptychError
+from .errors import ArgumentError, TriptychError, system_reason
 
 
 def read_file(path: Path, limit: int, error: type[TriptychError] = ArgumentError) -> bytes:
@@ -49,7 +49,7 @@ def open_file(path: Path, error: type[TriptychError] = ArgumentError) -> Iterato
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except (OSError, ValueError) as reason:  # ValueError: a name that holds a zero byte
-        raise error(f"{path} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
+        raise error(f"{path} cannot be read: {system_reason(reason)}") from None
 
 
 def kind_of(mode: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, system_reason
 from .results import PARTIAL, Result
 
 _PNG = "picture"
@@ -65,4 +65,4 @@ def join(results: Sequence[Result], folder: Path, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise ArgumentError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise ArgumentError(f"{path} cannot be written: {system_reason(error)}") from None

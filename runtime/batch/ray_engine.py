@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..environment import defaults
-from ..errors import ArgumentError, TriptychError
+from ..errors import ArgumentError, TriptychError, system_reason
 from ..pipeline import TextToImage
 from .generate import GeneratedImage, generate, reason_of
 from .rows import Row
@@ -140,7 +140,7 @@ def _check_reachable(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), _REACH_SECONDS).close()
     except OSError as error:
-        raise ArgumentError(f"--address {address}: no Ray cluster answers there: {error.strerror or error}") from None
+        raise ArgumentError(f"--address {address}: no Ray cluster answers there: {system_reason(error)}") from None
 
 
 def _pool(device: str, cpus_per_actor: int | None) -> tuple[dict[str, Any], int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..errors import TriptychError
+from ..errors import TriptychError, system_reason
 from ..ort.device import silence_log
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
@@ -213,7 +213,7 @@ def main() -> None:
         if is_debugged:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        fail(f"{place}{error.strerror or error}", TriptychError.exit_status)
+        fail(f"{place}{system_reason(error)}", TriptychError.exit_status)
     except click.Abort:
         fail("interrupted", INTERRUPTED)
 

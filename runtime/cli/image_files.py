@@ -16,7 +16,7 @@ import numpy as np
 from PIL.Image import Image
 from tqdm import tqdm
 
-from ..errors import ArgumentError, ReproductionWarning, TriptychWarning
+from ..errors import ArgumentError, ReproductionWarning, TriptychWarning, system_reason
 from ..image.pixels import contact_sheet, read_settings
 from ..ort.device import open_device
 from ..package.graphs import Components
@@ -213,7 +213,7 @@ def _check_writable(option: str, path: Path, folder: Path) -> None:
         if path != folder and path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that the file system cannot encode
-        raise ArgumentError(f"{option} {path}: cannot write there: {getattr(error, 'strerror', error)}") from None
+        raise ArgumentError(f"{option} {path}: cannot write there: {system_reason(error)}") from None
 
 
 def _save(image: Image, path: Path) -> Path:
@@ -232,5 +232,5 @@ def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError | UnicodeError):
             raise
-        raise ArgumentError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise ArgumentError(f"{path} cannot be written: {system_reason(error)}") from None
     return path

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from ..errors import PackageError
+from ..errors import PackageError, system_reason
 from ..reading import read_file
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError) as reason:
-        raise PackageError(f"{path} cannot be read: {getattr(reason, 'strerror', None) or reason}") from None
+        raise PackageError(f"{path} cannot be read: {system_reason(reason)}") from None
     return True
 
 
