@@ -23,6 +23,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_SHOWN = 100  # characters of a value in a message
+
 
 class TriptychError(Exception):
     """Base of all errors that are meant for the user."""
@@ -87,6 +89,15 @@ def system_reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def shown(value: object) -> str:
+    """A value as one short line, for a message; of a value that cannot be written out, its type."""
+    try:
+        line = " ".join(repr(value).split())
+    except Exception:  # of any class: the value is one of the caller's; Python writes no whole number of 5,000 digits
+        return f"<{type(value).__name__}>"
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
+
+
 def lookup(table: Mapping[str, T], name: str, kind: str, error: type[TriptychError] = ArgumentError) -> T:
     """The value of `name` in a table.
 
@@ -100,7 +111,7 @@ def lookup(table: Mapping[str, T], name: str, kind: str, error: type[TriptychErr
         TriptychError: of class `error`; the table has no such name.
     """
     if not isinstance(name, str) or name not in table:
-        raise error(f"unknown {kind} {name!r}; {nearest(name, table)}")
+        raise error(f"unknown {kind} {shown(name)}; {nearest(name, table)}")
     return table[name]
 
 
@@ -109,7 +120,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     import difflib
 
     names = {candidate.lower(): candidate for candidate in allowed}
-    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.7)
+    text = name if isinstance(name, str) else shown(name)
+    near = difflib.get_close_matches(text.lower(), names, n=3, cutoff=0.7)
     if near:
         return f"did you mean {' or '.join(names[match] for match in near)}?"
     return f"allowed: {', '.join(names.values())}"

@@ -16,7 +16,7 @@ from .denoising.guidance import Guidance
 from .denoising.host import denoise_on_host
 from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
-from .errors import ArgumentError, Cancelled
+from .errors import ArgumentError, Cancelled, shown
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
 from .footprint import check_footprint
 from .foreign import CALL, LOAD, known_arguments, without_foreign_members
@@ -31,7 +31,6 @@ from .package.geometry import scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.model import Model
 from .package.package import Package, family_of, open_package
-from .plain import shown
 from .plan import Plan, plan
 from .request import Images, Request
 from .sampling import Sampler, Step

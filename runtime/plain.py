@@ -12,7 +12,6 @@ import numpy as np
 LONGEST = 100_000
 """Values that a list of numbers or texts may have."""
 
-_SHOWN = 100  # characters of a value in an error
 _NO_NUMBERS = "bcmMOSU"  # kinds of numpy: boolean, complex, times, objects, texts
 
 
@@ -29,13 +28,13 @@ def real(value: Any) -> int | float:
     """A real number, also NaN or infinity: whole ones as int, others as float."""
     _check_scalar(value)
     try:
-        return whole(value)
-    except ValueError:
-        pass
-    try:
-        return float(value)
+        number = float(value)  # also of a whole number, which may be beyond floating point
     except Exception as error:  # see `whole`
         raise ValueError("not a number") from error
+    try:
+        return whole(value)
+    except ValueError:
+        return number
 
 
 def text(value: Any) -> str:
@@ -92,12 +91,6 @@ def json_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError("not a mapping")
     return {text(name): json_value(each) for name, each in value.items()}
-
-
-def shown(value: Any) -> str:
-    """A value as one short line."""
-    line = " ".join(repr(value).split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]} ..."
 
 
 def _check_scalar(value: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Union
 import numpy as np
 
 from . import plain
-from .errors import ArgumentError
+from .errors import ArgumentError, shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -90,7 +90,7 @@ def _arrays(value: Any) -> dict[str, np.ndarray]:
     return {plain.text(name): plain.array(each) for name, each in value.items()}
 
 
-_SIDE = Rule(plain.whole, "a whole number of pixels")
+_SIDE = Rule(_between(1, MAX_PIXELS, plain.whole), f"a whole number of pixels, 1 or more, to {MAX_PIXELS}")
 _PAIR = Rule(_pair, f"two whole numbers of pixels, none below 0 or above {MAX_PIXELS}")
 _SCORE = Rule(_finite, "a number, for example 6")
 _SHARE = Rule(plain.real, "a number above 0, to 1")
@@ -305,7 +305,7 @@ def require(name: str, value: Any) -> Any:
     try:
         return RULES[name].convert(value)
     except ValueError:
-        raise ArgumentError(f"{name}={plain.shown(value)}; allowed: {RULES[name].allowed}") from None
+        raise ArgumentError(f"{name}={shown(value)}; allowed: {RULES[name].allowed}") from None
 
 
 def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "latents") -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from ..request import Request
 
 Conditioning = Mapping[str, np.ndarray]
@@ -59,7 +59,7 @@ class MicroConditioning(NamedTuple):
         supported = {*names, *(f"negative_{name}" for name in names)}
         for name, value in self._asdict().items():
             if value is not None and name not in supported:
-                raise ArgumentError(f"{name}={value!r}: this model does not take it; leave it out")
+                raise ArgumentError(f"{name}={shown(value)}: this model does not take it; leave it out")
 
     def rows(
         self, names: Sequence[str], count: int, height: int, width: int

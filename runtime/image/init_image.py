@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from ..families.conditioning import EXTRA_CHANNELS
 from ..package.model import Model
 from ..request import Request, check_latents
@@ -153,7 +153,7 @@ def _check_arguments(request: Request, model: Model) -> None:
         )
     if not model.edits and request.image_guidance_scale is not None:
         raise ArgumentError(
-            f"image_guidance_scale={request.image_guidance_scale!r}: this model does not edit images; leave it out"
+            f"image_guidance_scale={shown(request.image_guidance_scale)}: this model does not edit images; leave it out"
         )
     if request.image is not None:
         return

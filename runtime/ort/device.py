@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PerformanceWarning, ProviderError, nearest
+from ..errors import PerformanceWarning, ProviderError, nearest, shown
 from . import cuda
 from .graph_writer import GraphWriter
 from .library import ort
@@ -114,7 +114,7 @@ class Device:
                 options.add_session_config_entry(key, str(value))
             else:
                 attributes = [name for name in dir(options) if not name.startswith("_")]
-                raise ProviderError(f"unknown session option {key!r}; {nearest(key, attributes)}")
+                raise ProviderError(f"unknown session option {shown(key)}; {nearest(key, attributes)}")
         return options
 
 
@@ -204,7 +204,7 @@ def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) 
 def _from_name(device: str, settings: dict[str, Any]) -> Device:
     name, _, index = device.partition(":")
     if name not in PROVIDERS or (index and (name not in ("cuda", "tensorrt") or not index.isdecimal())):
-        raise ProviderError(f"unknown device {device!r}; {nearest(device, ['auto', *PROVIDERS, 'cuda:1'])}")
+        raise ProviderError(f"unknown device {shown(device)}; {nearest(device, ['auto', *PROVIDERS, 'cuda:1'])}")
     providers: list[tuple[str, dict[str, Any]]] = [(PROVIDERS[name], {"device_id": int(index)} if index else {})]
     if name == "tensorrt":
         providers.append((CUDA, {"device_id": int(index)} if index else {}))
@@ -219,7 +219,7 @@ def _from_list(providers: Sequence[Provider], settings: dict[str, Any]) -> Devic
     pairs = [(p, {}) if isinstance(p, str) else (p[0], dict(p[1])) for p in providers]
     for name, _ in pairs:
         if name not in ort.get_all_providers():
-            raise ProviderError(f"unknown provider {name!r}; {nearest(name, ort.get_all_providers())}")
+            raise ProviderError(f"unknown provider {shown(name)}; {nearest(name, ort.get_all_providers())}")
     return Device(",".join(name for name, _ in pairs), tuple(pairs), settings)
 
 

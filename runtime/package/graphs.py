@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ArgumentError, ProviderError, nearest
+from ..errors import ArgumentError, ProviderError, nearest, shown
 from ..ort.blocking import channels_block
 from ..ort.device import PROVIDERS, Device
 from ..ort.saturation import PAIR_LIMIT, saturates
@@ -56,7 +56,7 @@ class Components:
 
     def __init__(self, package: Package, device: Device, names: Sequence[str], memory: str = "fast") -> None:
         if memory not in POLICIES:
-            raise ArgumentError(f"unknown memory policy {memory!r}; {nearest(memory, POLICIES)}")
+            raise ArgumentError(f"unknown memory policy {shown(memory)}; {nearest(memory, POLICIES)}")
         self.memory = memory
         self.loaded: dict[str, Graph] = {}
         self._signatures: dict[str, Signature] = {}

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SamplerError, TriptychWarning, nearest
+from ..errors import SamplerError, TriptychWarning, nearest, shown
 from .registry import FOREIGN_OPTIONS, SCHEDULERS, of_config, recorded_defaults
 from .scheduler import DIFFUSION, EDM, FLOW
 
@@ -20,7 +20,7 @@ def with_options(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
     scheduler = of_config(config)
     for key in options:
         if key not in scheduler.options:
-            raise SamplerError(f"{scheduler.class_name} has no option {key!r}; {nearest(key, scheduler.options)}")
+            raise SamplerError(f"{scheduler.class_name} has no option {shown(key)}; {nearest(key, scheduler.options)}")
     by_default = [name for name in recorded_defaults(config) if name not in options]
     return {**config, **options, "_use_default_values": by_default}
 
@@ -37,7 +37,7 @@ def understood(config: Mapping[str, Any]) -> dict[str, Any]:
     if "predict_epsilon" in read:
         epsilon = read.pop("predict_epsilon")
         if not isinstance(epsilon, bool):
-            raise SamplerError(f"predict_epsilon={epsilon!r} is not supported; allowed: true, false")
+            raise SamplerError(f"predict_epsilon={shown(epsilon)} is not supported; allowed: true, false")
         read.setdefault("prediction_type", "epsilon" if epsilon else "sample")
     scheduler = of_config(config)
     unknown = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Self, TypeVar
 
-from ..errors import SamplerError, nearest
+from ..errors import SamplerError, nearest, shown
 
 ANYTHING = "anything"
 """Allowed values of an option without effect."""
@@ -142,7 +142,7 @@ def read(options: type[Group], class_name: str, foreign: frozenset[str], config:
     known = declared(options)
     for key in config:
         if not key.startswith("_") and key not in known and key not in foreign:
-            raise SamplerError(f"{class_name} has no option {key!r}; {nearest(key, known)}")
+            raise SamplerError(f"{class_name} has no option {shown(key)}; {nearest(key, known)}")
     values = {}
     for key in (name for name in known if name in config):
         try:
@@ -159,7 +159,9 @@ def whole_steps(value: Any) -> int:
     try:
         return _whole(value, 1, MAX_STEPS)
     except ValueError:
-        raise SamplerError(f"num_inference_steps={value!r} must be a whole number, 1 or more, to {MAX_STEPS}") from None
+        raise SamplerError(
+            f"num_inference_steps={shown(value)} must be a whole number, 1 or more, to {MAX_STEPS}"
+        ) from None
 
 
 def _one_of(value: Any, allowed: tuple) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import SamplerError, lookup
+from ..errors import SamplerError, lookup, shown
 from .names import ALIASES, PREFIXES, SUFFIXES, fold
 from .options import ANYTHING
 from .scheduler import Scheduler
@@ -156,7 +156,7 @@ def _with_suffix(
 ) -> tuple[Scheduler, Mapping[str, Any]]:
     lacking = [key for key in options if key not in scheduler.options or scheduler.options[key].allowed == ANYTHING]
     if lacking:
-        raise SamplerError(f"scheduler {name!r}: {scheduler.class_name} has no option {lacking[0]}; leave it out")
+        raise SamplerError(f"scheduler {shown(name)}: {scheduler.class_name} has no option {lacking[0]}; leave it out")
     return scheduler, {**implied, **options}
 
 
@@ -164,7 +164,7 @@ def of_config(config: Any) -> Scheduler:
     """The scheduler that a configuration names in `_class_name`."""
     name = _class_name(config)
     if not isinstance(name, str):
-        raise SamplerError(f"unknown scheduler {name!r}; allowed: the name of a class of diffusers")
+        raise SamplerError(f"unknown scheduler {shown(name)}; allowed: the name of a class of diffusers")
     return _exactly(name)[0]
 
 

@@ -1,5 +1,6 @@
 """Arguments of a run, checked against those that its scheduler takes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import SamplerError
+from ..errors import SamplerError, shown
 from .grids.align_your_steps import by_name
 from .options import MAX_STEPS, whole_steps
 from .scheduler import Run, Scheduler
@@ -88,14 +89,13 @@ def read_part(start: Any, end: Any, run: Run) -> tuple[float | None, float | Non
 
 
 def _number(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, Real)
-        or not np.isfinite(float(value))
-        or not holds(float(value))
-    ):
-        raise SamplerError(f"{name}={value!r} is out of range; allowed: {allowed}")
-    return float(value)
+    try:
+        converted = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:  # a whole number beyond floating point
+        converted = math.inf
+    if not (math.isfinite(converted) and holds(converted)):
+        raise SamplerError(f"{name}={shown(value)} is out of range; allowed: {allowed}")
+    return converted
 
 
 def _grid(name: str, value: Any, scheduler: Scheduler) -> np.ndarray | None:
@@ -107,7 +107,7 @@ def _grid(name: str, value: Any, scheduler: Scheduler) -> np.ndarray | None:
     try:
         values = np.array(value, np.float64)
     except (TypeError, ValueError):
-        raise SamplerError(f"{name}={value!r} must be a list of numbers, or a name") from None
+        raise SamplerError(f"{name}={shown(value)} must be a list of numbers, or a name") from None
     fewest = 2 if name == "sigmas" and scheduler.ends_sigmas else 1
     if values.ndim != 1 or len(values) < fewest:
         raise SamplerError(f"{name} has shape {list(values.shape)}; it must be a list of {fewest} numbers or more")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import plain
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from ..families.conditioning import Conditioning
 from ..noise import noise_source
 from ..pipeline import Output, TextToImage
@@ -94,4 +94,4 @@ def _images(images: object) -> int:
         count = plain.whole(images)
         if count >= 2:
             return count
-    raise ArgumentError(f"a walk of {plain.shown(images)} images; allowed: 2 or more, from each prompt to the next")
+    raise ArgumentError(f"a walk of {shown(images)} images; allowed: 2 or more, from each prompt to the next")

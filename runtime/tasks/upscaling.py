@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .. import plain
-from ..errors import ArgumentError
+from ..errors import ArgumentError, shown
 from ..image.encoding import ENCODER
 from ..image.pixels import to_image
 from ..package.model import Model
@@ -84,7 +84,7 @@ def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Req
 
 
 def _factor(upscale: object) -> float:
-    given = plain.shown(upscale)
+    given = shown(upscale)
     with suppress(ValueError):
         factor = plain.real(upscale)
         if 1 < factor <= MAX_FACTOR:

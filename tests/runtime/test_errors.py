@@ -3,11 +3,14 @@
 import ast
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from triptych.runtime import errors
-from triptych.runtime.errors import ArgumentError, SamplerError, TriptychError, TriptychWarning, lookup, nearest
+from triptych.runtime.errors import ArgumentError, SamplerError, TriptychError, TriptychWarning, lookup, nearest, shown
 
 REPOSITORY = Path(__file__).parents[2]
 CLASSES = {
@@ -28,6 +31,19 @@ def test_lookup_gives_the_value_or_names_that_are_near() -> None:
 
 def test_nearest_ignores_the_case_and_spells_names_as_they_are() -> None:
     assert nearest("cudaexecutionprovider", ["CUDAExecutionProvider"]) == "did you mean CUDAExecutionProvider?"
+
+
+class Unwritable:
+    def __repr__(self) -> str:
+        raise KeyError
+
+
+@given(st.text() | st.lists(st.text()) | st.binary())
+@example(10**5000)  # Python writes no number of so many digits
+@example([Unwritable()])
+def test_any_value_is_shown_in_one_short_line(value: Any) -> None:
+    assert len(shown(value).splitlines()) == 1
+    assert len(shown(value)) < 120
 
 
 def test_every_class_is_drawn_in_the_hierarchy() -> None:

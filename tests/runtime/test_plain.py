@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from triptych.runtime import plain
 
@@ -134,9 +132,3 @@ def test_values_of_json() -> None:
     for wrong in ([], {3: 4}, {"a": object()}, {"a": b"b"}):
         with pytest.raises(ValueError, match="not a"):
             plain.json_object(wrong)
-
-
-@given(st.text() | st.lists(st.text()) | st.binary())
-def test_shown_values_are_one_short_line(value: Any) -> None:
-    assert len(plain.shown(value).splitlines()) == 1
-    assert len(plain.shown(value)) < 120

@@ -3,7 +3,7 @@
 The numbers are the authors', as diffusers has them in AysSchedules.
 """
 
-from ...errors import SamplerError, nearest
+from ...errors import SamplerError, nearest, shown
 
 TIMESTEPS: dict[str, tuple[float, ...]] = {
     "ays_sd15": (999, 850, 736, 645, 545, 455, 343, 233, 124, 24),
@@ -30,5 +30,5 @@ def by_name(kind: str, name: str, ends: bool) -> tuple[float, ...]:
     """
     grids = TIMESTEPS if kind == "timesteps" else SIGMAS
     if name not in grids:
-        raise SamplerError(f"{kind}={name!r} is no grid; {nearest(name, grids)}")
+        raise SamplerError(f"{kind}={shown(name)} is no grid; {nearest(name, grids)}")
     return grids[name] if kind == "timesteps" or ends else grids[name][:-1]

@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from triptych.runtime.errors import shown
+
 from ..alter import HOSTILE
 from ..attempt import Case
 from ..inputs import Inputs
 
+
+class _Unwritable:
+    """A value of a caller's class that cannot be written out."""
+
+    def __repr__(self) -> str:
+        raise KeyError
+
+
 _VALUES: tuple[Any, ...] = (
-    *HOSTILE,
+    *HOSTILE, 10**5000, [10**5000], _Unwritable(), {"beta_start": _Unwritable()}, {"beta_start": 10**400},
     *(np.dtype(kind).type(2) for kind in ("int8", "int64", "uint64", "float16", "float32", "bool")),
     np.arange(2), np.zeros(0), np.array(3), np.array([float("nan")]), np.zeros((1, 4, 8, 8), np.float32),
     np.zeros((1, 4, 8, 8), object), np.zeros((8, 8, 3), np.uint8), np.zeros((0, 0, 3), np.uint8),
@@ -35,4 +45,4 @@ def case(inputs: Inputs, random: Random) -> Case:
         pipe = TextToImage.load(inputs.package, device="cpu")
         pipe(**{"prompt": "fox", "num_inference_steps": 2, "height": 64, "width": 64, **changed})
 
-    return Case(", ".join(f"{name}={value!r:.40}" for name, value in changed.items()), run)
+    return Case(", ".join(f"{name}={shown(value):.40}" for name, value in changed.items()), run)
