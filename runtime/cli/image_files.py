@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
 import numpy as np
 from PIL.Image import Image
@@ -30,6 +31,7 @@ from ..tasks.interpolation import walk
 from ..tasks.upscaling import passes, upscaled
 
 _SLUG_LENGTH = 40  # characters of the prompt in a file's name
+_TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -222,8 +224,10 @@ def _save(image: Image, path: Path) -> Path:
 
 def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
     """Write a file atomically: under a temporary name, then renamed."""
-    temporary = path.with_name(f".{os.getpid()}.tmp")  # short, whatever the length of the name
+    prefix = f".{crc32(os.fsencode(path.name)):08x}."  # short, whatever the length of the name
+    temporary = path.with_name(f"{prefix}{os.getpid()}{_TEMPORARY}")
     try:
+        _clear(path.parent, prefix)
         with temporary.open("wb") as file:
             write(file)
         os.replace(temporary, path)
@@ -234,3 +238,15 @@ def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
             raise
         raise ArgumentError(f"{path} cannot be written: {system_reason(error)}") from None
     return path
+
+
+def _clear(folder: Path, prefix: str) -> None:
+    """Delete the temporary files of processes that were killed."""
+    for file in folder.glob(f"{prefix}*{_TEMPORARY}"):
+        process = file.name.removeprefix(prefix).removesuffix(_TEMPORARY)
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            file.unlink(missing_ok=True)
+        except (ValueError, OverflowError, OSError):  # not of this command, or of another user
+            continue

@@ -1,6 +1,8 @@
 """Output wherever it goes, and Ctrl-C at any time: one line, and no traceback."""
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,25 @@ def test_nothing_half_written_is_left(raised: BaseException, tmp_path: Path) -> 
     with pytest.raises((KeyboardInterrupt, ArgumentError)):
         _write(tmp_path / ("x" * 250), write)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_is_cleared_and_what_others_write_stays(tmp_path: Path) -> None:
+    from triptych.runtime.cli.image_files import _write
+
+    def leave_and_kill() -> None:
+        _write(tmp_path / "out.png", lambda file: os.kill(os.getpid(), signal.SIGKILL))
+
+    running = multiprocessing.get_context("fork").Process(target=leave_and_kill)
+    running.start()
+    running.join()
+    (left,) = tmp_path.iterdir()
+    others = [
+        left.with_name(left.name.replace(str(running.pid), text)) for text in (str(os.getppid()), "1", "x", "9" * 30)
+    ]
+    for file in others:
+        file.touch()
+    _write(tmp_path / "out.png", lambda file: print(file.write(b"whole")))
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out.png", *others])
 
 
 def test_a_file_that_no_command_checks_is_one_line(
