@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import plain
 from ..errors import ArgumentError, shown
+from ..families.family import TEXT_TO_IMAGE
 from ..image.encoding import ENCODER
 from ..image.pixels import to_image
 from ..package.model import Model
@@ -49,6 +50,12 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
     images = [to_image(np.asarray(image), own) for image, own in zip(large.images, settings, strict=True)]
     seconds = {name: small.timings.get(name, 0.0) + value for name, value in large.timings.items()}
     return replace(large, images=images, timings=seconds, settings=settings)
+
+
+def can_upscale(model: Model) -> bool:
+    """Whether a package can run both passes."""
+    fits = TEXT_TO_IMAGE in model.family.tasks and not (model.static or model.inpaints)
+    return fits and ENCODER in model.package.components
 
 
 def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Request]:

@@ -24,8 +24,9 @@ from .auth import DOCS_FILES, Guard
 from .bodies import BodyRoute, refusal
 from .catalog import Catalog
 from .delivery import ClientDisconnected, EventStream, encode_image, images_of, service_error
+from .description import Descriptions, Model, ModelList
 from .requests import requests_of
-from .schema import Answer, Edit, Failed, Generation, ImageFields, Model, ModelList, State
+from .schema import Answer, Edit, Failed, Generation, ImageFields, State
 from .uploads import read_image, read_mask
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status code, for the log only: the client has disconnected
@@ -72,12 +73,13 @@ def create_app(
     )
     app.add_middleware(Guard, limits=limits, figures=figures, key=key, local=local)
     _add_error_handlers(app)
+    descriptions = Descriptions(models, limits)
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # for OpenAPI; Guard checks the key
     v1 = APIRouter(prefix="/v1", dependencies=secured, route_class=BodyRoute)
 
     async def generate(connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any]) -> Any:
         queue = models.queue(body.model)
-        requests = await asyncio.to_thread(requests_of, queue.pipe, body, limits, start)
+        requests = await asyncio.to_thread(requests_of, models.planners[queue.name], body, limits, start)
         if log_prompts:
             _log.info("%s: %r", queue.name, body.prompt)
         width, height = requests[0].width, requests[0].height
@@ -104,13 +106,13 @@ def create_app(
 
     @v1.get("/models")
     async def model_list() -> ModelList:
-        """List the served models."""
-        return ModelList(data=models.listed())
+        """List the served models, with what each can do, its defaults and limits."""
+        return ModelList(data=descriptions.listed())
 
     @v1.get("/models/{name}")
     async def model(name: str) -> Model:
         """Describe one served model."""
-        return models.find(name)
+        return descriptions.find(name)
 
     app.include_router(v1)
     _add_health_and_metrics(app, models, figures, secured)

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from ...errors import ArgumentError
+from ...ort.device import open_device
 from ...package.package import open_package
+from ...pipeline import TextToImage
 from ..errors import ServiceError, unavailable
 from ..queue.ticket import Queue
-from .schema import Model
 
 Q_co = TypeVar("Q_co", bound=Queue, covariant=True)
+
+ModelState = Literal["unloaded", "loading", "ready"]
 
 
 class Catalog(Generic[Q_co]):
@@ -18,9 +21,12 @@ class Catalog(Generic[Q_co]):
 
     Args:
         packages: their folders; the first is the default model.
+        capacity: of each queue, in images.
 
     Attributes:
         packages: by name.
+        planners: an opened package of each name, whose graphs are not loaded: to check and describe requests.
+        capacity: see above.
         state: loading, ready or stopping.
 
     Raises:
@@ -28,44 +34,54 @@ class Catalog(Generic[Q_co]):
         ArgumentError: two folders have the same name.
     """
 
-    def __init__(self, packages: Sequence[Path]) -> None:
-        self.packages = {path.resolve().name: path for path in packages}
-        if len(self.packages) < len(packages):
-            raise ArgumentError(
-                f"packages are named by the names of their folders, which must differ: {', '.join(self.packages)}"
-            )
-        self._listed = [
-            Model(id=name, created=int((open_package(path).path / "model_index.json").stat().st_mtime))
-            for name, path in self.packages.items()
-        ]
+    def __init__(self, packages: Sequence[Path], capacity: int) -> None:
+        self.packages = by_name(packages)
+        self.capacity = capacity
+        cpu = open_device("cpu")
+        self.planners = {
+            name: TextToImage(open_package(path), cpu, memory="low") for name, path in self.packages.items()
+        }
         self._queues: dict[str, Q_co] = {}
         self.state = "loading"
 
-    def listed(self) -> list[Model]:
-        """All models, loaded or not."""
-        return self._listed
+    def state_of(self, name: str) -> ModelState:
+        """State of a model."""
+        return "ready" if name in self._queues else "loading"
 
-    def find(self, name: str) -> Model:
-        """Model of a name.
+    def name_of(self, name: str | None) -> str:
+        """Name of a model; of the default model if the name is None.
 
         Raises:
             ServiceError: no model has this name (404).
         """
-        for model in self.listed():
-            if model.id == name:
-                return model
-        allowed = ", ".join(self.packages)
-        raise ServiceError(404, f"no model {name!r}; allowed: {allowed}", code="model_not_found", param="model")
+        if name is None:
+            return next(iter(self.packages))
+        if name not in self.packages:
+            allowed = ", ".join(self.packages)
+            raise ServiceError(404, f"no model {name!r}; allowed: {allowed}", code="model_not_found", param="model")
+        return name
 
     def queue(self, name: str | None) -> Q_co:
-        """Queue of a model; of the default model if the name is None.
+        """Queue of a model, see `name_of`.
 
         Raises:
             ServiceError: no model has this name (404), or the model is loading or stopping (503).
         """
-        model = next(iter(self.packages)) if name is None else self.find(name).id
+        model = self.name_of(name)
         if self.state == "stopping":
             raise unavailable("the service is about to stop", "stopping")
         if model not in self._queues:
             raise unavailable(f"{model} is loading", "loading")
         return self._queues[model]
+
+
+def by_name(packages: Sequence[Path]) -> dict[str, Path]:
+    """Packages by the names of their folders.
+
+    Raises:
+        ArgumentError: two folders have the same name.
+    """
+    named = {path.resolve().name: path for path in packages}
+    if len(named) < len(packages):
+        raise ArgumentError(f"packages are named by the names of their folders, which must differ: {', '.join(named)}")
+    return named

@@ -30,8 +30,8 @@ class Models(Catalog[Batcher]):
     def __init__(
         self, packages: Sequence[Path], metrics: Metrics, *, batch: int | None, wait: float, queue: int
     ) -> None:
-        super().__init__(packages)
-        self._metrics, self._batch, self._wait, self._capacity = metrics, batch, wait, queue
+        super().__init__(packages, queue)
+        self._metrics, self._batch, self._wait = metrics, batch, wait
 
     def load(self, options: Mapping[str, Any]) -> None:
         """Load the packages in order until `stop` is called; raises the errors of `TextToImage.load`."""
@@ -41,7 +41,7 @@ class Models(Catalog[Batcher]):
             pipe = TextToImage.load(path, **options)
             _log.info("%s on %s (%s)", name, pipe.device.name, pipe.device.provider)
             batch = suitable(pipe) if self._batch is None else self._batch
-            self._queues[name] = Batcher(name, pipe, self._metrics, batch=batch, wait=self._wait, queue=self._capacity)
+            self._queues[name] = Batcher(name, pipe, self._metrics, batch=batch, wait=self._wait, queue=self.capacity)
         if self.state == "stopping":
             self.stop()  # also stops the packages loaded since
         else:

@@ -7,6 +7,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...request import FIELDS
+from ..queue.previews import MOST, MOST_DECODED
 
 MAX_SEED = 2**64 - 1
 MAX_GUIDANCE = 100.0  # well above useful values, well below overflow
@@ -84,7 +85,12 @@ class ImageFields(BaseModel):
     output_format: OutputFormat = Field("png", description="Only PNG holds the settings of the image.")
     output_compression: int = Field(100, ge=0, le=100, description="Quality of jpeg and webp; png is lossless.")
     stream: bool = Field(False, description="Answer with server-sent events.")
-    partial_images: int = Field(0, ge=0, le=3, description="With stream: previews of each image.")
+    partial_images: int = Field(
+        0,
+        ge=0,
+        le=MOST,
+        description=f"With stream: previews of each image; a model without previews sends {MOST_DECODED} at most.",
+    )
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed of the first image; default: random.")
     num_inference_steps: int | None = Field(None, ge=1, description="Number of scheduler steps; default: the model's.")
     guidance_scale: Scales | None = Field(
@@ -193,22 +199,6 @@ class Answer(BaseModel):
     size: str
     output_format: OutputFormat
     background: Literal["opaque"] = "opaque"
-
-
-class Model(BaseModel):
-    """Served package; `created` in seconds since 1970."""
-
-    id: str
-    created: int
-    object: Literal["model"] = "model"
-    owned_by: str = "triptych"
-
-
-class ModelList(BaseModel):
-    """List of the served packages."""
-
-    object: Literal["list"] = "list"
-    data: list[Model]
 
 
 class Failure(BaseModel):

@@ -16,7 +16,7 @@ _HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 
 def blocks_of(models: Models, limits: Limits) -> gr.Blocks:
     """Gradio blocks of the page for the packages of `models`."""
-    names, actions = [model.id for model in models.listed()], Actions(models, limits)
+    names, actions = [*models.packages], Actions(models, limits)
     blocks = gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True, delete_cache=(_HOUR, _HOUR))
     with blocks:
         gr.Markdown("# Triptych\nText-to-image with ONNX Runtime, on this service alone.", elem_id="title")

@@ -9,6 +9,17 @@ from ...package.graphs import PREVIEW_DECODER
 from ...pipeline import TextToImage
 from ...sampling import Step
 
+MOST = 24
+"""Previews of an image at most."""
+
+MOST_DECODED = 4
+"""Previews of an image at most where its VAE decoder has to decode them."""
+
+
+def allowed(pipe: TextToImage) -> int:
+    """Previews of an image at most, by the package's decoders."""
+    return MOST if PREVIEW_DECODER in pipe.package.components else MOST_DECODED
+
 
 def steps_of(count: int, total: int) -> dict[int, int]:
     """Step index -> preview number, for `count` previews at equal distances; fewer if there are few steps.
@@ -23,7 +34,8 @@ def steps_of(count: int, total: int) -> dict[int, int]:
 class Previews:
     """Step callback that passes `count` previews of an image to `show`: number and pixels uint8 [H, W, 3].
 
-    The preview decoder of the package decodes them; a package without one uses its VAE decoder, which is slower.
+    The preview decoder of the package decodes them. A package without one uses its VAE decoder, which is slower, for at
+    most `MOST_DECODED` previews.
     """
 
     count: int
@@ -31,7 +43,7 @@ class Previews:
 
     def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
         """See `ticket.StepCallback`."""
-        number = steps_of(self.count, step.total).get(step.index)
+        number = steps_of(min(self.count, allowed(pipe)), step.total).get(step.index)
         if number is not None:
             small = PREVIEW_DECODER in pipe.package.components
             self.show(number, pipe.preview(step)[row] if small else pipe.decode(step.denoised[row : row + 1])[0])

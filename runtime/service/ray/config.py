@@ -54,7 +54,7 @@ def config_of(options: Options, *, host: str, port: int, replicas: tuple[int, in
                             "ray_actor_options": dict(resources),
                             "autoscaling_config": dict(scaling),
                         }
-                        for name in Catalog(options.packages).packages
+                        for name in Catalog(options.packages, options.queue).packages
                     ),
                 ],
             }

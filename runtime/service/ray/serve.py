@@ -14,9 +14,6 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from ...errors import ArgumentError
-from ...ort.device import open_device
-from ...package.package import open_package
-from ...pipeline import TextToImage
 from ..http.api import create_app
 from ..http.catalog import Catalog
 from ..http.models import BATCH
@@ -41,9 +38,8 @@ class RayCatalog(Catalog[RayQueue]):
     """
 
     def __init__(self, options: Options, figures: RayFigures, replicas: Mapping[str, DeploymentHandle]) -> None:
-        super().__init__(options.packages)
-        for name, path in self.packages.items():
-            pipe = TextToImage(open_package(path), open_device("cpu"), memory="low")
+        super().__init__(options.packages, options.queue)
+        for name, pipe in self.planners.items():
             self._queues[name] = RayQueue(name, pipe, replicas[name], figures, options.queue)
         self.state = "ready"
 
@@ -85,7 +81,7 @@ def build(args: Mapping[str, Any]) -> Application:
         name: serve.deployment(name=deployment_of(name), max_ongoing_requests=calls)(Replica).bind(
             path, options.load, batch=options.batch, wait=options.wait, log_prompts=options.log_prompts
         )
-        for name, path in Catalog(options.packages).packages.items()
+        for name, path in Catalog(options.packages, options.queue).packages.items()
     }
     # the API needs little CPU time; counting it would take a whole CPU from image generation
     resources = {"num_cpus": 0}

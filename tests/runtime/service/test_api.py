@@ -316,7 +316,7 @@ def test_packages_have_different_names(package: Path) -> None:
         ({"seed": 2**64}, "seed"),
         ({"response_format": "url"}, "response_format"),
         ({"output_format": "gif"}, "output_format"),
-        ({"partial_images": 4}, "partial_images"),
+        ({"partial_images": 25}, "partial_images"),
         ({"guidance_scale": 101}, "guidance_scale"),
         ({"guidance_rescale": 1.5}, "guidance_rescale"),
         ({"guidance_interval": [1.0]}, "guidance_interval"),
@@ -564,7 +564,7 @@ def test_an_internal_error_is_500_without_details(
     with service(package) as running:
         monkeypatch.setattr(TextToImage, "generate", broken)
         assert "secret" not in error_of(running.client.post(GENERATIONS, json=BODY), 500)["message"]
-        monkeypatch.setattr(Models, "listed", broken)
+        monkeypatch.setattr(Models, "state_of", broken)
         assert "secret" not in error_of(running.client.get("/v1/models"), 500)["message"]
         assert running.figure("triptych_errors_total", code="500") == 2
     assert "/secret/path" in caplog.text

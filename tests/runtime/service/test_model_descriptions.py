@@ -1,0 +1,86 @@
+"""Descriptions of models: read without loading a graph, and true of the package."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import tiny_package
+from triptych.runtime.sampling.listing import names
+
+from .serving import BODY, GENERATIONS, Service, service
+
+KINDS = {
+    "stable-diffusion": ["text-to-image", "image-to-image", "inpainting", "upscaling"],
+    "inpainting": ["inpainting"],
+    "instruct-pix2pix": ["editing"],
+    "sdxl": ["text-to-image", "image-to-image", "inpainting", "upscaling"],
+    "sdxl-refiner": ["image-to-image", "inpainting"],
+}
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Descriptions by name; nothing is loaded."""
+    folder = tmp_path_factory.mktemp("packages")
+    with service(*(tiny_package.write(folder / kind, kind) for kind in KINDS), load=False) as running:
+        answer = running.client.get("/v1/models")
+    assert answer.status_code == 200, answer.text
+    return {model["id"]: model for model in answer.json()["data"]}
+
+
+def test_tasks_are_those_that_the_package_can_do(described: dict[str, dict[str, Any]]) -> None:
+    assert {name: model["tasks"] for name, model in described.items()} == KINDS
+
+
+def test_fields_are_those_that_the_package_can_use(described: dict[str, dict[str, Any]]) -> None:
+    fields = {name: set(model["fields"]) for name, model in described.items()}
+    assert {"negative_prompt", "guidance_scale", "strength", "mask", "upscale"} <= fields["stable-diffusion"]
+    assert not {"prompt_2", "target_size", "image_guidance_scale"} & fields["stable-diffusion"]
+    assert {"prompt_2", "negative_prompt_2", "original_size", "target_size"} <= fields["sdxl"]
+    assert {"aesthetic_score", "negative_aesthetic_score"} <= fields["sdxl-refiner"]
+    assert "upscale" not in fields["sdxl-refiner"]
+    assert "image_guidance_scale" in fields["instruct-pix2pix"]
+    assert not {"strength", "mask"} & fields["instruct-pix2pix"]
+
+
+def test_defaults_sizes_and_limits_are_those_of_package_and_service(described: dict[str, dict[str, Any]]) -> None:
+    model = described["stable-diffusion"]
+    assert model["defaults"] == {
+        "num_inference_steps": 50,
+        "guidance_scale": 7.5,
+        "strength": 0.8,
+        "image_guidance_scale": None,
+        "scheduler": "PNDMScheduler",
+        "size": "128x128",
+    }
+    assert model["sizes"] == {"multiple": 8, "fixed": False, "suggested": ["128x128"]}, "others are above the limit"
+    assert described["instruct-pix2pix"]["defaults"]["num_inference_steps"] == 60, "the limit"
+    assert model["limits"]["pixels"] == 128 * 128
+    assert model["limits"]["n"] == 3
+    assert model["limits"]["queue"] == 8
+    assert model["limits"]["partial_images"] == 4, "the package has no preview decoder"
+    assert not model["previews"]
+    assert model["precision"] == "fp32"
+    assert len(model["fingerprint"]) == 12
+    assert set(model["schedulers"]) <= set(names())
+    assert model["state"] == "loading"
+
+
+def test_sizes_have_about_the_default_area(package: Path) -> None:
+    with service(package, pixels=2**20) as running:
+        model = running.client.get(f"/v1/models/{package.name}").json()
+    assert model["state"] == "ready"
+    assert len(model["sizes"]["suggested"]) > 1
+    for size in model["sizes"]["suggested"]:
+        width, height = map(int, size.split("x"))
+        assert 0.5 < width * height / 128**2 < 2
+        assert width % 64 == height % 64 == 0
+
+
+def test_every_scheduler_of_a_model_is_accepted(served: Service, package: Path) -> None:
+    model = served.client.get(f"/v1/models/{package.name}").json()
+    for name in model["schedulers"]:
+        answer = served.client.post(GENERATIONS, json=BODY | {"scheduler": name, "num_inference_steps": 4})
+        assert answer.status_code == 200, (name, answer.text)
+    assert served.client.post(GENERATIONS, json=BODY | {"scheduler": "flow_euler"}).status_code == 400
