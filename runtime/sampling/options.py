@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from ..errors import SamplerError, nearest, shown
 
@@ -36,11 +36,15 @@ class Option:
         default: the value where a configuration has none.
         check: value from a configuration -> value to use; raises ValueError.
         allowed: values that the check accepts, in words.
+        type: JSON Schema's name of the type; None for lists, and for options that have no choice.
+        values: the values, where they are a few names.
     """
 
     default: Any
     check: Callable[[Any], Any]
     allowed: str
+    type: Literal["boolean", "integer", "number", "string"] | None = None
+    values: tuple[str, ...] | None = None
 
 
 class OptionGroup:
@@ -67,9 +71,9 @@ def declared(group: type[OptionGroup]) -> dict[str, Option]:
     return {name: value for name, value in attributes.items() if isinstance(value, Option)}
 
 
-def option(default: Any, check: Callable[[Any], Any], allowed: str) -> Any:
+def option(default: Any, check: Callable[[Any], Any], allowed: str, **described: Any) -> Any:
     """An attribute that is an option, see `Option`; to type checkers it has the type of the annotation."""
-    return Option(default, check, allowed)
+    return Option(default, check, allowed, **described)
 
 
 def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] | None = None) -> Any:
@@ -79,33 +83,37 @@ def choice(*values: str, default: str | None = None, aliases: Mapping[Any, str] 
         values[0] if default is None else default,
         lambda value: _one_of(same.get(value, value) if value is None or isinstance(value, str) else value, values),
         ", ".join(values),
+        type="string",
+        values=values,
     )
 
 
 def flag(default: bool) -> Any:
     """True or false; diffusers' files also have null for false."""
-    return option(default, lambda value: _one_of(value, (True, False, None)) is True, "true, false")
+    return option(default, lambda value: _one_of(value, (True, False, None)) is True, "true, false", type="boolean")
 
 
 def number(default: float, *, least: float = -LARGEST, most: float = LARGEST, infinite: bool = False) -> Any:
     """A real number from `least` to `most`; infinities, too, where `infinite`."""
     bound = "" if least == -LARGEST else f" from {least:g} to {most:g}"
-    return option(default, lambda value: _number(value, least, most, infinite), f"numbers{bound}")
+    return option(default, lambda value: _number(value, least, most, infinite), f"numbers{bound}", type="number")
 
 
 def positive(default: float) -> Any:
     """A number above 0."""
-    return option(default, lambda value: _optional_positive(_number(value)), f"positive numbers to {LARGEST:g}")
+    allowed = f"positive numbers to {LARGEST:g}"
+    return option(default, lambda value: _optional_positive(_number(value)), allowed, type="number")
 
 
 def optional_number() -> Any:
     """A positive number, or null for the schedule's own."""
-    return option(None, _optional_positive, f"null, a positive number to {LARGEST:g}")
+    return option(None, _optional_positive, f"null, a positive number to {LARGEST:g}", type="number")
 
 
 def whole(default: int, *, least: int = 0, most: int = MAX_WHOLE) -> Any:
     """A whole number from `least` to `most`."""
-    return option(default, lambda value: _whole(value, least, most), f"whole numbers from {least} to {most}")
+    allowed = f"whole numbers from {least} to {most}"
+    return option(default, lambda value: _whole(value, least, most), allowed, type="integer")
 
 
 def numbers() -> Any:

@@ -26,6 +26,7 @@ from .catalog import Catalog
 from .delivery import ClientDisconnected, EventStream, encode_image, images_of, service_error
 from .description import Descriptions, Model, ModelList
 from .requests import requests_of
+from .schedulers import SchedulerList, schedulers
 from .schema import Answer, Edit, Failed, Generation, ImageFields, State
 from .uploads import read_image, read_mask
 
@@ -113,6 +114,11 @@ def create_app(
     async def model(name: str) -> Model:
         """Describe one served model."""
         return descriptions.find(name)
+
+    @v1.get("/schedulers")
+    async def scheduler_list() -> SchedulerList:
+        """List the schedulers, with the options of each."""
+        return schedulers()
 
     app.include_router(v1)
     _add_health_and_metrics(app, models, figures, secured)

@@ -32,6 +32,7 @@ OPERATIONS = [
     ("/v1/images/edits", "POST"),
     ("/v1/models", "GET"),
     ("/v1/models/{name}", "GET"),
+    ("/v1/schedulers", "GET"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     ("/metrics", "GET"),

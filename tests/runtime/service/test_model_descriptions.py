@@ -1,4 +1,4 @@
-"""Descriptions of models: read without loading a graph, and true of the package."""
+"""Descriptions of models and schedulers: read without loading a graph, and true of package and classes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,8 @@ import pytest
 
 from tests.support import tiny_package
 from triptych.runtime.sampling.listing import names
+from triptych.runtime.sampling.options import ANYTHING, read
+from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, find
 
 from .serving import BODY, GENERATIONS, Service, service
 
@@ -17,6 +19,9 @@ KINDS = {
     "sdxl": ["text-to-image", "image-to-image", "inpainting", "upscaling"],
     "sdxl-refiner": ["image-to-image", "inpainting"],
 }
+
+NOT_SINGLE = {"trained_betas", "disable_corrector", "tau_func", "solver_p", "variance_type"}
+"""Options that are lists, or that change nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +89,48 @@ def test_every_scheduler_of_a_model_is_accepted(served: Service, package: Path) 
         answer = served.client.post(GENERATIONS, json=BODY | {"scheduler": name, "num_inference_steps": 4})
         assert answer.status_code == 200, (name, answer.text)
     assert served.client.post(GENERATIONS, json=BODY | {"scheduler": "flow_euler"}).status_code == 400
+
+
+@pytest.fixture(scope="module")
+def schedulers(served: Service) -> list[dict[str, Any]]:
+    answer = served.client.get("/v1/schedulers")
+    assert answer.status_code == 200, answer.text
+    listed: list[dict[str, Any]] = answer.json()["data"]
+    return listed
+
+
+def test_every_scheduler_is_listed_with_all_its_options(schedulers: list[dict[str, Any]]) -> None:
+    assert [each["name"] for each in schedulers] == names()
+    for each in schedulers:
+        scheduler, _ = find(each["name"])
+        listed = {option["name"] for option in each["options"]}
+        left_out = {name for name, option in scheduler.options.items() if name not in listed}
+        assert left_out <= NOT_SINGLE | {name for name in left_out if scheduler.options[name].allowed == ANYTHING}
+        assert each["class_name"] == scheduler.class_name
+
+
+def test_listed_defaults_and_values_are_those_that_a_scheduler_takes(schedulers: list[dict[str, Any]]) -> None:
+    types = {"boolean": bool, "integer": int, "number": int | float, "string": str}
+    for each in schedulers:
+        config = {"_class_name": each["class_name"]}
+        for option in each["options"]:
+            default, allowed = option["default"], option["allowed"]
+            assert default is None or isinstance(default, types[option["type"]]), option
+            assert allowed is None or default in allowed
+            for value in (*(() if default is None else (default,)), *(allowed or ())):
+                read(
+                    find(each["name"])[0].options_class,
+                    each["name"],
+                    FOREIGN_OPTIONS,
+                    {**config, option["name"]: value},
+                )
+
+
+def test_names_have_the_defaults_that_they_stand_for(schedulers: list[dict[str, Any]]) -> None:
+    options = {each["name"]: {option["name"]: option["default"] for option in each["options"]} for each in schedulers}
+    assert options["dpmpp_2m"]["algorithm_type"] == "dpmsolver++"
+    assert options["dpmpp_2m_sde"]["algorithm_type"] == "sde-dpmsolver++"
+    noisy = {each["name"] for each in schedulers if each["draws_noise"]}
+    assert {"euler_a", "dpmpp_2m_sde"} <= noisy
+    assert not {"euler", "dpmpp_2m", "ddim"} & noisy
+    assert "eta" in next(each["takes"] for each in schedulers if each["name"] == "ddim")
