@@ -118,7 +118,7 @@ serving = group(
 @click.option(
     "--api-key", envvar="TRIPTYCH_API_KEY", show_envvar=True, help="API key that clients send as a bearer token."
 )
-@click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, browsers prompt for it.")
+@click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, the page asks for it.")
 @serving
 @loading
 def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool) -> None:
@@ -130,11 +130,6 @@ def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool)
         from ..service.server import serve as run
     except ImportError as error:
         raise TriptychError(f"triptych serve needs FastAPI: pip install 'triptych[serve]' ({error})") from None
-    if ui:
-        try:
-            import gradio  # noqa: F401
-        except ImportError as error:
-            raise TriptychError(f"triptych serve --ui needs Gradio: pip install 'triptych[ui]' ({error})") from None
     options = replace(service.options, load=load, api_key=api_key)
     run(options, host=service.host, port=service.port, ui=ui, report=print_status)
 

@@ -1,7 +1,6 @@
 """Server process: listening, startup and graceful shutdown."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import sys
@@ -10,7 +9,6 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from ..errors import ArgumentError
 from .http.api import create_app
@@ -18,9 +16,6 @@ from .http.models import Models
 from .log import hide_prompts
 from .metrics import Metrics
 from .options import Options
-
-_SHUTDOWN_SECONDS = 5
-"""Seconds until the connections of open pages are closed, after all images; pages do not disconnect by themselves."""
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -47,22 +42,19 @@ def serve(
         hide_prompts()
     metrics, limits = Metrics(), options.limits
     models = Models(options.packages, metrics, batch=options.batch, wait=options.wait, queue=options.queue)
-    access: dict[str, Any] = {"key": options.api_key, "local": options.local}
-    api = create_app(models, limits, metrics, **access, log_prompts=options.log_prompts)
-    app: ASGIApp = api
-    with _listen(host, port) as listener, contextlib.ExitStack() as stack:
-        if ui:
-            from .page.page import Page  # Gradio takes seconds to import
-
-            app = stack.enter_context(contextlib.closing(Page(api, models, limits, metrics, **access)))
+    app = create_app(
+        models,
+        limits,
+        metrics,
+        key=options.api_key,
+        local=options.local,
+        log_prompts=options.log_prompts,
+        ui=ui,
+    )
+    with _listen(host, port) as listener:
         bound = listener.getsockname()[1]
         report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            lifespan="on" if ui else "off",
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS if ui else None,
-        )
+        config = uvicorn.Config(app, log_config=None, lifespan="off")
         server = _Server(config, models, options.load)
         server.run(sockets=[listener])
     if server.failure is not None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnxruntime as ort
 import pytest
-from PIL import Image
 
 from triptych.runtime.environment import environment
 from triptych.runtime.ort.device import CPU, why_not
@@ -68,9 +67,9 @@ def test_a_change_is_found() -> None:
     assert changes("os.environ['X'] = '1'; np.seterr(all='ignore')") == "['environment', \"numpy's errors\"]"
 
 
-@pytest.mark.parametrize("module", ["batch.ray_engine", "service.page.page", "service.server", "cli"])
+@pytest.mark.parametrize("module", ["batch.ray_engine", "service.server", "cli"])
 def test_an_import_sets_no_variables(module: str) -> None:
-    pytest.importorskip({"batch.ray_engine": "ray", "service.page.page": "gradio"}.get(module, "fastapi"))
+    pytest.importorskip({"batch.ray_engine": "ray"}.get(module, "fastapi"))
     found = changes(f"import triptych.runtime.{module}")
     assert "environment" not in found
     assert "Pillow's limit" not in found
@@ -94,17 +93,3 @@ def test_variables_are_restored_after_an_error_too(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ZeroDivisionError), environment(variables):
         raise ZeroDivisionError
     assert dict(os.environ) == before
-
-
-def test_an_open_page_restores_pillow_and_the_environment(package: Path) -> None:
-    pytest.importorskip("gradio")
-    from triptych.runtime.service.page.page import Page
-
-    from .service.serving import LIMITS, service
-
-    before = Image.MAX_IMAGE_PIXELS, dict(os.environ)
-    with service(package, load=False) as running:
-        page = Page(running.app, running.models, LIMITS, running.metrics, key=None, local=True)
-        assert LIMITS.upload_pixels // 2 == Image.MAX_IMAGE_PIXELS
-        page.close()
-    assert (Image.MAX_IMAGE_PIXELS, dict(os.environ)) == before

@@ -20,6 +20,7 @@ from ...image.settings import own_version
 from ..errors import ServiceError, failed
 from ..limits import Limits
 from ..metrics import Figures, Metrics
+from ..page.files import page_router
 from .auth import DOCS_FILES, Guard
 from .bodies import BodyRoute, refusal
 from .catalog import Catalog
@@ -52,7 +53,14 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(
-    models: Catalog, limits: Limits, figures: Figures, *, key: str | None, local: bool, log_prompts: bool = False
+    models: Catalog,
+    limits: Limits,
+    figures: Figures,
+    *,
+    key: str | None,
+    local: bool,
+    log_prompts: bool = False,
+    ui: bool = False,
 ) -> FastAPI:
     """Create the ASGI application of the service.
 
@@ -63,6 +71,7 @@ def create_app(
         key: key that clients must send; None if none is required.
         local: without a key, accept requests from this machine only.
         log_prompts: whether prompts are written to the log.
+        ui: serve the web page, too.
     """
     app = FastAPIOffline(
         title="Triptych",
@@ -122,6 +131,8 @@ def create_app(
 
     app.include_router(v1)
     _add_health_and_metrics(app, models, figures, secured)
+    if ui:
+        app.include_router(page_router())
     return app
 
 

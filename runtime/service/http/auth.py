@@ -14,15 +14,17 @@ from ..errors import ServiceError, too_large
 from ..limits import JSON_BYTES, Limits
 from ..metrics import Figures
 from ..options import is_local
-
-PUBLIC_PATHS = ("/healthz", "/readyz", "/docs", "/openapi.json")
-"""Paths that need no key: they reveal nothing of the requests."""
+from ..page.files import PREFIX
 
 DOCS_FILES = "/docs-files"
-"""Path of the script and style of /docs, served without a key and without access to the internet."""
+"""Path of the script and style of /docs, served without access to the internet."""
 
-FORM_PATHS = ("/v1/images/edits", "/gradio_api/upload", "/gradio_api/component_server")
-"""Paths of the API and the page that accept forms with images; `JSON_BYTES` limits the bodies of all others."""
+PUBLIC_PATHS = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")
+PUBLIC_PREFIXES = (f"{DOCS_FILES}/", PREFIX)
+"""Paths that need no key: they reveal nothing of the requests. The page asks for the key, and sends it to the API."""
+
+FORM_PATHS = ("/v1/images/edits",)
+"""Paths that accept forms with images; `JSON_BYTES` limits the bodies of all others."""
 
 _CLOSE = {"Connection": "close"}  # for responses that are sent before the body is read
 _DRAIN_SECONDS = 2.0  # for reading the rest of the body after such a response
@@ -87,7 +89,7 @@ class Guard:
             # constant time, and compared for every scheme, so that the response time reveals nothing of the key
             correct = hmac.compare_digest(token.strip().encode("latin-1"), self._key)
             path = scope["path"]
-            if not (path in PUBLIC_PATHS or path.startswith(f"{DOCS_FILES}/")) and not (
+            if not (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)) and not (
                 correct and scheme.lower() == "bearer"
             ):
                 raise ServiceError(

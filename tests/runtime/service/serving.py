@@ -47,6 +47,7 @@ class Service:
         local: bool = True,
         log_prompts: bool = False,
         load: bool = True,
+        ui: bool = False,
         **limits: Any,
     ) -> None:
         self.metrics = Metrics()
@@ -60,6 +61,7 @@ class Service:
             key=key,
             local=local,
             log_prompts=log_prompts,
+            ui=ui,
         )
         self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False, client=CALLER)
 
