@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,40 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+@dataclass(frozen=True)
+class Modules:
+    """A browser, and the URL of an empty page whose scripts may import the page's modules from /page/."""
+
+    browser: Browser
+    url: str
+
+    @contextlib.contextmanager
+    def page(self, width: int = 700) -> Iterator[Page]:
+        """The empty page, with German numbers; at the end nothing was blocked or failed, and it fits its width."""
+        context = self.browser.new_context(viewport={"width": width, "height": 740}, has_touch=True, locale="de-DE")
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.goto(self.url)
+        yield page
+        actual = page.evaluate("document.documentElement.scrollWidth")
+        context.close()
+        assert problems == []
+        assert actual <= width
+
+
 @contextlib.contextmanager
-def module_server() -> Iterator[str]:
-    """The URL of a server of the page's modules, in /page/, and of an empty page, at /."""
+def serve_modules(executable: str) -> Iterator[Modules]:
+    """A server of the page's modules, and a running Chromium without a window."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield Modules(running, f"http://127.0.0.1:{server.server_address[1]}/")
+        running.close()
     server.shutdown()
     server.server_close()
 
@@ -63,15 +90,6 @@ def module_server() -> Iterator[str]:
 def chromium() -> str | None:
     """Path of an installed Chromium."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
-@contextlib.contextmanager
-def browser(executable: str) -> Iterator[Browser]:
-    """A running Chromium without a window."""
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 PRELUDE = """

@@ -32,7 +32,7 @@ export class LargeView extends HTMLElement {
   #place = make("p", { class: "place", role: "status" });
   #settings = make("dl");
   #actions = make("div", { class: "bar actions", role: "group", "aria-label": "Actions" });
-  #actual = button("1:1", () => this.#toggleActual(), { label: "Actual size", keys: "1" });
+  #actual = button("1:1", () => this.#toggleActual(), { label: "1:1, actual size", keys: "1" });
   #previous = button("‹", () => this.#show(this.#index - 1), { label: "Previous image", keys: "ArrowLeft", kind: "previous" });
   #next = button("›", () => this.#show(this.#index + 1), { label: "Next image", keys: "ArrowRight", kind: "next" });
   #dialog = make(

@@ -32,7 +32,7 @@ export class MaskPainter extends HTMLElement {
   #brush = button("Brush", () => this.#select(false), { keys: "B" });
   #eraser = button("Eraser", () => this.#select(true), { keys: "E" });
   #size = make("input", { type: "range", id: "size", min: 1, max: 100, value: 20, "aria-keyshortcuts": "[ ]" });
-  #sizeText = make("output", { for: "size" });
+  #sizeText = make("span", { "aria-hidden": "true" });
   #undo = button("↶", () => this.#change(this.#mask?.undo(), "Undone"), { label: "Undo", keys: "Control+Z" });
   #redo = button("↷", () => this.#change(this.#mask?.redo(), "Redone"), { label: "Redo", keys: "Control+Shift+Z" });
   #clear = button("Clear", () => this.clear(), { label: "Clear the mask" });
@@ -122,7 +122,8 @@ export class MaskPainter extends HTMLElement {
   }
 
   #resized() {
-    this.#sizeText.value = `${numbers.format(Number(this.#size.value))} px`;
+    this.#sizeText.textContent = `${numbers.format(Number(this.#size.value))} px`;
+    this.#size.setAttribute("aria-valuetext", this.#sizeText.textContent);
     this.#placeRing();
   }
 
@@ -238,7 +239,7 @@ export class MaskPainter extends HTMLElement {
     const size = Number(this.#size.value);
     this.#size.value = String(factor > 1 ? Math.ceil(size * factor) : Math.floor(size * factor));
     this.#resized();
-    this.#announce(`Brush size ${this.#sizeText.value}`);
+    this.#announce(`Brush size ${this.#sizeText.textContent}`);
   }
 
   /** @param {number} dx @param {number} dy @param {number} step in pixels of the image */

@@ -64,9 +64,9 @@ export class PanZoom {
    * @param {number} [clientY]
    */
   zoom(factor, clientX, clientY) {
-    const box = this.#stage.getBoundingClientRect();
-    const x = (clientX ?? box.x + box.width / 2) - box.x;
-    const y = (clientY ?? box.y + box.height / 2) - box.y;
+    const [left, top] = this.#origin();
+    const x = clientX === undefined ? this.#stage.clientWidth / 2 : clientX - left;
+    const y = clientY === undefined ? this.#stage.clientHeight / 2 : clientY - top;
     const smallest = Math.min(this.#fittingScale(), 1 / devicePixelRatio);
     const scale = Math.min(Math.max(this.#scale * factor, smallest), Math.max(MAX_SCALE, smallest));
     this.#x = x - ((x - this.#x) * scale) / this.#scale;
@@ -99,8 +99,8 @@ export class PanZoom {
    * @returns {[number, number]}
    */
   inContent(clientX, clientY) {
-    const box = this.#stage.getBoundingClientRect();
-    return [(clientX - box.x - this.#x) / this.#scale, (clientY - box.y - this.#y) / this.#scale];
+    const [left, top] = this.#origin();
+    return [(clientX - left - this.#x) / this.#scale, (clientY - top - this.#y) / this.#scale];
   }
 
   /**
@@ -112,6 +112,12 @@ export class PanZoom {
    */
   inStage(x, y) {
     return [x * this.#scale + this.#x, y * this.#scale + this.#y];
+  }
+
+  /** Place of the stage's corner in the window, inside of its border. */
+  #origin() {
+    const { x, y } = this.#stage.getBoundingClientRect();
+    return [x + this.#stage.clientLeft, y + this.#stage.clientTop];
   }
 
   #fittingScale() {

@@ -96,7 +96,7 @@ const replacementAxis = {
     const values = readTexts(text);
     const prompts = [settings.prompt, settings.negative_prompt].filter((prompt) => typeof prompt === "string");
     if (values.length && !prompts.some((prompt) => prompt.includes(values[0]))) {
-      throw new AxisError(`"${values[0]}" is not in the prompts.`);
+      throw new AxisError(`“${values[0]}” is not in the prompts.`);
     }
     return values;
   },
@@ -121,7 +121,7 @@ function readNumbers(text, name) {
 /** @param {string} name @param {unknown} value */
 function allowed(name, value) {
   const known = FIELDS[name].check(name === "size" ? String(value).replace(/\s*[x×]\s*/, "x") : value);
-  if (known === undefined) throw new AxisError(`"${value}" is not allowed for ${LABELS[name].toLowerCase()}.`);
+  if (known === undefined) throw new AxisError(`“${value}” is not allowed for ${LABELS[name].toLowerCase()}.`);
   return known;
 }
 
@@ -135,7 +135,7 @@ function spread(first, last, { count, step, whole, part }) {
   const sign = last < first ? -1 : 1;
   const size = step === undefined ? 1 : Math.abs(Number(step));
   const steps = count === undefined ? Math.floor(Math.abs(last - first) / size + 1e-9) : Number(count) - 1;
-  if (!(steps >= 0 && steps < MAX_VALUES)) throw new AxisError(`"${part}" has more than ${MAX_VALUES} values, or none.`);
+  if (!(steps >= 0 && steps < MAX_VALUES)) throw new AxisError(`“${part}” has more than ${MAX_VALUES} values, or none.`);
   const width = count === undefined ? sign * size : (last - first) / Math.max(steps, 1);
   const values = Array.from({ length: steps + 1 }, (_, index) => Number((first + index * width).toPrecision(12)));
   return whole ? values.map(Math.round) : values;
@@ -143,7 +143,7 @@ function spread(first, last, { count, step, whole, part }) {
 
 /** @param {number} value @param {string} part */
 function checked(value, part) {
-  if (!Number.isFinite(value)) throw new AxisError(`"${part}" is not a number.`);
+  if (!Number.isFinite(value)) throw new AxisError(`“${part}” is not a number.`);
   return value;
 }
 

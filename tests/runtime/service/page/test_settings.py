@@ -5,7 +5,6 @@ import io
 import json
 import random
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page
 
-from tests.support.modules import browser, chromium, encoded, evaluate, module_server
+from tests.support.modules import encoded, evaluate
 
 READ = """
 const { readImageSettings } = await import("/page/settings/image_settings.js");
@@ -76,17 +75,6 @@ EXPECTED = {
     ],
     "modelHash": "6ce0161689",
 }
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on the path")
-    with module_server() as url, browser(executable) as running:
-        opened = running.new_page()
-        opened.goto(url)
-        yield opened
 
 
 def pixels() -> Image.Image:
@@ -153,12 +141,12 @@ def a1111_files(text: str) -> dict[str, bytes]:
     }
 
 
-def read(page: Page, *files: bytes) -> Any:
-    return evaluate(page, READ, [encoded(file) for file in files])
+def read(shared: Page, *files: bytes) -> Any:
+    return evaluate(shared, READ, [encoded(file) for file in files])
 
 
-def test_settings_of_triptych_are_fields_of_the_api(page: Page) -> None:
-    [found] = read(page, own_png())
+def test_settings_of_triptych_are_fields_of_the_api(shared: Page) -> None:
+    [found] = read(shared, own_png())
     values = found["values"]
     assert (found["source"], found["unknown"], found["modelHash"]) == ("triptych", [], "0123456789ab")
     assert (values.pop("size"), values.pop("seed")) == ("24x16", str(2**64 - 1))
@@ -169,8 +157,8 @@ def test_settings_of_triptych_are_fields_of_the_api(page: Page) -> None:
     Generation.model_validate({**values, "size": "24x16", "seed": 2**64 - 1})
 
 
-def test_every_field_of_settings_is_a_field_of_the_api(page: Page) -> None:
-    fields = evaluate(page, "return Object.keys((await import('/page/settings/fields.js')).FIELDS)")
+def test_every_field_of_settings_is_a_field_of_the_api(shared: Page) -> None:
+    fields = evaluate(shared, "return Object.keys((await import('/page/settings/fields.js')).FIELDS)")
     new = {"upscale", "variation_seed", "variation_strength"}
     assert set(fields) - new <= {*ImageFields.model_fields, *Edit.model_fields}
     recorded = {field.name for field in dataclasses.fields(Settings)}
@@ -179,32 +167,32 @@ def test_every_field_of_settings_is_a_field_of_the_api(page: Page) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**53 - 1, 2**53, 2**53 + 1, 2**64 - 1, None])
-def test_seeds_keep_their_digits(page: Page, seed: int | None) -> None:
+def test_seeds_keep_their_digits(shared: Page, seed: int | None) -> None:
     prompt = 'a "quoted" 9999999999999999999 \\ "seed": 9007199254740993'
-    [found] = read(page, own_png(dataclasses.replace(SETTINGS, seed=seed, prompt=prompt)))
+    [found] = read(shared, own_png(dataclasses.replace(SETTINGS, seed=seed, prompt=prompt)))
     value = found["values"].get("seed")
     assert found["values"]["prompt"] == prompt
     assert value == (seed if seed is None or seed < 2**53 else str(seed))
 
 
-def test_values_that_a_request_does_not_allow_are_named(page: Page) -> None:
+def test_values_that_a_request_does_not_allow_are_named(shared: Page) -> None:
     content = json.loads(SETTINGS.to_json()) | {"guidance_scale": 1e9, "later": 1, "seed": 2**64, "denoising_end": 0.5}
-    [found] = read(page, with_chunk(b"iTXt", b"triptych\0\0\0\0\0" + json.dumps(content).encode()))
+    [found] = read(shared, with_chunk(b"iTXt", b"triptych\0\0\0\0\0" + json.dumps(content).encode()))
     assert sorted(found["unknown"]) == ["denoising_end", "guidance_scale", "later", "seed"]
     assert found["values"]["num_inference_steps"] == 20
 
 
-def test_text_of_a1111_in_every_kind_of_file(page: Page) -> None:
+def test_text_of_a1111_in_every_kind_of_file(shared: Page) -> None:
     files = a1111_files(PARAMETERS)
-    for name, found in zip(files, read(page, *files.values()), strict=True):
+    for name, found in zip(files, read(shared, *files.values()), strict=True):
         assert found == EXPECTED, name
 
 
-def test_text_of_a1111_in_other_scripts(page: Page) -> None:
+def test_text_of_a1111_in_other_scripts(shared: Page) -> None:
     text = PARAMETERS.replace("a fox", "赤い狐が川のほとりにいる、とても美しい 🦊")
     prompt = EXPECTED["values"]["prompt"].replace("a fox", "赤い狐が川のほとりにいる、とても美しい 🦊")  # type: ignore[index]
     files = {name: file for name, file in a1111_files(text).items() if not name.startswith(("tEXt", "zTXt"))}
-    for name, found in zip(files, read(page, *files.values()), strict=True):
+    for name, found in zip(files, read(shared, *files.values()), strict=True):
         assert found["values"]["prompt"] == prompt, name
 
 
@@ -223,17 +211,17 @@ def test_text_of_a1111_in_other_scripts(page: Page) -> None:
     ],
 )
 def test_sampler_and_schedule_type_are_a_scheduler_that_triptych_finds(
-    page: Page, sampler: str, schedule: str, expected: str, unknown: list[str]
+    shared: Page, sampler: str, schedule: str, expected: str, unknown: list[str]
 ) -> None:
     line = f"Steps: 4, Sampler: {sampler}, " + (f"Schedule type: {schedule}, " if schedule else "") + "Seed: 1"
-    [found] = read(page, with_chunk(b"tEXt", f"parameters\0fox\n{line}".encode()))
+    [found] = read(shared, with_chunk(b"tEXt", f"parameters\0fox\n{line}".encode()))
     assert (found["values"]["scheduler"], found["unknown"]) == (expected, unknown)
     find(expected)
 
 
-def test_own_parameters_text_is_read_when_the_own_json_is_gone(page: Page) -> None:
+def test_own_parameters_text_is_read_when_the_own_json_is_gone(shared: Page) -> None:
     settings = dataclasses.replace(SETTINGS, guidance_scale=[7.5, 1.0, 3.0])
-    [found] = read(page, with_chunk(b"iTXt", b"parameters\0\0\0\0\0" + settings.to_parameters().encode()))
+    [found] = read(shared, with_chunk(b"iTXt", b"parameters\0\0\0\0\0" + settings.to_parameters().encode()))
     assert found["values"] == {
         "prompt": SETTINGS.prompt,
         "negative_prompt": "blurry",
@@ -246,7 +234,7 @@ def test_own_parameters_text_is_read_when_the_own_json_is_gone(page: Page) -> No
     }
 
 
-def test_damaged_files_are_read_or_have_no_settings(page: Page) -> None:
+def test_damaged_files_are_read_or_have_no_settings(shared: Page) -> None:
     """Cut and altered files of every kind, and no files at all: never an error, never a wait."""
     chance = random.Random(0)
     good = [own_png(), *a1111_files(PARAMETERS).values()]
@@ -256,7 +244,7 @@ def test_damaged_files_are_read_or_have_no_settings(page: Page) -> None:
         for _ in range(chance.choice([0, 1, 5, 50])):
             file[chance.randrange(min(len(file), 900))] = chance.randrange(256)
         files.append(bytes(file[: chance.choice([len(file), chance.randrange(len(file))])]))
-    for found in read(page, *files):
+    for found in read(shared, *files):
         assert found is None or found["source"] in ("triptych", "a1111")
         assert found is None or isinstance(found["values"], dict)
 
@@ -277,8 +265,8 @@ def test_damaged_files_are_read_or_have_no_settings(page: Page) -> None:
     ],
     ids=range(10),
 )
-def test_json_that_is_no_settings_is_none(page: Page, text: str) -> None:
-    assert read(page, with_chunk(b"tEXt", b"triptych\0" + text.encode())) == [None]
+def test_json_that_is_no_settings_is_none(shared: Page, text: str) -> None:
+    assert read(shared, with_chunk(b"tEXt", b"triptych\0" + text.encode())) == [None]
 
 
 @pytest.mark.parametrize(
@@ -293,72 +281,13 @@ def test_json_that_is_no_settings_is_none(page: Page, text: str) -> None:
     ],
     ids=range(6),
 )
-def test_text_of_nobody_is_read_in_one_pass(page: Page, text: str) -> None:
-    [found] = read(page, with_chunk(b"tEXt", b"parameters\0" + text.encode()))
+def test_text_of_nobody_is_read_in_one_pass(shared: Page, text: str) -> None:
+    [found] = read(shared, with_chunk(b"tEXt", b"parameters\0" + text.encode()))
     assert found is None or (len(found["unknown"]) <= 50 and all(len(each) <= 200 for each in found["unknown"]))
     assert found is None or set(found["values"]) <= {"prompt", "num_inference_steps"}
 
 
-def test_what_decompresses_to_too_much_is_left(page: Page) -> None:
+def test_what_decompresses_to_too_much_is_left(shared: Page) -> None:
     bomb = zlib.compress(bytes(50_000_000))
     files = [with_chunk(b"zTXt", b"parameters\0\0" + bomb), with_chunk(b"iTXt", b"triptych\0\1\0\0\0" + bomb)]
-    assert read(page, *files, with_chunk(b"zTXt", b"parameters\0\0no zlib")) == [None, None, None]
-
-
-SHARE = """
-const { toFragment, fromFragment } = await import("/page/settings/share.js");
-"""
-
-
-def test_settings_survive_a_url(page: Page) -> None:
-    values = {
-        "prompt": "a fox & (river:1.2) + 25% #1\nゆき",
-        "negative_prompt": "",
-        "model": "sd15",
-        "size": "512x768",
-        "num_inference_steps": 20,
-        "guidance_scale": [7.5, 1],
-        "seed": "18446744073709551615",
-        "variation_strength": 0.1,
-        "scheduler": "dpmpp_2m",
-        "scheduler_options": {"use_karras_sigmas": True, "beta_schedule": "linear"},
-        "timesteps": "trailing",
-        "sigmas": [14.6, 0.5],
-        "n": 4,
-    }
-    shared = values | {"image": "data:", "key": "secret", "stream": True, "b64_json": "x"}
-    fragment, back = evaluate(
-        page, SHARE + "const written = toFragment(argument); return [written, fromFragment(written)];", shared
-    )
-    assert back == values
-    assert fragment.startswith("#prompt=a+fox")
-    assert "secret" not in fragment
-    href = f"http://localhost/{fragment}"
-    assert evaluate(page, SHARE + "return fromFragment(new URL(argument).hash)", href) == values
-
-
-@pytest.mark.parametrize(
-    ("fragment", "expected"),
-    [
-        ("", None),
-        ("#", None),
-        ("#key=secret&image=x", None),
-        ("#seed=-1&num_inference_steps=2.5&size=axb&guidance_scale=", None),
-        ("#seed=18446744073709551616&scheduler_options=[1]&eta=NaN", None),
-        ("#scheduler_options={&prompt=fox&__proto__=x&constructor=y", {"prompt": "fox"}),
-        ("#prompt=%E0%A4%A&seed=007", {"prompt": "\ufffdA", "seed": 7}),
-        ("prompt=fox", {"prompt": "fox"}),
-        ("#prompt=" + "x" * 70_000, None),
-        ("#prompt=" + "x" * 300_000, None),
-    ],
-    ids=range(10),
-)
-def test_fragments_of_anybody_are_checked(page: Page, fragment: str, expected: dict[str, Any] | None) -> None:
-    found = evaluate(page, SHARE + "return fromFragment(argument)", fragment)
-    if found and "\ufffd" in found.get("prompt", ""):
-        found["prompt"] = "\ufffdA"
-    assert found == expected
-
-
-def test_no_settings_are_no_fragment(page: Page) -> None:
-    assert evaluate(page, SHARE + "return [toFragment({}), toFragment({key: 'x', seed: -1})]") == ["", ""]
+    assert read(shared, *files, with_chunk(b"zTXt", b"parameters\0\0no zlib")) == [None, None, None]

@@ -1,6 +1,5 @@
 """The page's history: in the browser's database over reloads, or in memory."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +8,11 @@ from tests.support.images import example_image
 
 pytest.importorskip("playwright")
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from tests.support.modules import browser, chromium, encoded, evaluate, module_server
+from tests.support.modules import encoded, evaluate
 
-from .serving import png
+from ..serving import png
 
 OPEN = """
 const { openHistory, HistoryFullError } = await import("/page/history/store.js");
@@ -24,26 +23,6 @@ const entry = (values) => ({
 });
 """
 ENTRIES = 500
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[tuple[Browser, str]]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium on the path")
-    with module_server() as url, browser(executable) as started:
-        yield started, url
-
-
-@pytest.fixture
-def page(running: tuple[Browser, str]) -> Iterator[Page]:
-    """A page in a context of its own, with an empty database."""
-    started, url = running
-    context = started.new_context()
-    opened = context.new_page()
-    opened.goto(url)
-    yield opened
-    context.close()
 
 
 @pytest.fixture
