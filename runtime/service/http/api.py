@@ -83,7 +83,6 @@ def create_app(
     )
     app.add_middleware(Guard, limits=limits, figures=figures, key=key, local=local)
     _add_error_handlers(app)
-    descriptions = Descriptions(models, limits)
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # for OpenAPI; Guard checks the key
     v1 = APIRouter(prefix="/v1", dependencies=secured, route_class=BodyRoute)
 
@@ -114,6 +113,18 @@ def create_app(
         start = await asyncio.to_thread(_image_arguments, body, limits)
         return await generate(connection, "image_edit", body, start)
 
+    _add_descriptions(v1, models, limits)
+    app.include_router(v1)
+    _add_health_and_metrics(app, models, figures, secured)
+    if ui:
+        app.include_router(page_router())
+    return app
+
+
+def _add_descriptions(v1: APIRouter, models: Catalog, limits: Limits) -> None:
+    """Add what clients ask before they request images: models and schedulers."""
+    descriptions = Descriptions(models, limits)
+
     @v1.get("/models")
     async def model_list() -> ModelList:
         """List the served models, with what each can do, its defaults and limits."""
@@ -128,12 +139,6 @@ def create_app(
     async def scheduler_list() -> SchedulerList:
         """List the schedulers, with the options of each."""
         return schedulers()
-
-    app.include_router(v1)
-    _add_health_and_metrics(app, models, figures, secured)
-    if ui:
-        app.include_router(page_router())
-    return app
 
 
 def _add_health_and_metrics(app: FastAPI, models: Catalog, figures: Figures, secured: Sequence[params.Depends]) -> None:
