@@ -2,22 +2,21 @@
 
 import base64
 import contextlib
+import functools
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx2 import Response
 from playwright.sync_api import Browser, Page, sync_playwright
 
-STATIC = Path(__file__).parents[2] / "runtime/service/page/static"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-TYPES = {".js": "text/javascript", ".css": "text/css"}
+from triptych.runtime.service.page.files import page_router
+
 EMPTY = (
     b"<!doctype html><html lang=en><title>Modules</title><meta name=viewport content='width=device-width'>"
     b"<link rel=icon href='data:,'><main></main></html>"
@@ -26,27 +25,32 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 class _Handler(BaseHTTPRequestHandler):
+    """Answers as the service does, but for the index, which is empty."""
+
     protocol_version = "HTTP/1.1"
+    answers: ClassVar[dict[str, Response]] = {}
 
     def do_GET(self) -> None:
-        path = STATIC / self.path.removeprefix("/page/")
-        if self.path == "/":
-            self._answer(200, "text/html", EMPTY)
-        elif path.suffix in TYPES and path.is_file():
-            self._answer(200, TYPES[path.suffix], path.read_bytes())
-        else:
-            self._answer(404, "text/plain", b"")
-
-    def _answer(self, status: int, kind: str, content: bytes) -> None:
-        self.send_response(status)
-        headers = {"Content-Type": kind, "Content-Length": str(len(content)), "Content-Security-Policy": POLICY}
-        for name, value in (headers | {"X-Content-Type-Options": "nosniff"}).items():
+        if self.path not in self.answers:
+            self.answers[self.path] = _service().get(self.path)
+        answer = self.answers[self.path]
+        content = EMPTY if self.path == "/" else answer.content
+        self.send_response(answer.status_code)
+        for name, value in (dict(answer.headers) | {"content-length": str(len(content))}).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+@functools.cache
+def _service() -> TestClient:
+    """Client of the routes of the page alone."""
+    app = FastAPI()
+    app.include_router(page_router())
+    return TestClient(app, raise_server_exceptions=False)
 
 
 @dataclass(frozen=True)
