@@ -124,6 +124,8 @@ def a1111_files(text: str) -> dict[str, bytes]:
     info.add_text("parameters", text)
     exif = b"Exif\0\0" + tiff(b"UNICODE\0" + text.encode("utf-16-be"))
     native = b"Exif\0\0" + tiff(b"UNICODE\0" + text.encode("utf-16-le"), little=True)
+    pillow = Image.Exif()
+    pillow.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + text.encode("utf-16-be")
     plain = b"Exif\0\0" + tiff(b"ASCII\0\0\0" + text.encode())
     raw, packed = text.encode("latin-1", "replace"), zlib.compress(text.encode())
     return {
@@ -135,6 +137,7 @@ def a1111_files(text: str) -> dict[str, bytes]:
         "JPEG": saved(pixels(), "JPEG", exif=exif),
         "WebP": saved(pixels(), "WEBP", exif=exif),
         "lossless WebP": saved(pixels(), "WEBP", exif=exif, lossless=True),
+        "EXIF of Pillow": saved(pixels(), "JPEG", exif=pillow),
         "little-endian JPEG": saved(pixels(), "JPEG", exif=native),
         "little-endian WebP": saved(pixels(), "WEBP", exif=native),
         "ASCII": saved(pixels(), "JPEG", exif=plain),
@@ -217,6 +220,27 @@ def test_sampler_and_schedule_type_are_a_scheduler_that_triptych_finds(
     [found] = read(shared, with_chunk(b"tEXt", f"parameters\0fox\n{line}".encode()))
     assert (found["values"]["scheduler"], found["unknown"]) == (expected, unknown)
     find(expected)
+
+
+def test_text_of_civitai(shared: Page) -> None:
+    line = (
+        "Steps: 30, CFG scale: 7, Sampler: Euler a, Seed: 12, Size: 832x1216, Created Date: 2024-05-01T12:00:00.1Z, "
+        'Civitai resources: [{"type":"checkpoint","air":"a, b"},{"weight":0.8}], Civitai metadata: {}'
+    )
+    [found] = read(shared, with_chunk(b"tEXt", f"parameters\0fox\n{line}".encode()))
+    assert found["values"] == {
+        "prompt": "fox",
+        "num_inference_steps": 30,
+        "guidance_scale": 7,
+        "scheduler": "Euler a",
+        "seed": 12,
+        "size": "832x1216",
+    }
+    assert found["unknown"] == [
+        "Created Date: 2024-05-01T12:00:00.1Z",
+        'Civitai resources: [{"type":"checkpoint","air":"a, b"},{"weight":0.8}]',
+        "Civitai metadata: {}",
+    ]
 
 
 def test_own_parameters_text_is_read_when_the_own_json_is_gone(shared: Page) -> None:

@@ -29,7 +29,13 @@ export function make(tag, attributes = {}, ...children) {
  */
 export function button(text, press, { label, keys, kind } = {}) {
   const title = label || keys ? `${label ?? text}${keys ? ` (${keys.replaceAll(" ", ", ")})` : ""}` : null;
-  const attributes = { type: "button", "aria-label": label ?? null, title, "aria-keyshortcuts": keys ?? null, class: kind ?? null };
+  const attributes = {
+    type: "button",
+    "aria-label": label ?? null,
+    title,
+    "aria-keyshortcuts": keys ?? null,
+    class: kind ?? null,
+  };
   const element = make("button", attributes, text);
   element.addEventListener("click", press);
   return element;

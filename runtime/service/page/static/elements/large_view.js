@@ -33,7 +33,11 @@ export class LargeView extends HTMLElement {
   #settings = make("dl");
   #actions = make("div", { class: "bar actions", role: "group", "aria-label": "Actions" });
   #actual = button("1:1", () => this.#toggleActual(), { label: "1:1, actual size", keys: "1" });
-  #previous = button("‹", () => this.#show(this.#index - 1), { label: "Previous image", keys: "ArrowLeft", kind: "previous" });
+  #previous = button("‹", () => this.#show(this.#index - 1), {
+    label: "Previous image",
+    keys: "ArrowLeft",
+    kind: "previous",
+  });
   #next = button("›", () => this.#show(this.#index + 1), { label: "Next image", keys: "ArrowRight", kind: "next" });
   #dialog = make(
     "dialog",
@@ -129,7 +133,8 @@ export class LargeView extends HTMLElement {
     const { blob, seed, settings } = this.#items[place];
     const count = `${numbers.format(place + 1)} of ${numbers.format(this.#items.length)}`;
     this.#place.textContent = `${count}, seed ${seed}`;
-    this.#image.alt = typeof settings.prompt === "string" && settings.prompt ? settings.prompt : "Image without a prompt";
+    this.#image.alt =
+      typeof settings.prompt === "string" && settings.prompt ? settings.prompt : "Image without a prompt";
     showBlob(this.#image, blob);
     this.#settings.replaceChildren(
       ...describe({ ...settings, seed }).flatMap(({ label, value }) => [make("dt", {}, label), make("dd", {}, value)]),

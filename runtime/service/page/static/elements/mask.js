@@ -114,7 +114,12 @@ export class Mask {
     return this.#paste(change.box, change.after);
   }
 
-  /** @param {{value: number, radius: number, x: number, y: number}} from @param {number} x @param {number} y @param {Box} box */
+  /**
+   * @param {{value: number, radius: number, x: number, y: number}} from
+   * @param {number} x
+   * @param {number} y
+   * @param {Box} box pixels that are looked at
+   */
   #line(from, x, y, box) {
     const [dx, dy] = [x - from.x, y - from.y];
     const length2 = dx * dx + dy * dy;

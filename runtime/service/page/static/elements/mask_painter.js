@@ -4,9 +4,9 @@ import { maskFile, overlay } from "./mask_canvas.js";
 import { PanZoom } from "./pan_zoom.js";
 import { followPointers } from "./pointers.js";
 
-const DESCRIPTION = `Paint where the image changes. With the keyboard: arrow keys move a cursor, with Shift by one pixel;
-hold Space to paint; B is the brush, E the eraser; [ and ] change the brush size; plus, minus and 0 zoom;
-Control+Z takes a stroke back.`;
+const DESCRIPTION = `Paint where the image changes; drag with Space held to move the image. With the keyboard: arrow
+keys move a cursor, with Shift by one pixel; hold Space to paint; B is the brush, E the eraser; [ and ] change the brush
+size; plus, minus and 0 zoom; Control+Z takes a stroke back.`;
 const BRUSH = 0.12; // of the shorter side, in the beginning
 const BRUSH_STEP = 1.2;
 const ANNOUNCE = 400; // milliseconds without a key
@@ -24,7 +24,13 @@ export class MaskPainter extends HTMLElement {
   #ring = make("div", { class: "ring", hidden: true });
   #stage = make(
     "div",
-    { class: "stage", tabindex: "0", role: "application", "aria-label": "Mask of the image", "aria-describedby": "keys" },
+    {
+      class: "stage",
+      tabindex: "0",
+      role: "application",
+      "aria-label": "Mask of the image",
+      "aria-describedby": "keys",
+    },
     this.#content,
     this.#ring,
   );
@@ -45,7 +51,7 @@ export class MaskPainter extends HTMLElement {
   #painting = false;
   #panning = false;
   #spaceHeld = false;
-  /** Place of the pointer or the keyboard's cursor. @type {[number, number]} */
+  /** Place of the pointer or the keyboard's cursor, in the image. @type {[number, number]} */
   #place = [0, 0];
   #byKeyboard = false;
   #announcing = 0;
@@ -101,7 +107,7 @@ export class MaskPainter extends HTMLElement {
     this.#enable();
   }
 
-  /** PNG of the image's size, transparent where it is painted; null where nothing is. @returns {Promise<Blob | null>} */
+  /** PNG of the image's size, transparent where painted; null where nothing is. @returns {Promise<Blob | null>} */
   async mask() {
     return this.#mask && !this.#mask.empty ? maskFile(this.#mask) : null;
   }
@@ -210,7 +216,9 @@ export class MaskPainter extends HTMLElement {
   /** Keys while the image has the focus. @param {KeyboardEvent} event */
   #keyOfStage(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.#mask) return;
-    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [
+      0, 0,
+    ];
     if (dx || dy) this.#moveCursor(dx, dy, event.shiftKey ? 1 : Math.max(1, Math.round(this.#radius / 2)));
     else if (event.key === " ") this.#holdSpace(event.repeat);
     else return;

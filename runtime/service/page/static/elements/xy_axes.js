@@ -3,25 +3,41 @@
 import { FIELDS } from "../settings/fields.js";
 import { LABELS } from "../settings/labels.js";
 
+/** @typedef {Record<string, unknown>} Settings */
+
 /**
- * A setting that an axis varies. `values` are those of an axis' text; `apply` puts one of them into the settings of an image.
+ * A setting that an axis varies.
  *
  * @typedef {object} Axis
  * @property {string} name
  * @property {string} label
  * @property {string} hint
- * @property {(text: string, settings: Record<string, unknown>) => unknown[]} values throws AxisError
- * @property {(settings: Record<string, unknown>, value: unknown, all: unknown[]) => Record<string, unknown>} apply
+ * @property {(text: string, settings: Settings) => unknown[]} values of an axis' text; throws AxisError
+ * @property {(settings: Settings, value: unknown, all: unknown[]) => Settings} apply settings with one of the values
  */
 
-/** @typedef {{fields?: string[], schedulers?: string[], tasks?: string[], sizes?: {fixed: boolean, suggested: string[]}}} Model */
+/**
+ * What the grid needs of a model's description.
+ *
+ * @typedef {object} Model
+ * @property {string[]} [fields]
+ * @property {string[]} [schedulers]
+ * @property {{fixed: boolean, suggested: string[]}} [sizes]
+ */
 
 /** The values of an axis cannot be read; the message says why. */
 export class AxisError extends Error {}
 
 export const REPLACEMENT = "replacement";
 export const MAX_VALUES = 100;
-const NUMBERS = ["seed", "num_inference_steps", "guidance_scale", "strength", "image_guidance_scale", "variation_strength"];
+const NUMBERS = [
+  "seed",
+  "num_inference_steps",
+  "guidance_scale",
+  "strength",
+  "image_guidance_scale",
+  "variation_strength",
+];
 const TEXTS = ["scheduler", "size", "prompt", "negative_prompt"];
 const NUMBER = String.raw`[+-]?(?:\d+\.?\d*|\.\d+)`;
 const RANGE = new RegExp(String.raw`^(${NUMBER})\s*-\s*(${NUMBER})\s*(?:\[\s*(\d+)\s*\]|\(\s*(${NUMBER})\s*\))?$`);
@@ -31,7 +47,7 @@ const ORDINARY = new Set(["seed", "num_inference_steps", "size", "prompt", "sche
  * The axes that a model can vary, from settings as they are.
  *
  * @param {Model} model of /v1/models
- * @param {Record<string, unknown>} settings
+ * @param {Settings} settings
  * @returns {Axis[]}
  */
 export function axesOf(model, settings) {
@@ -71,7 +87,9 @@ export function readRange(text, whole) {
  */
 export function readTexts(text) {
   const parts = [...text.matchAll(/\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(?:,|$)/g)];
-  const texts = parts.map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare.trim()).filter((part) => part !== "");
+  const texts = parts
+    .map(([, quoted, bare]) => quoted?.replaceAll('""', '"') ?? bare.trim())
+    .filter((part) => part !== "");
   if (texts.length > MAX_VALUES) throw new AxisError(`${texts.length} values; allowed: ${MAX_VALUES}.`);
   return texts;
 }
@@ -135,7 +153,8 @@ function spread(first, last, { count, step, whole, part }) {
   const sign = last < first ? -1 : 1;
   const size = step === undefined ? 1 : Math.abs(Number(step));
   const steps = count === undefined ? Math.floor(Math.abs(last - first) / size + 1e-9) : Number(count) - 1;
-  if (!(steps >= 0 && steps < MAX_VALUES)) throw new AxisError(`“${part}” has more than ${MAX_VALUES} values, or none.`);
+  if (!(steps >= 0 && steps < MAX_VALUES))
+    throw new AxisError(`“${part}” has more than ${MAX_VALUES} values, or none.`);
   const width = count === undefined ? sign * size : (last - first) / Math.max(steps, 1);
   const values = Array.from({ length: steps + 1 }, (_, index) => Number((first + index * width).toPrecision(12)));
   return whole ? values.map(Math.round) : values;

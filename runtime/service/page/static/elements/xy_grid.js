@@ -23,7 +23,11 @@ export class XyGrid extends HTMLElement {
   #run = button("Draw the grid", () => this.#start(), { kind: "primary" });
   #save = button("Save as one image", () => this.#download());
   #table = make("table", {}, make("caption", { class: "unseen" }, "Grid of images"));
-  #result = make("div", { class: "result", tabindex: "0", role: "group", "aria-label": "Grid", hidden: true }, this.#table);
+  #result = make(
+    "div",
+    { class: "result", tabindex: "0", role: "group", "aria-label": "Grid", hidden: true },
+    this.#table,
+  );
   /** @type {Axis[]} */
   #axes = [];
   /** @type {Record<string, unknown>} */
@@ -97,24 +101,21 @@ export class XyGrid extends HTMLElement {
   async toBlob() {
     if (!this.#cells.size) return null;
     const { x, y } = this.#shown;
-    const rows = await Promise.all(
-      y.labels.map((_, row) =>
-        Promise.all(
-          x.labels.map((_, column) => {
-            const cell = this.#cells.get(`${column} ${row}`);
-            return cell && createImageBitmap(cell.blob);
-          }),
-        ),
-      ),
-    );
-    return drawSheet(rows, x.labels, y.labels);
+    const images = new Map();
+    for (const [place, { blob }] of this.#cells) images.set(place, await createImageBitmap(blob));
+    return drawSheet(images, x.labels, y.labels);
   }
 
   /** @param {string} name */
   #control(name) {
     const id = name.toLowerCase();
     const select = make("select", { id, "aria-label": `${name}: setting` }, make("option", { value: "" }, "Nothing"));
-    const input = make("input", { type: "text", "aria-label": `${name}: values`, "aria-describedby": `${id}-hint`, autocomplete: "off" });
+    const input = make("input", {
+      type: "text",
+      "aria-label": `${name}: values`,
+      "aria-describedby": `${id}-hint`,
+      autocomplete: "off",
+    });
     const hint = make("p", { class: "hint", id: `${id}-hint` });
     for (const control of [select, input]) control.addEventListener("input", () => this.#update());
     input.addEventListener("keydown", (event) => event.key === "Enter" && !event.ctrlKey && this.#run.click());
@@ -178,7 +179,10 @@ export class XyGrid extends HTMLElement {
     const rows = y.labels.map((label) =>
       make("tr", {}, make("th", { scope: "row" }, label), ...x.labels.map(() => make("td", { class: "cell" }, "…"))),
     );
-    this.#table.replaceChildren(make("caption", { class: "unseen" }, "Grid of images"), make("tbody", {}, head, ...rows));
+    this.#table.replaceChildren(
+      make("caption", { class: "unseen" }, "Grid of images"),
+      make("tbody", {}, head, ...rows),
+    );
     this.dispatchEvent(new Event("run"));
   }
 
@@ -202,7 +206,8 @@ function countOf(x, y) {
   if (!x || !y) return "Type the values of each setting.";
   if (!x.axis && !y.axis) return "Choose a setting to vary.";
   const count = x.values.length * y.values.length;
-  const images = `${numbers.format(x.values.length)} × ${numbers.format(y.values.length)} = ${numbers.format(count)} images`;
+  const [columns, rows, all] = [x.values.length, y.values.length, count].map((each) => numbers.format(each));
+  const images = `${columns} × ${rows} = ${all} images`;
   return count > MAX_IMAGES ? `${images}; allowed: ${numbers.format(MAX_IMAGES)}.` : images;
 }
 

@@ -8,15 +8,14 @@ const MAX_SIDE = 16_384; // pixels that canvases of all browsers have
 /**
  * One PNG of a grid of images, with a label over each column and left of each row.
  *
- * @param {(ImageBitmap | undefined)[][]} rows
+ * @param {Map<string, ImageBitmap>} images by column and row, as "0 2"
  * @param {string[]} columnLabels
  * @param {string[]} rowLabels
  * @returns {Promise<Blob | null>} null where the browser cannot make it
  */
-export function drawSheet(rows, columnLabels, rowLabels) {
-  const images = rows.flat().filter((image) => image !== undefined);
-  const cellWidth = Math.max(...images.map((image) => image.width));
-  const cellHeight = Math.max(...images.map((image) => image.height));
+export function drawSheet(images, columnLabels, rowLabels) {
+  const cellWidth = Math.max(...[...images.values()].map((image) => image.width));
+  const cellHeight = Math.max(...[...images.values()].map((image) => image.height));
   const left = rowLabels.some(Boolean) ? MARGIN + Math.min(240, Math.max(96, cellWidth / 2)) : MARGIN;
   const top = columnLabels.some(Boolean) ? MARGIN + 2 * LINE : MARGIN;
   const width = left + columnLabels.length * (cellWidth + MARGIN);
@@ -36,11 +35,11 @@ export function drawSheet(rows, columnLabels, rowLabels) {
     const lines = Math.max(1, Math.floor(cellHeight / LINE));
     write(context, label, MARGIN, top + y * (cellHeight + MARGIN), left - 2 * MARGIN, lines);
   });
-  rows.forEach((row, y) =>
-    row.forEach((image, x) => {
-      if (image) context.drawImage(image, left + x * (cellWidth + MARGIN), top + y * (cellHeight + MARGIN));
-    }),
-  );
+  for (const [place, image] of images) {
+    const [x, y] = place.split(" ").map(Number);
+    context.drawImage(image, left + x * (cellWidth + MARGIN), top + y * (cellHeight + MARGIN));
+    image.close();
+  }
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 

@@ -58,7 +58,7 @@ export class HistoryFullError extends Error {
 /**
  * Entry without its image file, as the list has it.
  *
- * @param {NewEntry} entry
+ * @param {Omit<NewEntry, "thumbnail">} entry
  * @param {Blob | null} thumbnail
  * @returns {Omit<Listed, "id">}
  */

@@ -21,7 +21,10 @@ export function memoryHistory() {
     async list({ search, before = Infinity, limit = DEFAULT_LIMIT } = {}) {
       const matches = matcher(search);
       const found = [...entries.values()].filter((entry) => entry.id < before && matches(entry));
-      return found.reverse().slice(0, limit).map(({ blob, ...rest }) => rest);
+      return found
+        .reverse()
+        .slice(0, limit)
+        .map((entry) => ({ ...listed(entry, entry.thumbnail), id: entry.id }));
     },
     async get(id) {
       return entries.get(id) ?? null;

@@ -12,7 +12,8 @@ const EXIF_HEADER = "Exif\0\0";
  */
 export function readUserComment(bytes) {
   try {
-    const tiff = ascii(bytes, 0, 4) === "RIFF" ? inWebp(bytes) : bytes[0] === 0xff && bytes[1] === 0xd8 ? inJpeg(bytes) : null;
+    const tiff =
+      ascii(bytes, 0, 4) === "RIFF" ? inWebp(bytes) : bytes[0] === 0xff && bytes[1] === 0xd8 ? inJpeg(bytes) : null;
     return tiff && commentOf(tiff);
   } catch (error) {
     if (error instanceof RangeError || error instanceof TypeError) return null; // beyond the end; no such encoding
@@ -23,7 +24,7 @@ export function readUserComment(bytes) {
 /** @param {Uint8Array} bytes @returns {Uint8Array | null} */
 function inJpeg(bytes) {
   const view = viewOf(bytes);
-  for (let place = 2; place + 4 <= bytes.length && bytes[place] === 0xff; ) {
+  for (let place = 2; place + 4 <= bytes.length && bytes[place] === 0xff;) {
     const marker = bytes[place + 1];
     if (marker === 0xda) return null; // the image data
     const length = view.getUint16(place + 2);
@@ -38,7 +39,7 @@ function inJpeg(bytes) {
 /** @param {Uint8Array} bytes @returns {Uint8Array | null} */
 function inWebp(bytes) {
   const view = viewOf(bytes);
-  for (let place = 12; place + 8 <= bytes.length; ) {
+  for (let place = 12; place + 8 <= bytes.length;) {
     const length = view.getUint32(place + 4, true);
     if (ascii(bytes, place, 4) === "EXIF") {
       const content = bytes.subarray(place + 8, place + 8 + length);

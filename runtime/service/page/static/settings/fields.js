@@ -80,6 +80,7 @@ const size = {
   check: (value) => (typeof value === "string" && /^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$/.test(value) ? value : undefined),
 };
 
+const named = text(200);
 const numbers = list(number(0, 1000), 1, MAX_NUMBERS);
 
 /** @type {Kind} */
@@ -87,9 +88,10 @@ const options = {
   check(value) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
     const entries = Object.entries(value);
-    const scalar = (/** @type {unknown} */ each) =>
-      each === null || typeof each === "boolean" || Number.isFinite(each) || text(MAX_OPTIONS).check(each) !== undefined;
-    const allowed = entries.every(([name, each]) => name.length <= MAX_OPTIONS && (scalar(each) || numbers.check(each)));
+    const allowed = entries.every(([name, each]) => {
+      const plain = each === null || typeof each === "boolean" || Number.isFinite(each);
+      return named.check(name) && (plain || (named.check(each) ?? numbers.check(each)) !== undefined);
+    });
     return allowed && entries.length <= MAX_OPTIONS ? value : undefined;
   },
   read(written) {
@@ -102,7 +104,6 @@ const options = {
 };
 
 const corner = list(integer(0, 100_000), 2, 2);
-const named = text(200);
 
 /** Name -> kind. @type {Readonly<Record<string, Kind>>} */
 export const FIELDS = Object.freeze({

@@ -28,7 +28,10 @@ const MAX_CHARACTERS = 1 << 20;
  */
 export async function readImageSettings(blob) {
   if (blob.size > MAX_BYTES) return null;
-  const bytes = await blob.arrayBuffer().then((buffer) => new Uint8Array(buffer), () => null);
+  const bytes = await blob.arrayBuffer().then(
+    (buffer) => new Uint8Array(buffer),
+    () => null,
+  );
   if (bytes === null) return null; // a folder, or a file that is gone
   if (!isPng(bytes)) return parse(readUserComment(bytes), parseInfotext);
   const texts = await readTexts(bytes, [OWN, INFOTEXT]);

@@ -3,7 +3,7 @@
  *
  *     prompt, of any number of lines
  *     Negative prompt: also of any number of lines
- *     Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Size: 512x768, Lora hashes: "a: 1, b: 2"
+ *     Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 1, Lora hashes: "a: 1, b: 2"
  *
  * Forge, SD.Next and Civitai write it too. Values are bare, quoted as in JSON, or JSON in brackets.
  */
@@ -114,7 +114,7 @@ function schedulerOf(sampler, schedule) {
 function readPairs(line) {
   /** @type {[string, string][]} */
   const pairs = [];
-  for (let start = 0; start < line.length; ) {
+  for (let start = 0; start < line.length;) {
     const colon = line.indexOf(":", start);
     if (colon < 0) break;
     const end = endOfValue(line, colon + 1);

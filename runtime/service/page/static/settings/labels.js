@@ -61,7 +61,9 @@ function written(value) {
   if (Array.isArray(value)) return value.map(written).join("; ");
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "object" && value !== null) {
-    return Object.entries(value).map(([name, each]) => `${name}: ${written(each)}`).join(", ");
+    return Object.entries(value)
+      .map(([name, each]) => `${name}: ${written(each)}`)
+      .join(", ");
   }
   return String(value).replace(/^(\d+)x(\d+)$/, "$1 × $2");
 }

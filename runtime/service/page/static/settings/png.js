@@ -25,7 +25,7 @@ export async function readTexts(bytes, keywords) {
   /** @type {Map<string, string>} */
   const texts = new Map();
   let read = 0;
-  for (let place = SIGNATURE.length; place + 12 <= bytes.length && read < MAX_TEXTS; ) {
+  for (let place = SIGNATURE.length; place + 12 <= bytes.length && read < MAX_TEXTS;) {
     const length = view.getUint32(place);
     const kind = latin1(bytes.subarray(place + 4, place + 8));
     const content = bytes.subarray(place + 8, place + 8 + length);
