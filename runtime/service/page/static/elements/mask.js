@@ -3,10 +3,10 @@
  * of the stroke. Strokes can be undone, as long as what they changed fits into MAX_BYTES.
  *
  * @typedef {{x: number, y: number, width: number, height: number}} Box in pixels
- * @typedef {{box: Box, before: Uint8Array, after: Uint8Array}} Change
+ * @typedef {{box: Box, flips: Uint8Array}} Change 1 where a pixel of the box changed
  */
 
-const MAX_BYTES = 64 << 20;
+const MAX_BYTES = 32 << 20;
 
 export class Mask {
   /** @type {Change[]} */
@@ -100,18 +100,12 @@ export class Mask {
 
   /** @returns {Box | null} */
   undo() {
-    const change = this.#done.pop();
-    if (!change) return null;
-    this.#undone.push(change);
-    return this.#paste(change.box, change.before);
+    return this.#move(this.#done, this.#undone);
   }
 
   /** @returns {Box | null} */
   redo() {
-    const change = this.#undone.pop();
-    if (!change) return null;
-    this.#done.push(change);
-    return this.#paste(change.box, change.after);
+    return this.#move(this.#undone, this.#done);
   }
 
   /**
@@ -143,29 +137,29 @@ export class Mask {
 
   /** @param {Box} box @param {Uint8Array} before the whole mask before the change */
   #record(box, before) {
+    const flips = new Uint8Array(box.width * box.height);
+    this.#visit(box, (place, index) => (flips[index] = before[place] ^ this.pixels[place]));
     this.#undone = [];
-    this.#done.push({ box, before: this.#cut(before, box), after: this.#cut(this.pixels, box) });
+    this.#done.push({ box, flips });
     let bytes = 0;
-    const first = this.#done.findLastIndex((change) => (bytes += 2 * change.before.length) > MAX_BYTES);
+    const first = this.#done.findLastIndex((change) => (bytes += change.flips.length) > MAX_BYTES);
     this.#done.splice(0, Math.min(first + 1, this.#done.length - 1));
   }
 
-  /** @param {Uint8Array} pixels @param {Box} box */
-  #cut(pixels, { x, y, width, height }) {
-    const part = new Uint8Array(width * height);
-    for (let row = 0; row < height; row++) {
-      const start = (y + row) * this.width + x;
-      part.set(pixels.subarray(start, start + width), row * width);
-    }
-    return part;
+  /** Flip the pixels of the last change again. @param {Change[]} from @param {Change[]} to */
+  #move(from, to) {
+    const change = from.pop();
+    if (!change) return null;
+    to.push(change);
+    this.#visit(change.box, (place, index) => (this.pixels[place] ^= change.flips[index]));
+    return change.box;
   }
 
-  /** @param {Box} box @param {Uint8Array} part */
-  #paste(box, part) {
-    for (let row = 0; row < box.height; row++) {
-      this.pixels.set(part.subarray(row * box.width, (row + 1) * box.width), (box.y + row) * this.width + box.x);
+  /** @param {Box} box @param {(place: number, index: number) => void} visit place in the mask, and in the box */
+  #visit({ x, y, width, height }, visit) {
+    for (let index = 0; index < width * height; index++) {
+      visit((y + Math.floor(index / width)) * this.width + x + (index % width), index);
     }
-    return box;
   }
 }
 
