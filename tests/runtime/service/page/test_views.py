@@ -44,6 +44,7 @@ def test_the_large_view_walks_acts_and_closes(page: Page) -> None:
         *("Prompt", "a fox 1", "Size", "240 × 160", "Steps", "1.200", "Guidance", "7,5", "Seed", "1001")
     ]
     assert small_targets(page) == []
+    expect(dialog).to_be_focused()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")  # there is no other one
     page.keyboard.press("Home")

@@ -41,7 +41,7 @@ export class LargeView extends HTMLElement {
   #next = button("›", () => this.#show(this.#index + 1), { label: "Next image", keys: "ArrowRight", kind: "next" });
   #dialog = make(
     "dialog",
-    { "aria-label": "Image", tabindex: "-1", autofocus: true },
+    { "aria-label": "Image", tabindex: "-1" },
     make(
       "header",
       { class: "bar" },
@@ -104,7 +104,10 @@ export class LargeView extends HTMLElement {
   open(items, index = 0) {
     this.#items = [...items];
     if (!this.#items.length) return;
-    if (!this.#dialog.open) this.#dialog.showModal();
+    if (!this.#dialog.open) {
+      this.#dialog.showModal();
+      this.#dialog.focus(); // not on the first button, so that its keys and its name come first
+    }
     this.#show(index, true);
   }
 

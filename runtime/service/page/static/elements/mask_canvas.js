@@ -2,7 +2,13 @@ import { make } from "./dom.js";
 
 /** @typedef {import("./mask.js").Mask} Mask */
 
-const PAINT = [255, 0, 128, 140]; // red, green, blue and alpha of painted pixels on the screen
+/** Stripes of painted pixels on the screen, which are seen on images of any colour: red, green, blue and alpha. */
+const STRIPES = [
+  [255, 0, 128, 150],
+  [255, 255, 255, 150],
+];
+const STRIPES_ON_IMAGE = 60; // along its longer side
+const OPAQUE = [0, 0, 0, 255];
 
 /**
  * A canvas that shows a mask over its image.
@@ -15,9 +21,12 @@ export function overlay(canvas, mask) {
   canvas.width = mask.width;
   canvas.height = mask.height;
   const context = canvas.getContext("2d");
+  const stripe = Math.max(1, Math.ceil(Math.max(mask.width, mask.height) / STRIPES_ON_IMAGE));
   return ({ x, y, width, height }) => {
     const part = new ImageData(width, height);
-    fill(part.data, mask, { x, y, width, height }, (painted) => (painted ? PAINT : null));
+    fill(part.data, mask, { x, y, width, height }, (painted, place) =>
+      painted ? STRIPES[Math.floor(place / stripe) % 2] : null,
+    );
     context?.putImageData(part, x, y);
   };
 }
@@ -32,7 +41,7 @@ export function maskFile(mask) {
   const { width, height } = mask;
   const canvas = make("canvas", { width, height });
   const image = new ImageData(width, height);
-  fill(image.data, mask, { x: 0, y: 0, width, height }, (painted) => (painted ? null : [0, 0, 0, 255]));
+  fill(image.data, mask, { x: 0, y: 0, width, height }, (painted) => (painted ? null : OPAQUE));
   canvas.getContext("2d")?.putImageData(image, 0, 0);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
@@ -41,13 +50,12 @@ export function maskFile(mask) {
  * @param {Uint8ClampedArray} data RGBA of the box
  * @param {Mask} mask
  * @param {import("./mask.js").Box} box
- * @param {(painted: number) => number[] | null} colour null is transparent
+ * @param {(painted: number, place: number) => number[] | null} colour of a pixel on the given diagonal; null: none
  */
 function fill(data, mask, { x, y, width, height }, colour) {
-  const colours = [colour(0), colour(1)];
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {
-      const rgba = colours[mask.pixels[(y + row) * mask.width + x + column]];
+      const rgba = colour(mask.pixels[(y + row) * mask.width + x + column], x + column + y + row);
       if (rgba) data.set(rgba, 4 * (row * width + column));
     }
   }
