@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+_SECONDS = 1.0  # of an image, as long as none is measured
+
 
 class ServiceError(Exception):
     """An error response.
@@ -41,14 +43,14 @@ def too_large(size: str, allowed: int) -> ServiceError:
     return ServiceError(413, f"the body has {size}; allowed: {allowed} bytes", code="body_too_large")
 
 
-def check_room(count: int, waiting: int, capacity: int, seconds: float) -> None:
+def check_room(count: int, waiting: int, capacity: int, seconds: float | None) -> None:
     """Check that the queue has room for more images.
 
     Args:
         count: images to add.
         waiting: images in the queue.
         capacity: images that the queue can hold.
-        seconds: per image, for Retry-After.
+        seconds: per image, for Retry-After; None if none is measured yet.
 
     Raises:
         ServiceError: more images than the queue can ever hold (400), or than it has room for now (429).
@@ -56,7 +58,7 @@ def check_room(count: int, waiting: int, capacity: int, seconds: float) -> None:
     if count > capacity:
         raise invalid(f"n={count}; allowed: {capacity}, the capacity of the queue", "n")
     if waiting + count > capacity:
-        after = max(1, math.ceil(waiting * seconds))
+        after = max(1, math.ceil(waiting * (_SECONDS if seconds is None else seconds)))
         message = f"the queue is full: {waiting} of {capacity} images are waiting; retry in {after} s"
         raise ServiceError(429, message, code="queue_full", headers={"Retry-After": str(after)})
 

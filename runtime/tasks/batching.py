@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..pipeline import Output, TextToImage
 from ..request import FIELDS, Request, Texts
 from ..sampling import Step
+from .upscaling import upscaled
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,9 +40,17 @@ def merged(requests: Sequence[Request]) -> Request:
 
 
 def call(
-    pipe: TextToImage, requests: Sequence[Request], callback: Callable[[Step], bool | None] | None = None
+    pipe: TextToImage,
+    requests: Sequence[Request],
+    callback: Callable[[Step], bool | None] | None = None,
+    upscale: float | None = None,
 ) -> Output:
-    """Run requests with equal keys in one call; errors are those of `TextToImage.generate`."""
+    """Run requests with equal keys in one call; errors are those of `TextToImage.generate`.
+
+    With a factor to upscale by, in two passes: see `upscaled`.
+    """
+    if upscale is not None:
+        return upscaled(pipe, merged(requests), upscale, callback)
     return pipe.generate(merged(requests), callback)
 
 

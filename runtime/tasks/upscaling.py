@@ -82,12 +82,16 @@ def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Req
     model.package.graph(ENCODER)
     first = replace(request, strength=None)
     own_height, own_width = plan(first, model).size
-    factor = model.latents.factor
-    height, width = (round(side / factor * upscale) * factor for side in (own_height, own_width))
+    height, width = (scaled(side, model, upscale) for side in (own_height, own_width))
     blank = Image.new("RGB", (own_width, own_height))
     second = replace(request, image=blank, strength=strength, height=height, width=width)
     plan(second, model)
     return first, second
+
+
+def scaled(side: int, model: Model, upscale: float) -> int:
+    """A side of the result, in pixels: whole latents."""
+    return round(side / model.latents.factor * upscale) * model.latents.factor
 
 
 def _factor(upscale: object) -> float:

@@ -24,11 +24,12 @@ from ..page.files import page_router
 from .auth import DOCS_FILES, Guard
 from .bodies import BodyRoute, refusal
 from .catalog import Catalog
-from .delivery import ClientDisconnected, EventStream, encode_image, images_of, service_error
+from .delivery import ClientDisconnected, Job, encode_image, images_of, service_error
 from .description import Descriptions, Model, ModelList
-from .requests import requests_of
+from .requests import requests_of, size_of_result
 from .schedulers import SchedulerList, schedulers
 from .schema import Answer, Edit, Failed, Generation, ImageFields, State
+from .stream import EventStream
 from .uploads import read_image, read_mask
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's status code, for the log only: the client has disconnected
@@ -39,7 +40,10 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
 _EVENT = {
     "type": "object",
     "properties": {
-        "event": {"type": "string", "pattern": r"^(image_(generation|edit)\.(partial_image|completed)|error)$"},
+        "event": {
+            "type": "string",
+            "pattern": r"^(image_(generation|edit)\.(partial_image|progress|completed)|error)$",
+        },
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
     "required": ["event", "data"],
@@ -86,26 +90,31 @@ def create_app(
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # for OpenAPI; Guard checks the key
     v1 = APIRouter(prefix="/v1", dependencies=secured, route_class=BodyRoute)
 
-    async def generate(connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any]) -> Any:
+    async def generate(
+        connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any], upscale: float | None = None
+    ) -> Any:
         queue = models.queue(body.model)
-        requests = await asyncio.to_thread(requests_of, models.planners[queue.name], body, limits, start)
+        pipe = models.planners[queue.name]
+        requests = await asyncio.to_thread(requests_of, pipe, body, limits, start, upscale)
         if log_prompts:
             _log.info("%s: %r", queue.name, body.prompt)
-        width, height = requests[0].width, requests[0].height
+        height, width = size_of_result(pipe.model, requests[0], upscale)
         created, size = int(time.time()), f"{width}x{height}"
         encode = partial(encode_image, output_format=body.output_format, quality=body.output_compression)
+        job = Job(queue, requests, upscale, limits.timeout)
         if body.stream:
             fields = {"created_at": created, "size": size, "background": "opaque"}
             fields |= {"output_format": body.output_format, "quality": "auto"}
-            options: dict[str, Any] = {"encode": encode, "previews": body.partial_images, "fields": fields}
-            return EventStream(kind, queue, requests, limits.timeout, figures, **options)
-        images = await images_of(connection, queue, requests, limits.timeout, encode)
+            options: dict[str, Any] = {"encode": encode, "previews": body.partial_images, "progress": body.progress}
+            return EventStream(kind, job, figures, **options, fields=fields)
+        images = await images_of(connection, job, encode)
         return Answer(created=created, data=images, size=size, output_format=body.output_format)
 
     @v1.post("/images/generations", response_model=Answer, responses=_EVENTS)
     async def generations(connection: Request, body: Generation) -> Any:
-        """Generate images from a prompt."""
-        return await generate(connection, "image_generation", body, {})
+        """Generate images from a prompt; with upscale, refine them at a larger size."""
+        start = {} if body.strength is None else {"strength": body.strength}
+        return await generate(connection, "image_generation", body, start, body.upscale)
 
     @v1.post("/images/edits", response_model=Answer, responses=_EVENTS)
     async def edits(connection: Request, body: Annotated[Edit, Form(media_type="multipart/form-data")]) -> Any:

@@ -7,11 +7,13 @@ from typing import Any
 from PIL.Image import Resampling
 
 from ...image.encoding import ENCODER
+from ...package.model import Model
 from ...parsing import size_of
 from ...pipeline import TextToImage
 from ...plan import plan
 from ...request import Request, seeds_from
 from ...tasks.batching import IMAGES, TEXTS
+from ...tasks.upscaling import can_upscale, passes, scaled
 from ..errors import invalid
 from ..limits import MAX_CHUNKS, Limits
 from .schema import ImageFields, setting_names
@@ -19,7 +21,9 @@ from .schema import ImageFields, setting_names
 _GRIDS = ("timesteps", "sigmas")
 
 
-def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Mapping[str, Any]) -> list[Request]:
+def requests_of(
+    pipe: TextToImage, body: ImageFields, limits: Limits, start: Mapping[str, Any], upscale: float | None = None
+) -> list[Request]:
     """Create one request per image, with consecutive seeds.
 
     Args:
@@ -27,6 +31,7 @@ def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Map
         body: the fields of the request.
         limits: of the service.
         start: image, mask_image and strength, if present.
+        upscale: factor of a second pass; the requests are those of the first.
 
     Raises:
         ServiceError: a value exceeds the limits, or the package lacks a component.
@@ -35,15 +40,17 @@ def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Map
     _check_limits(pipe, body, limits)
     if "image" in start and ENCODER not in pipe.package.components:
         raise invalid("this model has no VAE encoder, which image-to-image needs", "image")
+    if upscale is not None and not can_upscale(pipe.model):
+        raise invalid(f"upscale={upscale:g}: this model cannot upscale; leave it out", "upscale")
     settings = {name: getattr(body, name) for name in setting_names(type(body))}
     width, height = (None, None) if body.size == "auto" else size_of("size", body.size)
     values = {name: value for name, value in settings.items() if value is not None}
     request = Request(**{**values, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
     # Planned now, so that a request that this package cannot run is rejected before it is queued
-    resolved = plan(request, pipe.model)
-    height, width = resolved.size
-    if height * width > limits.pixels:
-        raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
+    first = request if upscale is None else passes(pipe.model, request, upscale)[0]
+    height, width = plan(first, pipe.model).size
+    first = replace(first, height=height, width=width)
+    _check_size(*size_of_result(pipe.model, first, upscale), limits)
     # Resized now, as the pipeline does: queued images stay small, and requests of one size can share a call
     images = {
         name: start[name].resize((width, height), Resampling.LANCZOS) for name in IMAGES if start.get(name) is not None
@@ -51,6 +58,19 @@ def requests_of(pipe: TextToImage, body: ImageFields, limits: Limits, start: Map
     steps = values.get("num_inference_steps", pipe.family.num_inference_steps)
     shared = replace(request, **images, height=height, width=width, num_inference_steps=steps)
     return [replace(shared, seed=seed) for seed in seeds_from(request.seed, body.n)]
+
+
+def size_of_result(model: Model, request: Request, upscale: float | None) -> tuple[int, int]:
+    """Height and width in pixels of an image of `requests_of`, after the second pass if there is one."""
+    height, width = (side * model.latents.factor for side in model.latent_size_for(request.height, request.width))
+    if upscale is None:
+        return height, width
+    return scaled(height, model, upscale), scaled(width, model, upscale)
+
+
+def _check_size(height: int, width: int, limits: Limits) -> None:
+    if height * width > limits.pixels:
+        raise invalid(f"{width}x{height} is {height * width} pixels; allowed: {limits.pixels}", "size")
 
 
 def _check_limits(pipe: TextToImage, body: ImageFields, limits: Limits) -> None:

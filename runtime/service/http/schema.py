@@ -7,6 +7,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ...request import FIELDS
+from ...tasks.upscaling import STRENGTH
 from ..queue.previews import MOST, MOST_DECODED
 
 MAX_SEED = 2**64 - 1
@@ -14,6 +15,7 @@ MAX_GUIDANCE = 100.0  # well above useful values, well below overflow
 MAX_NUMBER = 1000.0
 MAX_PIXELS = 100_000
 MAX_OPTIONS = 100
+MAX_UPSCALE = 4.0
 
 
 def _from_form(value: Any) -> Any:
@@ -91,6 +93,7 @@ class ImageFields(BaseModel):
         le=MOST,
         description=f"With stream: previews of each image; a model without previews sends {MOST_DECODED} at most.",
     )
+    progress: bool = Field(False, description="With stream: events with the progress of each image.")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed of the first image; default: random.")
     num_inference_steps: int | None = Field(None, ge=1, description="Number of scheduler steps; default: the model's.")
     guidance_scale: Scales | None = Field(
@@ -153,6 +156,16 @@ class ImageFields(BaseModel):
 
 class Generation(ImageFields):
     """Request for images from a prompt."""
+
+    upscale: float | None = Field(
+        None,
+        gt=1,
+        le=MAX_UPSCALE,
+        description="Second pass at this factor of width and height, which refines the image.",
+    )
+    strength: float | None = Field(
+        None, gt=0, le=1, description=f"With upscale: strength of the second pass, {STRENGTH} if left out."
+    )
 
 
 class Edit(ImageFields):

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from ...pipeline import TextToImage
 from ...request import Request
-from ...tasks.batching import key_of
 from ..errors import check_room, unavailable
 from ..metrics import Metrics
-from .ticket import StepCallback, Ticket, generate
+from .progress import Progress
+from .ticket import StepCallback, Ticket, generate, tickets_of
 
 
 class Batcher:
@@ -34,20 +34,16 @@ class Batcher:
         self._running: list[Ticket] = []
         self._changed = threading.Condition()
         self._closing = False
-        self._seconds = 1.0  # per image, measured on the last call
+        self._seconds: float | None = None  # per image, measured on the last call
         self._thread = threading.Thread(target=self._work, name=f"triptych {name}", daemon=True)
         metrics.watch(name, lambda: len(self._waiting))
         self._thread.start()
 
-    def submit(self, requests: Sequence[Request], callbacks: Sequence[StepCallback | None]) -> list[Ticket]:
-        """Add the images of one HTTP request, which differ only in their seeds, to the queue: all of them or none.
-
-        Raises:
-            ServiceError: more images than the capacity of the queue (400), or than it has room for now (429), or the
-                queue is closed (503).
-        """
-        key = key_of(self.pipe, requests[0])
-        tickets = [Ticket(request, key, callback) for request, callback in zip(requests, callbacks, strict=True)]
+    def submit(
+        self, requests: Sequence[Request], callbacks: Sequence[StepCallback | None], upscale: float | None = None
+    ) -> list[Ticket]:
+        """See `ticket.Queue`."""
+        tickets = tickets_of(self.pipe, requests, upscale, callbacks)
         with self._changed:
             if self._closing:
                 raise unavailable("the service is stopping", "stopping")
@@ -55,6 +51,15 @@ class Batcher:
             self._waiting.extend(tickets)
             self._changed.notify()
         return tickets
+
+    def progress(self, ticket: Ticket) -> Progress:
+        """See `ticket.Queue`."""
+        with self._changed:
+            if ticket.running is not None or ticket not in self._waiting:
+                return ticket.running or ticket.queued(None, None)
+            position = self._waiting.index(ticket)
+            before = position + len(self._running)
+            return ticket.queued(position, None if self._seconds is None else (before + 1) * self._seconds)
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
         """Cancel images: they leave the queue; a running call stops at the next step if all its images are dropped."""
@@ -87,8 +92,10 @@ class Batcher:
         while tickets := self._next():
             start = time.monotonic()
             generate(self.name, self.pipe, tickets, self._metrics)
-            self._seconds = (time.monotonic() - start) / len(tickets)
-            self._running = []
+            if not any(ticket.dropped or ticket.done.exception() for ticket in tickets):
+                self._seconds = (time.monotonic() - start) / len(tickets)
+            with self._changed:
+                self._running = []
 
     def _next(self) -> list[Ticket]:
         """Tickets of the next call; empty when the queue is closed and finished."""
@@ -109,5 +116,6 @@ class Batcher:
                 self._waiting.remove(ticket)
                 ticket.done.set_running_or_notify_cancel()
                 self._metrics.waited(self.name, time.monotonic() - ticket.arrived)
+                ticket.start(None if self._seconds is None else self._seconds * len(tickets))
             self._running = tickets
             return tickets

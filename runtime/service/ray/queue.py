@@ -18,8 +18,9 @@ from ...request import Request
 from ..errors import check_room, unavailable
 from ..metrics import Figures
 from ..queue.previews import Previews
-from ..queue.ticket import Ticket
-from .replica import Failed, Finished, Preview, Started
+from ..queue.progress import Progress
+from ..queue.ticket import Ticket, tickets_of
+from .replica import Failed, Finished, Preview, Started, Stepped
 
 _RETRIES = 3  # of an image whose replica died; an image that kills every replica must not be retried forever
 _PAUSE = 0.5  # seconds before a retry, for Ray to detect the dead replica
@@ -44,17 +45,23 @@ class RayQueue:
         self._waiting: set[Ticket] = set()
         self._running: dict[Ticket, float] = {}
         self._tasks: dict[Ticket, asyncio.Task[None]] = {}
-        self._seconds = 1.0  # per image, measured on the last one
+        self._seconds: float | None = None  # per image, measured on the last one
 
-    def submit(self, requests: Sequence[Request], callbacks: Sequence[Previews | None]) -> list[Ticket]:
+    def submit(
+        self, requests: Sequence[Request], callbacks: Sequence[Previews | None], upscale: float | None = None
+    ) -> list[Ticket]:
         """See `ticket.Queue`."""
         check_room(len(requests), len(self._waiting), self._capacity, self._seconds)
-        tickets = [Ticket(request, None, previews) for request, previews in zip(requests, callbacks, strict=True)]
+        tickets = tickets_of(self.pipe, requests, upscale, callbacks)
         for ticket, previews in zip(tickets, callbacks, strict=True):
             self._waiting.add(ticket)
             task = self._tasks[ticket] = asyncio.create_task(self._generate(ticket, previews))
             task.add_done_callback(partial(self._ended, ticket))
         return tickets
+
+    def progress(self, ticket: Ticket) -> Progress:
+        """See `ticket.Queue`; Ray does not say the place in its queue."""
+        return ticket.running or ticket.queued(None, None)
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
         """See `ticket.Queue`."""
@@ -90,13 +97,16 @@ class RayQueue:
 
     async def _try(self, ticket: Ticket, previews: Previews | None, shown: set[int]) -> None:
         """Generate an image on one replica; previews whose numbers are in `shown` are not shown again."""
-        events = self._replicas.generate.remote(ticket.request, previews.count if previews else 0)
+        events = self._replicas.generate.remote(ticket.request, ticket.upscale, previews.count if previews else 0)
         try:
             async for event in events:
                 match event:
                     case Started():
                         self._waiting.discard(ticket)
                         self._running[ticket] = time.monotonic()
+                        ticket.start(self._seconds)
+                    case Stepped(step):
+                        ticket.advance(step)
                     case Preview(number, pixels):
                         if previews is not None and number not in shown:
                             shown.add(number)

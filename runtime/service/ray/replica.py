@@ -17,17 +17,26 @@ from ...errors import TriptychError
 from ...image.pixels import SETTINGS_KEY
 from ...pipeline import TextToImage
 from ...request import Request
-from ...tasks.batching import key_of
+from ...sampling import Step
 from ..http.models import suitable
 from ..log import hide_prompts
 from ..queue.previews import Previews
-from ..queue.ticket import Ticket, generate
+from ..queue.ticket import Ticket, generate, tickets_of
 from .figures import RayFigures
+
+_STEP_SECONDS = 0.1  # between events of steps
 
 
 @dataclass(frozen=True)
 class Started:
     """Generation of the image started."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The number of denoiser calls that are done; not each one has this event."""
+
+    step: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,8 @@ class Failed:
     error: TriptychError
 
 
-Event = Started | Preview | Finished | Failed
-"""Events of an image, in this order; it ends with one of the last two."""
+Event = Started | Stepped | Preview | Finished | Failed
+"""Events of an image; the first is `Started`, and it ends with one of the last two."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class Replica:
         batched.set_max_batch_size(suitable(self._pipe) if batch is None else batch)
         batched.set_batch_wait_timeout_s(wait)
 
-    async def generate(self, request: Request, previews: int) -> AsyncIterator[Event]:
+    async def generate(self, request: Request, upscale: float | None, previews: int) -> AsyncIterator[Event]:
         """Generate one image and yield its events; closing the iterator cancels the image."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[Event]()
 
@@ -94,8 +103,7 @@ class Replica:
             with contextlib.suppress(RuntimeError):  # the loop is closed: no reader is left
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        callback = Previews(previews, lambda number, pixels: emit(Preview(number, pixels))) if previews else None
-        ticket = Ticket(request, key_of(self._pipe, request), callback)
+        (ticket,) = tickets_of(self._pipe, [request], upscale, [_Report(emit, previews)])
         ticket.done.add_done_callback(lambda done: emit(_outcome(done)))
         waiting = asyncio.ensure_future(self._batched(_Pending(ticket, emit)))
         try:
@@ -117,11 +125,28 @@ class Replica:
             remaining = [pending for pending in group if not pending.ticket.dropped]
             for pending in remaining:
                 pending.emit(Started())
+                pending.ticket.start()
                 self._figures.waited(self._name, time.monotonic() - pending.ticket.arrived)
             if remaining:
                 tickets = [pending.ticket for pending in remaining]
                 await asyncio.to_thread(generate, self._name, self._pipe, tickets, self._figures)
         return [None] * len(batch)
+
+
+class _Report:
+    """Step callback that emits `previews` previews, and the number of steps at a bounded rate."""
+
+    def __init__(self, emit: Callable[[Event], None], previews: int) -> None:
+        self._emit, self._reported = emit, 0.0
+        self._previews = Previews(previews, lambda number, pixels: emit(Preview(number, pixels)))
+
+    def __call__(self, pipe: TextToImage, step: Step, row: int) -> None:
+        """See `ticket.StepCallback`."""
+        now = time.monotonic()
+        if now - self._reported > _STEP_SECONDS:
+            self._reported = now
+            self._emit(Stepped(step.index + 1))
+        self._previews(pipe, step, row)
 
 
 def _outcome(done: "Future[Any]") -> Event:
