@@ -139,7 +139,7 @@ class TimeEmbedding(nn.Module):
         time: torch.Tensor = self.embed(self.steps(timestep).to(dtype), timestep_cond)
         if text_embeds is None or time_ids is None or self.sizes is None or self.add is None:
             return time
-        micro = self.sizes(time_ids.flatten()).reshape(text_embeds.shape[0], -1)  # micro-conditioning
+        micro = self.sizes(time_ids.reshape(-1)).reshape(text_embeds.shape[0], -1)  # micro-conditioning
         added: torch.Tensor = self.add(torch.cat([text_embeds, micro.to(dtype)], dim=-1))
         return time + added
 

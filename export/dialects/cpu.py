@@ -45,7 +45,7 @@ class FusedAttention(FusedModule):
         if self.group_norm is not None:
             tokens = self.group_norm(tokens)
         if residual.ndim == 4:
-            tokens = tokens.flatten(2).transpose(1, 2)
+            tokens = tokens.reshape(*tokens.shape[:2], -1).transpose(1, 2)
         context = tokens if encoder_hidden_states is None else encoder_hidden_states
         attended = multi_head_attention(self.to_q(tokens), self.to_k(context), self.to_v(context), self.heads, False)
         result: torch.Tensor = self.to_out(attended)

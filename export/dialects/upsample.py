@@ -45,7 +45,7 @@ class PhasedUpsample(nn.Module):
             for y in (0, 1)
         )
         rows = torch.stack([torch.stack([a, b], -1), torch.stack([c, d], -1)], 3)  # [n, C', h, 2, w, 2]
-        return rows.flatten(4).flatten(2, 3)
+        return rows.reshape(*rows.shape[:2], 2 * height, 2 * width)
 
 
 def phase_upsample(upsample: Upsample2D) -> nn.Module:

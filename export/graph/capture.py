@@ -13,6 +13,7 @@ from ..components import Component, Shape, Sizes
 from ..dialects.operators import TRANSLATIONS
 from ..quantization.operators import TRANSLATIONS as INTEGER_TRANSLATIONS
 from ..quantization.weight_operators import TRANSLATIONS as WEIGHT_TRANSLATIONS
+from .decomposition import skip_decomposition
 
 OPSET = 20
 """The newest opset that ONNX Runtime 1.22 and the exporter share without converting the graph (it brings Gelu)."""
@@ -42,6 +43,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
         captured = torch.export.export(
             component.module, (), example, dynamic_shapes=None if static is not None else open_axes, strict=False
         )
+        skip_decomposition(captured)
         program = torch.onnx.export(
             captured,
             input_names=list(component.inputs),
