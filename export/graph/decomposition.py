@@ -83,7 +83,7 @@ def _is_translated(node: Node) -> bool:
 
 
 def _simplification(node: Node) -> Callable[[], None] | None:
-    """What decomposition would do with a view that is spelled otherwise, a cast, or a call without effect."""
+    """The change that decomposition would make of a view spelled otherwise, a cast, or a call without effect."""
     match node.target:
         case _aten.reshape.default:
             return partial(setattr, node, "target", _aten.view.default)
