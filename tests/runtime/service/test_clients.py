@@ -135,6 +135,20 @@ def test_output_formats(client: openai.OpenAI, served: Service, output_format: A
     assert Image.open(io.BytesIO(base64.b64decode(event["b64_json"]))).format == output_format.upper()
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_stream_of_the_client_has_its_previews_and_the_image(client: openai.OpenAI, count: int) -> None:
+    extra = EXTRA | {"num_inference_steps": 6}
+    stream = client.images.generate(
+        prompt="a red fox", size="64x64", stream=True, partial_images=count, extra_body=extra
+    )
+    *previews, last = list(stream)
+    assert [event.type for event in previews] == ["image_generation.partial_image"] * count
+    assert last.type == "image_generation.completed"
+    alone = client.images.generate(prompt="a red fox", size="64x64", extra_body=extra)
+    assert alone.data is not None
+    assert last.b64_json == alone.data[0].b64_json
+
+
 @pytest.mark.parametrize("sent", [None, "application/x-www-form-urlencoded", "text/plain", "application/jsonx", "?"])
 def test_json_under_another_content_type_names_that_of_json(served: Service, sent: str | None) -> None:
     headers = {} if sent is None else {"Content-Type": sent}

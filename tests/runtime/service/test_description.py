@@ -1,6 +1,7 @@
 """OpenAPI description: schemathesis sends valid and invalid requests, and checks each response against it."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,14 @@ from triptych.runtime.service.http.schema import Edit, setting_names
 
 from .serving import png, service
 
-QUICK, MANY = 20, 300
+QUICK = 20
 """Number of requests per operation and mode."""
+
+MANY = {"POST": 440, "GET": 20}
+"""The same for the slow test: 2,000 in all, with those of `WALKS`."""
+
+WALKS, STEPS = 10, 8
+"""Number of sequences of requests that follow lists to what they list, and their length."""
 
 OPERATIONS = [
     ("/v1/images/generations", "POST"),
@@ -36,11 +43,20 @@ OPERATIONS = [
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     ("/metrics", "GET"),
+    ("/", "GET"),
+    ("/page/{path}", "GET"),
 ]
+
+UNDESCRIBED = {"/docs", "/docs/oauth2-redirect", "/docs-files", "/openapi.json"}
+"""Paths of the documentation itself."""
+
 SUPPORTED = {"num_inference_steps": 2, "size": "64x64", "n": 1}
 """Values that the test model supports."""
 DEPENDENT = ("model", "mask", *{*setting_names(Edit), "strength"} - {"prompt", "negative_prompt", *SUPPORTED})
 """Fields whose values depend on the model, or on each other."""
+
+UPSCALE = 1.5
+"""Factor that keeps within the limit of pixels."""
 
 GENERATING = OPERATIONS[:2]
 
@@ -58,7 +74,7 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, database=None, suppres
 @pytest.fixture(scope="module")
 def description(package: Path) -> Iterator[Any]:
     """OpenAPI description of a service with fast requests."""
-    with service(package, steps=2, pixels=64 * 64, pictures=2, local=False) as running:
+    with service(package, steps=2, pixels=128 * 128, pictures=2, local=False, ui=True) as running:
         yield schemathesis.openapi.from_asgi("/openapi.json", running.app)
 
 
@@ -74,6 +90,8 @@ def send(description: Any, path: str, method: str, mode: GenerationMode, count: 
             body |= SUPPORTED | ({"image": png(example_image(64, 64))} if "image" in case.body else {})
             for name in DEPENDENT:
                 body.pop(name, None)
+            if body.get("upscale") is not None:
+                body["upscale"] = UPSCALE
         checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
         statuses.add(case.call_and_validate(checks=checks).status_code)
 
@@ -92,12 +110,29 @@ def test_invalid_requests_are_rejected_as_described(description: Any, path: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", GenerationMode)
-@pytest.mark.parametrize(("path", "method"), GENERATING)
+@pytest.mark.parametrize(
+    ("path", "method", "mode"),
+    [
+        *((*operation, mode) for operation in GENERATING for mode in GenerationMode),
+        *((*operation, GenerationMode.POSITIVE) for operation in OPERATIONS[2:]),
+    ],
+)
 def test_many_requests_have_responses_as_described(
     description: Any, path: str, method: str, mode: GenerationMode
 ) -> None:
-    send(description, path, method, mode, MANY)
+    send(description, path, method, mode, MANY[method])
+
+
+def test_what_is_listed_is_found(description: Any) -> None:
+    """Sequences of requests whose parameters are of earlier responses: names of models, for example."""
+    found = set()
+
+    class Walk(description.as_state_machine()):  # type: ignore[misc]  # a class that is made of the description
+        def after_call(self, response: Any, case: schemathesis.Case) -> None:
+            found.add((case.path, response.status_code))
+
+    Walk.run(settings=settings(DETERMINISTIC, max_examples=WALKS, stateful_step_count=STEPS))
+    assert ("/v1/models/{name}", 200) in found
 
 
 def test_all_errors_have_the_same_schema(description: Any) -> None:
@@ -108,3 +143,19 @@ def test_all_errors_have_the_same_schema(description: Any) -> None:
         for operation in operations.values():
             of_errors = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
             assert of_errors == {"$ref": "#/components/schemas/Failed"}
+
+
+def test_every_route_is_described(package: Path) -> None:
+    with service(package, ui=True, key="secret") as running:
+        routes = {re.sub(r":\w+}", "}", path) for path in paths_of(running.app.routes)}
+        assert routes - UNDESCRIBED == running.app.openapi()["paths"].keys()
+        assert routes >= UNDESCRIBED
+
+
+def paths_of(routes: Iterable[Any], prefix: str = "") -> Iterator[str]:
+    """Paths of all routes, those of included routers too."""
+    for route in routes:
+        if hasattr(route, "original_router"):
+            yield from paths_of(route.original_router.routes, prefix + route.include_context.prefix)
+        else:
+            yield prefix + route.path

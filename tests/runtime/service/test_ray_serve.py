@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import json
 import re
 import signal
 import socket
@@ -29,6 +30,8 @@ from tests.support.images import example_image
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.image.pixels import SETTINGS_KEY, read_settings
+from triptych.runtime.request import Request
+from triptych.runtime.tasks.upscaling import upscaled
 
 from .serving import BODY, EDITS, GENERATIONS, LIMITS, LONG, png, refused_without
 
@@ -151,6 +154,22 @@ def test_images_and_settings_equal_those_of_the_pipeline(url: str, pipe: TextToI
         *previews, last = list(stream)
         assert [event.type for event in previews] == ["image_generation.partial_image"] * 2
         np.testing.assert_array_equal(pixels_of({"b64_json": last.b64_json}), expected_pixels(pipe, **BODY | longer))
+
+
+def test_a_stream_has_the_progress_of_both_passes(url: str, pipe: TextToImage) -> None:
+    """Ray does not say the place in its queue."""
+    arguments: dict[str, Any] = {"num_inference_steps": 20, "scheduler": "ddim", "strength": 0.5}
+    body = BODY | arguments | {"upscale": 2.0, "stream": True, "progress": True}
+    answer = httpx2.post(url + GENERATIONS, json=body, timeout=PATIENCE)
+    *progress, last = (json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: "))
+    assert {event["type"] for event in progress} == {"image_generation.progress"}
+    assert {event["steps"] for event in progress} == {20 + 10}
+    assert {event["position"] for event in progress} == {None}
+    assert "running" in {event["state"] for event in progress}
+    steps = [event["step"] for event in progress]
+    assert steps == sorted(steps)
+    expected = upscaled(pipe, Request("a red fox", seed=7, height=64, width=64, **arguments), 2.0)
+    np.testing.assert_array_equal(pixels_of(last), np.asarray(expected.images[0]))
 
 
 def test_errors_are_those_of_the_service_without_ray(url: str) -> None:
