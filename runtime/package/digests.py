@@ -89,7 +89,9 @@ def _write(cache: Path, records: dict[str, list[Any]]) -> None:
     """Write the cache whole or not at all."""
     with contextlib.suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=cache.parent)
+        for left in cache.parent.glob(f"{cache.stem}.*.part"):  # of a process that was killed
+            left.unlink()
+        descriptor, partial = tempfile.mkstemp(dir=cache.parent, prefix=f"{cache.stem}.", suffix=".part")
         try:
             with os.fdopen(descriptor, "w") as file:
                 json.dump(records, file)

@@ -1,23 +1,22 @@
 """Server process: listening, startup and graceful shutdown."""
 
 import asyncio
-import logging
+import math
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import ArgumentError
+from .connections import HEADER_BYTES, Connection, ConnectionLimits, Connections, limits_of_process
 from .http.api import create_app
 from .http.models import Models
-from .log import hide_prompts
+from .log import hide_prompts, set_up_log
 from .metrics import Metrics
 from .options import Options
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def serve(
@@ -37,7 +36,7 @@ def serve(
         PackageError, ProviderError: a package cannot be loaded.
     """
     options.check_access()
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    set_up_log()
     if not options.log_prompts:
         hide_prompts()
     metrics, limits = Metrics(), options.limits
@@ -54,18 +53,40 @@ def serve(
     with _listen(host, port) as listener:
         bound = listener.getsockname()[1]
         report(f"listening at http://{f'[{host}]' if ':' in host else host}:{bound}")
-        config = uvicorn.Config(app, log_config=None, lifespan="off")
-        server = _Server(config, models, options.load)
+        server = Server(app, models, options.load, limits_of_process())
         server.run(sockets=[listener])
     if server.failure is not None:
         raise server.failure
 
 
-class _Server(uvicorn.Server):
-    """Server of uvicorn that loads packages while it listens, and finishes accepted requests before it stops."""
+class Server(uvicorn.Server):
+    """Server of uvicorn that loads packages while it listens, and finishes accepted requests before it stops.
 
-    def __init__(self, config: uvicorn.Config, models: Models, load_options: Mapping[str, Any]) -> None:
-        super().__init__(config)
+    Args:
+        app: the ASGI application.
+        models: its packages.
+        load_options: arguments of `TextToImage.load`.
+        limits: of connections.
+
+    Attributes:
+        failure: the error of loading the packages; the server has stopped because of it.
+    """
+
+    def __init__(self, app: FastAPI, models: Models, load_options: Mapping[str, Any], limits: ConnectionLimits) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                loop="asyncio",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                backlog=limits.backlog,
+                h11_max_incomplete_event_size=HEADER_BYTES,
+                timeout_keep_alive=math.ceil(limits.idle),
+            )
+        )
+        self.server_state: Connections = Connections(limits)
         self.failure: Exception | None = None
         self._models, self._load_options = models, load_options
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,9 +94,10 @@ class _Server(uvicorn.Server):
         self._stopping = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to load packages and to check connections; see `uvicorn.Server`."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        self._tasks.append(asyncio.create_task(self._load()))
+        self._tasks += [asyncio.create_task(self._load()), asyncio.create_task(self.server_state.watch())]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Schedule the shutdown on the event loop, because a signal handler can interrupt any code."""

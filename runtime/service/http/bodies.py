@@ -14,6 +14,8 @@ from .schema import ImageFields
 
 _JSON, _FORM, _PLAIN_FORM = "application/json", "multipart/form-data", "application/x-www-form-urlencoded"
 _FILES = ("image", "mask")
+MOST_FILES = 3
+"""Files of a form that are read: one more than there are fields of files, as each may need a file handle."""
 _QUOTED = 40  # characters of a value or a name that an error quotes
 
 
@@ -31,7 +33,7 @@ class BodyRoute(APIRoute):
             _check_type(request.headers.get("content-type"), expected)
             if expected == _FORM:
                 request = _FormRequest(request.scope, request.receive)
-                await request.form()
+                await request.form(max_files=MOST_FILES)
             return await handler(request)
 
         return handle

@@ -86,13 +86,17 @@ def service(*packages: Path, **options: Any) -> Iterator[Service]:
 
 
 class Process:
-    """`triptych serve` as a separate process, at a free port; `log` is a file."""
+    """`triptych serve` as a separate process, at a free port; `log` is a file, `handles` its limit of file handles."""
 
-    def __init__(self, log: Path, *arguments: object) -> None:
+    def __init__(
+        self, log: Path, *arguments: object, env: dict[str, str] | None = None, handles: int | None = None
+    ) -> None:
         command = [str(Path(sys.executable).with_name("triptych")), "serve", *map(str, arguments), "--port", "0"]
+        if handles is not None:
+            command = ["sh", "-c", f'ulimit -n {handles}; exec "$@"', "sh", *command]
         self.log = log
         with log.open("wb") as file:
-            self._process = subprocess.Popen([*command, "--device", "cpu"], stdout=file, stderr=file)
+            self._process = subprocess.Popen([*command, "--device", "cpu"], stdout=file, stderr=file, env=env)
         self.url = self._wait_for(r"listening at (\S+)")
 
     def _wait_for(self, pattern: str, seconds: float = 60) -> str:
@@ -113,6 +117,17 @@ class Process:
             assert time.monotonic() < deadline, f"{answer.status_code} {answer.text}"
             time.sleep(0.02)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address and port."""
+        url = httpx2.URL(self.url)
+        return url.host, url.port or 80
+
+    @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
     def tell(self, sent: signal.Signals) -> None:
         """Send a signal."""
         self._process.send_signal(sent)
@@ -128,9 +143,9 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(log: Path, *arguments: object) -> Iterator[Process]:
+def process(log: Path, *arguments: object, **options: Any) -> Iterator[Process]:
     """Process that is ready, and killed at the end."""
-    running = Process(log, *arguments)
+    running = Process(log, *arguments, **options)
     try:
         running.until("/readyz", 200)
         yield running
