@@ -23,9 +23,9 @@ HEADER_BYTES = 1 << 14
 """Size limit of the header section, and of what is given to the parser at once."""
 
 _MOST_CONNECTIONS = 1000
-_OWN_HANDLES = 48  # for the event loop, log, packages while they load, and refused connections until they are closed
+_OWN_HANDLES = 64  # for the event loop, packages while they load, and connections that are accepted and then closed
 _HANDLES_EACH = 4  # the connection, and temporary files of a form: see `bodies.MOST_FILES`
-_MOST_BACKLOG = 128
+_MOST_ACCEPTED = 8
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class ConnectionLimits:
     Attributes:
         total: open connections.
         per_address: open connections of one address.
-        backlog: connections that the system holds until they are accepted; all may be accepted at once.
+        accepted: connections that are accepted before those of the last turn are read: so few that none of them loses
+            its place to later ones before its request is read.
         idle: seconds without a request, after the connection opens or after an answer.
         headers: seconds until the headers are complete, from their first byte.
         rate: bytes of a body per second, on average, after `grace`.
@@ -50,7 +51,7 @@ class ConnectionLimits:
 
     total: int
     per_address: int
-    backlog: int = _MOST_BACKLOG
+    accepted: int = _MOST_ACCEPTED
     refused: int = 16
     idle: float = 15.0
     headers: float = 10.0
@@ -64,13 +65,13 @@ class ConnectionLimits:
 def limits_of_process() -> ConnectionLimits:
     """Limits below the number of file handles of this process, whose soft limit is raised as far as they need."""
     soft, hard = (_handles(each) for each in resource.getrlimit(resource.RLIMIT_NOFILE))
-    needed = _OWN_HANDLES + _MOST_BACKLOG + _HANDLES_EACH * _MOST_CONNECTIONS
+    needed = _OWN_HANDLES + _HANDLES_EACH * _MOST_CONNECTIONS
     if soft < min(needed, hard):
         soft = min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    backlog = min(_MOST_BACKLOG, max(4, soft // 8))
-    total = min(_MOST_CONNECTIONS, max(4, (soft - _OWN_HANDLES - backlog) // _HANDLES_EACH))
-    return ConnectionLimits(total=total, per_address=total // 2, backlog=backlog)
+    total = min(_MOST_CONNECTIONS, max(4, (soft - _OWN_HANDLES) // _HANDLES_EACH))
+    per_address = total // 2
+    return ConnectionLimits(total, per_address, accepted=min(_MOST_ACCEPTED, max(1, per_address // 4)))
 
 
 def _handles(limit: int) -> int:

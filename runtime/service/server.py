@@ -18,6 +18,8 @@ from .log import hide_prompts, set_up_log
 from .metrics import Metrics
 from .options import Options
 
+_BACKLOG = 1024  # connections that the system holds until they are accepted
+
 
 def serve(
     options: Options, *, host: str, port: int, ui: bool = False, report: Callable[[str], None] = lambda line: None
@@ -81,7 +83,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                backlog=limits.backlog,
+                backlog=limits.accepted,  # asyncio accepts as many at once
                 h11_max_incomplete_event_size=HEADER_BYTES,
                 timeout_keep_alive=math.ceil(limits.idle),
             )
@@ -96,6 +98,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to load packages and to check connections; see `uvicorn.Server`."""
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)
         self._loop = asyncio.get_running_loop()
         self._tasks += [asyncio.create_task(self._load()), asyncio.create_task(self.server_state.watch())]
 

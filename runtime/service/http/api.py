@@ -14,6 +14,7 @@ from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from PIL.Image import Image
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ...errors import ArgumentError, SamplerError
 from ...image.settings import own_version
@@ -207,6 +208,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def on_http_error(_: Request, error: HTTPException) -> Response:
         return response_of(ServiceError(error.status_code, str(error.detail), headers=error.headers))
 
+    @app.exception_handler(ClientDisconnect)  # amid the body
     @app.exception_handler(ClientDisconnected)
     async def on_disconnect(*_: object) -> Response:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
