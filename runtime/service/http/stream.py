@@ -98,6 +98,10 @@ class EventStream(StreamingResponse):
                     await super().__call__(scope, receive, send)
         finally:  # also if nothing was sent
             self._job.queue.drop(self._tickets)
+            self._tickets = []  # the images are freed now: tickets, response and its generator refer to each other
+            for updates in self._updates:
+                updates.previews.clear()
+                updates.outcome = None
 
     def _post(self, row: int, number: int, pixels: np.ndarray) -> None:
         """Keep a preview; called in the worker's thread."""
