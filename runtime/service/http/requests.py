@@ -47,10 +47,12 @@ def requests_of(
     values = {name: value for name, value in settings.items() if value is not None}
     request = Request(**{**values, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
     # Planned now, so that a request that this package cannot run is rejected before it is queued
-    first = request if upscale is None else passes(pipe.model, request, upscale)[0]
+    first = request if upscale is None else replace(request, strength=None)
     height, width = plan(first, pipe.model).size
     first = replace(first, height=height, width=width)
     _check_size(*size_of_result(pipe.model, first, upscale), limits)
+    if upscale is not None:
+        passes(pipe.model, request, upscale)  # after the size is checked: it makes an image of it
     # Resized now, as the pipeline does: queued images stay small, and requests of one size can share a call
     images = {
         name: start[name].resize((width, height), Resampling.LANCZOS) for name in IMAGES if start.get(name) is not None

@@ -187,6 +187,7 @@ def test_previews_and_progress_count_both_passes(served: Service, pipe: TextToIm
         ({"upscale": 1.0}, "upscale"),
         ({"upscale": 4.5}, "upscale"),
         ({"upscale": 3.0}, "size"),
+        ({"upscale": 1.5, "size": "99992x99992"}, "size"),
         ({"strength": 0.5}, None),
         ({"upscale": 1.5, "strength": 0}, "strength"),
         ({"upscale": 1.5, "guidance_scale": [2.0, 3.0]}, None),
