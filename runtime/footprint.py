@@ -1,9 +1,11 @@
-"""Memory that a call needs at least, and the memory there is: sizes that cannot fit are refused before they are tried.
+"""Memory that calls and packages need at least, and the memory there is: what cannot fit is refused before it is tried.
 
-Both figures are careful: what is counted is there at once in every run, and all that this process could be given
+All figures are careful: what is counted is there at once in every run, and all that this process could be given
 counts as memory. A call that is not refused may still fail.
 """
 
+import ctypes
+import gc
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,6 +14,7 @@ from pathlib import Path
 from .errors import ArgumentError
 from .image.decoding import TILE
 from .package.graphs import DECODER
+from .package.model import Model
 from .plan import Plan
 
 _FLOAT, _HALF = 4, 2  # bytes
@@ -45,16 +48,30 @@ def bytes_needed(plan: Plan, *, on_host: bool, tiled: bool) -> int:
     Args:
         plan, on_host, tiled: see `check_footprint`.
     """
-    count, channels, height, width = plan.shape
-    factor, package = plan.model.latents.factor, plan.model.package
-    kept = 2 * _FLOAT * count * channels * height * width + 3 * count * height * width * factor**2
-    if not on_host:
-        return kept
-    item = _HALF if package.manifest.precision == "fp16" else _FLOAT
-    unet = _channels(package.config(plan.model.family.denoiser)) * height * width
-    sides = [min(side, TILE) if tiled else side for side in (height, width)]
-    decoder = _channels(package.config(DECODER)) * sides[0] * sides[1] * factor**2
-    return kept + 2 * item * max(unet, decoder)
+    return _working(plan.model, plan.shape, on_host=on_host, tiled=tiled)
+
+
+def bytes_loaded(model: Model, *, on_host: bool, memory: str) -> int:
+    """Estimate of a loaded package: its weights, and the working memory of one image of its own size.
+
+    Args:
+        model: the package.
+        on_host: see `check_footprint`.
+        memory: policy of its graphs, see `Components`; with `low`, only the largest graph counts.
+    """
+    package, fast = model.package, memory == "fast"
+    # The CPU computes float16 in float32; with `low` each weight is widened before its use, and freed after it
+    widened = _FLOAT // _HALF if on_host and fast and package.manifest.precision == "fp16" else 1
+    weights = [package.bytes_of(component) for component in package.components]
+    working = _working(model, (1, model.latents.channels, *model.latents.size), on_host=on_host, tiled=not fast)
+    return widened * (sum if fast else max)(weights) + working
+
+
+def give_back() -> None:
+    """Give freed memory back to the system; what only errors of past calls hold is freed before."""
+    gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def bytes_available() -> int:
@@ -67,6 +84,20 @@ def bytes_available() -> int:
     with suppress(AttributeError, OSError, ValueError):  # not Linux
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return _UNKNOWN
+
+
+def _working(model: Model, shape: tuple[int, int, int, int], *, on_host: bool, tiled: bool) -> int:
+    """See `bytes_needed`; the shape is that of the latents, [n, C, h, w]."""
+    count, channels, height, width = shape
+    factor, package = model.latents.factor, model.package
+    kept = 2 * _FLOAT * count * channels * height * width + 3 * count * height * width * factor**2
+    if not on_host:
+        return kept
+    item = _HALF if package.manifest.precision == "fp16" else _FLOAT
+    unet = _channels(package.config(model.family.denoiser)) * height * width
+    sides = [min(side, TILE) if tiled else side for side in (height, width)]
+    decoder = _channels(package.config(DECODER)) * sides[0] * sides[1] * factor**2
+    return kept + 2 * item * max(unet, decoder)
 
 
 def _limit() -> int:

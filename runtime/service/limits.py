@@ -1,5 +1,6 @@
-"""Limits of a request."""
+"""Limits of a request, and of the packages that are loaded."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 MAX_CHUNKS = 8
@@ -7,6 +8,9 @@ MAX_CHUNKS = 8
 
 JSON_BYTES = 1 << 20
 """Size limit of a body that is not a form; such a body holds only texts and numbers."""
+
+KEPT_BYTES = 256 << 20
+"""Size limit of all images that are kept at a URL; the help of `--keep-images` states it."""
 
 
 @dataclass(frozen=True)
@@ -30,3 +34,22 @@ class Limits:
     body: int
     upload_pixels: int
     timeout: float
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """Limits of the loaded packages; None is no limit.
+
+    Attributes:
+        keep: packages that are loaded at a time.
+        memory: bytes of the loaded packages, by the estimate of `bytes_loaded`.
+        idle: seconds after its last image until a package is unloaded.
+    """
+
+    keep: int | None = None
+    memory: int | None = None
+    idle: float | None = None
+
+    def allow(self, sizes: Collection[int]) -> bool:
+        """Whether packages of these sizes in bytes may be loaded at the same time."""
+        return (self.keep is None or len(sizes) <= self.keep) and (self.memory is None or sum(sizes) <= self.memory)

@@ -45,6 +45,14 @@ class Metrics(Figures):
         self._depth = Gauge("triptych_queue_depth", "Images in the queue.", ("model",), registry=self.registry)
         self._images = Counter("triptych_pictures", "Generated images.", ("model",), registry=self.registry)
         self._dropped = Counter("triptych_cancelled", "Cancelled images.", ("model",), registry=self.registry)
+        self._loads = Histogram(
+            "triptych_load_seconds",
+            "Seconds to load a package.",
+            ("model",),
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._unloads = Counter("triptych_unloads", "Unloaded packages.", ("model",), registry=self.registry)
         self._errors = Counter("triptych_errors", "Error responses.", ("code",), registry=self.registry)
 
     def watch(self, model: str, depth: Callable[[], int]) -> None:
@@ -69,6 +77,14 @@ class Metrics(Figures):
     def erred(self, status: int) -> None:
         """Record an error response."""
         self._errors.labels(str(status)).inc()
+
+    def loaded(self, model: str, seconds: float) -> None:
+        """Record that a package was loaded."""
+        self._loads.labels(model).observe(seconds)
+
+    def unloaded(self, model: str) -> None:
+        """Record that a package was unloaded."""
+        self._unloads.labels(model).inc()
 
     def text(self) -> bytes:
         """Metrics in Prometheus' text format."""

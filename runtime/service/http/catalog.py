@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from ...errors import ArgumentError
 from ...ort.device import open_device
 from ...package.package import open_package
 from ...pipeline import TextToImage
 from ..errors import ServiceError, unavailable
+from ..queue.pool import ModelState
 from ..queue.ticket import Queue
 
 Q_co = TypeVar("Q_co", bound=Queue, covariant=True)
-
-ModelState = Literal["unloaded", "loading", "ready"]
 
 
 class Catalog(Generic[Q_co]):
@@ -45,8 +44,8 @@ class Catalog(Generic[Q_co]):
         self.state = "loading"
 
     def state_of(self, name: str) -> ModelState:
-        """State of a model."""
-        return "ready" if name in self._queues else "loading"
+        """State of a model; one that runs elsewhere counts as ready."""
+        return "ready"
 
     def name_of(self, name: str | None) -> str:
         """Name of a model; of the default model if the name is None.
@@ -62,16 +61,14 @@ class Catalog(Generic[Q_co]):
         return name
 
     def queue(self, name: str | None) -> Q_co:
-        """Queue of a model, see `name_of`.
+        """Queue of a model, loaded or not, see `name_of`.
 
         Raises:
-            ServiceError: no model has this name (404), or the model is loading or stopping (503).
+            ServiceError: no model has this name (404), or the service is stopping (503).
         """
         model = self.name_of(name)
         if self.state == "stopping":
             raise unavailable("the service is about to stop", "stopping")
-        if model not in self._queues:
-            raise unavailable(f"{model} is loading", "loading")
         return self._queues[model]
 
 

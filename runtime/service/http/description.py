@@ -14,8 +14,9 @@ from ...package.package import INDEX
 from ...sampling.listing import names_for
 from ...tasks.upscaling import can_upscale
 from ..limits import Limits
+from ..queue.pool import ModelState
 from ..queue.previews import allowed
-from .catalog import Catalog, ModelState
+from .catalog import Catalog
 
 _SHAPES = ((1, 1), (3, 4), (4, 3), (9, 16), (16, 9))
 """Aspect ratios of the suggested sizes, width to height; their areas are about that of the default size."""

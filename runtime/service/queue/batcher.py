@@ -1,16 +1,25 @@
 """The queue of one model, and the worker thread that generates its images in batches."""
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from ...errors import TriptychError
 from ...pipeline import TextToImage
 from ...request import Request
 from ..errors import check_room, unavailable
 from ..metrics import Metrics
+from .pool import Pool
 from .progress import Progress
 from .ticket import StepCallback, Ticket, generate, tickets_of
+
+BATCH = 4
+"""Images per call on a GPU by default; the CPU computes row by row, so batching only delays its first image."""
+
+_log = logging.getLogger(__name__)
 
 
 class Batcher:
@@ -20,22 +29,34 @@ class Batcher:
 
     Args:
         name: of the model.
-        pipe: the pipeline that generates the images.
+        pipe: the package, for its geometry and components; the pool has the pipeline that generates the images.
+        pool: loads the package, and gives turns to packages that cannot be loaded at the same time.
         metrics: record calls, waiting times and cancelled images.
-        batch: images of a call at most.
+        batch: images of a call at most; None chooses by device.
         wait: seconds that the first image may wait for others to batch with.
         queue: capacity of the queue, in images.
     """
 
-    def __init__(self, name: str, pipe: TextToImage, metrics: Metrics, *, batch: int, wait: float, queue: int) -> None:
-        self.name, self.pipe = name, pipe
+    def __init__(
+        self,
+        name: str,
+        pipe: TextToImage,
+        pool: Pool,
+        metrics: Metrics,
+        *,
+        batch: int | None,
+        wait: float,
+        queue: int,
+    ) -> None:
+        self.name, self.pipe, self._pool = name, pipe, pool
         self._metrics, self._batch, self._wait, self._capacity = metrics, batch, wait, queue
         self._waiting: deque[Ticket] = deque()
         self._running: list[Ticket] = []
-        self._changed = threading.Condition()
+        self._changed = pool.changed
         self._closing = False
         self._seconds: float | None = None  # per image, measured on the last call
         self._thread = threading.Thread(target=self._work, name=f"triptych {name}", daemon=True)
+        pool.add(name, lambda: self._waiting[0].arrived if self._waiting else None)
         metrics.watch(name, lambda: len(self._waiting))
         self._thread.start()
 
@@ -49,7 +70,7 @@ class Batcher:
                 raise unavailable("the service is stopping", "stopping")
             check_room(len(tickets), len(self._waiting), self._capacity, self._seconds)
             self._waiting.extend(tickets)
-            self._changed.notify()
+            self._changed.notify_all()
         return tickets
 
     def progress(self, ticket: Ticket) -> Progress:
@@ -59,7 +80,8 @@ class Batcher:
                 return ticket.running or ticket.queued(None, None)
             position = self._waiting.index(ticket)
             before = position + len(self._running)
-            return ticket.queued(position, None if self._seconds is None else (before + 1) * self._seconds)
+            progress = ticket.queued(position, None if self._seconds is None else (before + 1) * self._seconds)
+            return replace(progress, state="loading") if self._pool.state_of(self.name) == "loading" else progress
 
     def drop(self, tickets: Iterable[Ticket]) -> None:
         """Cancel images: they leave the queue; a running call stops at the next step if all its images are dropped."""
@@ -70,13 +92,13 @@ class Batcher:
                     if ticket.done.cancel():
                         self._waiting.remove(ticket)
                     self._metrics.dropped(self.name)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Accept no more images; accepted images are still generated."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def abandon(self) -> None:
         """Close the queue and cancel all images."""
@@ -89,29 +111,46 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        while tickets := self._next():
-            start = time.monotonic()
-            generate(self.name, self.pipe, tickets, self._metrics)
-            if not any(ticket.dropped or ticket.done.exception() for ticket in tickets):
-                self._seconds = (time.monotonic() - start) / len(tickets)
-            with self._changed:
-                self._running = []
+        while self._pool.enter(self.name, lambda: self._closing):
+            self._call()  # holds the pipeline only until it returns
+            self._pool.leave(self.name)
 
-    def _next(self) -> list[Ticket]:
-        """Tickets of the next call; empty when the queue is closed and finished."""
+    def _call(self) -> None:
+        """Generate the images of one call; all that wait fail if the package cannot be loaded."""
+        try:
+            pipe = self._pool.pipe(self.name)
+        except Exception as error:
+            self._fail(error)
+            return
+        if not (tickets := self._next(suitable(pipe) if self._batch is None else self._batch)):
+            return
+        start = time.monotonic()
+        generate(self.name, pipe, tickets, self._metrics)
+        if not any(ticket.dropped or ticket.done.exception() for ticket in tickets):
+            self._seconds = (time.monotonic() - start) / len(tickets)
         with self._changed:
-            while True:
-                if not self._waiting:
-                    if self._closing:
-                        return []
-                    self._changed.wait()
-                    continue
+            self._running = []
+
+    def _fail(self, error: Exception) -> None:
+        """Fail all images that wait, because the package cannot be loaded."""
+        _log.error("%s cannot be loaded: %s", self.name, error, exc_info=not isinstance(error, TriptychError))
+        with self._changed:
+            while self._waiting:
+                reason = f"{self.name} cannot be loaded; see the log of the service"
+                self._waiting.popleft().done.set_exception(unavailable(reason, "load_failed"))
+
+    def _next(self, batch: int) -> list[Ticket]:
+        """Tickets of the next call; empty if no image waits any more."""
+        with self._changed:
+            while self._waiting:
                 first = self._waiting[0]
-                tickets = [ticket for ticket in self._waiting if ticket.key == first.key][: self._batch]
+                tickets = [ticket for ticket in self._waiting if ticket.key == first.key][:batch]
                 remaining = first.arrived + self._wait - time.monotonic()
-                if len(tickets) == self._batch or remaining <= 0 or self._closing:
+                if len(tickets) == batch or remaining <= 0 or self._closing:
                     break
                 self._changed.wait(remaining)
+            else:
+                return []
             for ticket in tickets:
                 self._waiting.remove(ticket)
                 ticket.done.set_running_or_notify_cancel()
@@ -119,3 +158,8 @@ class Batcher:
                 ticket.start(None if self._seconds is None else self._seconds * len(tickets))
             self._running = tickets
             return tickets
+
+
+def suitable(pipe: TextToImage) -> int:
+    """Default maximum of images per call on the pipeline's device."""
+    return 1 if pipe.device.memory.kind == "cpu" else BATCH

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from ..http.catalog import Catalog
-from ..http.models import BATCH
 from ..options import Options
+from ..queue.batcher import BATCH
 
 API = "api"
 """Name of the deployment that serves HTTP."""

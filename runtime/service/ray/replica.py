@@ -18,8 +18,8 @@ from ...image.pixels import SETTINGS_KEY
 from ...pipeline import TextToImage
 from ...request import Request
 from ...sampling import Step
-from ..http.models import suitable
 from ..log import hide_prompts
+from ..queue.batcher import suitable
 from ..queue.previews import Previews
 from ..queue.ticket import Ticket, generate, tickets_of
 from .figures import RayFigures

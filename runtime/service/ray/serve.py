@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from ...errors import ArgumentError
 from ..http.api import create_app
 from ..http.catalog import Catalog
-from ..http.models import BATCH
 from ..options import Options
+from ..queue.batcher import BATCH
 from .config import API, deployment_of
 from .figures import RayFigures
 from .queue import RayQueue

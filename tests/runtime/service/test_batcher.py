@@ -13,8 +13,10 @@ from triptych.runtime import Step, TextToImage
 from triptych.runtime.errors import ArgumentError, Cancelled
 from triptych.runtime.request import Request
 from triptych.runtime.service.errors import ServiceError
+from triptych.runtime.service.limits import PoolLimits
 from triptych.runtime.service.metrics import Metrics
 from triptych.runtime.service.queue.batcher import Batcher
+from triptych.runtime.service.queue.pool import Pool
 from triptych.runtime.service.queue.previews import steps_of
 from triptych.runtime.service.queue.ticket import Ticket
 from triptych.runtime.tasks.batching import run
@@ -35,12 +37,19 @@ class Gate:
         assert self.opened.wait(SECONDS)
 
 
+def batcher_of(pipe: TextToImage, metrics: Metrics, *, batch: int, wait: float, queue: int) -> Batcher:
+    """A batcher whose package is loaded."""
+    pool = Pool(PoolLimits(), metrics)
+    pool.start(lambda name: pipe, {"tiny": 0})
+    return Batcher("tiny", pipe, pool, metrics, batch=batch, wait=wait, queue=queue)
+
+
 class Queue:
     """A batcher with metrics, whose first image is blocked by a gate."""
 
     def __init__(self, pipe: TextToImage, **options: Any) -> None:
         self.metrics, self.gate = Metrics(), Gate()
-        self.batcher = Batcher("tiny", pipe, self.metrics, **{"batch": 4, "wait": 0.0, "queue": 8} | options)
+        self.batcher = batcher_of(pipe, self.metrics, **{"batch": 4, "wait": 0.0, "queue": 8} | options)
         (self.first,) = self.batcher.submit([Request(**(BASE | {"seed": 0, "num_inference_steps": 5}))], [self.gate])
         assert self.gate.reached.wait(SECONDS)
 
@@ -87,7 +96,7 @@ def test_a_batch_is_limited(queue: Queue) -> None:
 
 
 def test_the_first_image_waits_for_a_full_batch_or_the_timeout(pipe: TextToImage) -> None:
-    batcher = Batcher("tiny", pipe, metrics := Metrics(), batch=2, wait=1.0, queue=8)
+    batcher = batcher_of(pipe, metrics := Metrics(), batch=2, wait=1.0, queue=8)
     tickets = batcher.submit([Request(**(BASE | {"seed": 1}))], [None])
     time.sleep(0.1)
     tickets += batcher.submit([Request(**(BASE | {"seed": 2}))], [None])

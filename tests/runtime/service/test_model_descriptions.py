@@ -69,7 +69,7 @@ def test_defaults_sizes_and_limits_are_those_of_package_and_service(described: d
     assert model["precision"] == "fp32"
     assert len(model["fingerprint"]) == 12
     assert set(model["schedulers"]) <= set(names())
-    assert model["state"] == "loading"
+    assert model["state"] == "unloaded"
 
 
 def test_sizes_have_about_the_default_area(package: Path) -> None:
