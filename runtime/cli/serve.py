@@ -10,8 +10,10 @@ import click
 from ..errors import ArgumentError, TriptychError
 from .options import Option, group, loading
 from .output import print_status
+from .values import DURATION, SIZE
 
 if TYPE_CHECKING:
+    from ..service.limits import PoolLimits
     from ..service.options import Options
 
 _POSITIVE = click.IntRange(min=1)
@@ -26,6 +28,12 @@ class _Range(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{value} is no number", param, ctx)
         return number
+
+
+def _pool_limits(values: dict[str, Any]) -> "PoolLimits":
+    from ..service.limits import PoolLimits
+
+    return PoolLimits(values["keep"], values["max_memory"], values["idle"])
 
 
 class Service(NamedTuple):
@@ -114,14 +122,53 @@ serving = group(
 """Adds the options of a service; the command gets a `Service` as `service`."""
 
 
+packages_loaded = group(
+    "loaded",
+    {
+        "keep": click.option(
+            "--keep", type=_POSITIVE, metavar="N", help="Maximum number of loaded packages; all if left out."
+        ),
+        "idle": click.option(
+            "--idle",
+            type=DURATION,
+            metavar="DURATION",
+            help="Unload a package that has had no request for so long, e.g. 30s, 10m or 2h; never if left out.",
+        ),
+        "max_memory": click.option(
+            "--max-memory",
+            type=SIZE,
+            metavar="SIZE",
+            help="Maximum memory of the loaded packages by an estimate, e.g. 6GiB; no limit if left out.",
+        ),
+    },
+    _pool_limits,
+)
+"""Adds the limits of loaded packages; the command gets them as `loaded`."""
+
+
 @click.command()
 @click.option(
     "--api-key", envvar="TRIPTYCH_API_KEY", show_envvar=True, help="API key that clients send as a bearer token."
 )
+@packages_loaded
+@click.option(
+    "--keep-images",
+    type=DURATION,
+    metavar="DURATION",
+    help="Answer response_format url with links to images that are kept in memory for so long, e.g. 10m; "
+    "together 256 MiB at most, the oldest go first.",
+)
 @click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, the page asks for it.")
 @serving
 @loading
-def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool) -> None:
+def serve(
+    service: Service,
+    load: dict[str, Any],
+    loaded: "PoolLimits",
+    api_key: str | None,
+    keep_images: int | None,
+    ui: bool,
+) -> None:
     """Serve PACKAGEs over HTTP with OpenAI's Images API; /docs describes it.
 
     Model names are the names of the folders. SIGTERM stops the service after the accepted requests are finished.
@@ -131,7 +178,8 @@ def serve(service: Service, load: dict[str, Any], api_key: str | None, ui: bool)
     except ImportError as error:
         raise TriptychError(f"triptych serve needs FastAPI: pip install 'triptych[serve]' ({error})") from None
     options = replace(service.options, load=load, api_key=api_key)
-    run(options, host=service.host, port=service.port, ui=ui, report=print_status)
+    address: dict[str, Any] = {"host": service.host, "port": service.port}
+    run(options, **address, ui=ui, loaded=loaded, keep_images=keep_images, report=print_status)
 
 
 @click.command("ray-config")

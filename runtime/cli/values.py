@@ -1,20 +1,26 @@
-"""Values on the command line: numbers, sizes, files of images and latents, packages and prompts."""
+"""Values on the command line: numbers, sizes, durations, files of images and latents, packages and prompts."""
 
+import math
 import os
 import re
+from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from ..errors import ArgumentError, PackageError
+from ..errors import ArgumentError, PackageError, shown
 from ..image.files import read_image
 from ..image.npy import read_latents
 from ..parsing import size_of
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_QUANTITY = re.compile(r"(\d{1,15}(?:\.\d{0,9})?)\s*([a-zA-Z]{1,3})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -53,6 +59,42 @@ class HeightAndWidth(click.ParamType):
         """Read the value, see `click.ParamType`."""
         width, height = size_of(param.opts[0] if param else "size", value)
         return height, width
+
+
+class Quantity(click.ParamType):
+    """A positive number and its unit, such as 10m.
+
+    Args:
+        name: of the quantity, for the help.
+        units: by name, case does not matter; each in the unit of the result.
+        most: largest result.
+        example: of a value.
+    """
+
+    def __init__(self, name: str, units: Mapping[str, int], most: int, example: str) -> None:
+        self.name, self._most = name, most
+        self._units = {unit.lower(): size for unit, size in units.items()}
+        largest = max(units, key=lambda unit: units[unit])
+        self._allowed = (
+            f"a number above 0 and its unit ({', '.join(units)}), such as {example}, up to "
+            f"{most // units[largest]:,} {largest}"
+        )
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the value, see `click.ParamType`; rounded up to whole units of the result."""
+        found = _QUANTITY.fullmatch(str(value))
+        unit = self._units.get(found[2].lower()) if found else None
+        amount = math.ceil(Fraction(found[1]) * unit) if found and unit else 0
+        if not 0 < amount <= self._most:
+            self.fail(f"{shown(value)}; allowed: {self._allowed}", param, ctx)
+        return amount
+
+
+DURATION = Quantity("duration", _SECONDS, 365 * 86_400, "10m")
+"""Seconds."""
+
+SIZE = Quantity("size", _BYTES, 1024 * 2**40, "6GiB")
+"""Bytes."""
 
 
 class ImageFile(click.ParamType):

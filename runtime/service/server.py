@@ -13,7 +13,9 @@ from fastapi import FastAPI
 from ..errors import ArgumentError
 from .connections import HEADER_BYTES, Connection, ConnectionLimits, Connections, limits_of_process
 from .http.api import create_app
+from .http.kept import KeptImages
 from .http.models import Models
+from .limits import PoolLimits
 from .log import hide_prompts, set_up_log
 from .metrics import Metrics
 from .options import Options
@@ -22,7 +24,14 @@ _BACKLOG = 1024  # connections that the system holds until they are accepted
 
 
 def serve(
-    options: Options, *, host: str, port: int, ui: bool = False, report: Callable[[str], None] = lambda line: None
+    options: Options,
+    *,
+    host: str,
+    port: int,
+    ui: bool = False,
+    loaded: PoolLimits,
+    keep_images: float | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT: the first finishes accepted requests, a second one cancels them.
 
@@ -31,6 +40,8 @@ def serve(
         host: name or address of this machine to listen at.
         port: 0 is any free port.
         ui: serve the web page, too.
+        loaded: limits of the packages that are loaded at the same time.
+        keep_images: seconds that images are kept at a URL; None refuses requests for URLs.
         report: called with a line of text, the address of the service.
 
     Raises:
@@ -42,7 +53,9 @@ def serve(
     if not options.log_prompts:
         hide_prompts()
     metrics, limits = Metrics(), options.limits
-    models = Models(options.packages, metrics, batch=options.batch, wait=options.wait, queue=options.queue)
+    models = Models(
+        options.packages, metrics, batch=options.batch, wait=options.wait, queue=options.queue, loaded=loaded
+    )
     app = create_app(
         models,
         limits,
@@ -51,6 +64,7 @@ def serve(
         local=options.local,
         log_prompts=options.log_prompts,
         ui=ui,
+        kept=None if keep_images is None else KeptImages(keep_images),
     )
     with _listen(host, port) as listener:
         bound = listener.getsockname()[1]
@@ -123,6 +137,7 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(self._models.load, self._load_options)
         except Exception as error:
             self.failure, self.should_exit = error, True
+            self._models.abandon()
 
     async def _exit_when_finished(self) -> None:
         await self._tasks[0]  # loading a package cannot be interrupted

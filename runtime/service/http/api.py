@@ -25,8 +25,9 @@ from ..page.files import page_router
 from .auth import DOCS_FILES, Guard
 from .bodies import BodyRoute, refusal
 from .catalog import Catalog
-from .delivery import ClientDisconnected, Job, encode_image, images_of, service_error
+from .delivery import ClientDisconnected, Job, encode_image, images_of, in_base64, service_error
 from .description import Descriptions, Model, ModelList
+from .kept import KeptImages, kept_router, link_to
 from .requests import requests_of, size_of_result
 from .schedulers import SchedulerList, schedulers
 from .schema import Answer, Edit, Failed, Generation, ImageFields, State
@@ -66,6 +67,7 @@ def create_app(
     local: bool,
     log_prompts: bool = False,
     ui: bool = False,
+    kept: KeptImages | None = None,
 ) -> FastAPI:
     """Create the ASGI application of the service.
 
@@ -77,6 +79,7 @@ def create_app(
         local: without a key, accept requests from this machine only.
         log_prompts: whether prompts are written to the log.
         ui: serve the web page, too.
+        kept: keeps images for requests of URLs; None refuses them.
     """
     app = FastAPIOffline(
         title="Triptych",
@@ -94,6 +97,7 @@ def create_app(
     async def generate(
         connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any], upscale: float | None = None
     ) -> Any:
+        deliver = in_base64 if body.response_format == "b64_json" else link_to(kept, connection, body.output_format)
         queue = models.queue(body.model)
         pipe = models.planners[queue.name]
         requests = await asyncio.to_thread(requests_of, pipe, body, limits, start, upscale)
@@ -106,9 +110,10 @@ def create_app(
         if body.stream:
             fields = {"created_at": created, "size": size, "background": "opaque"}
             fields |= {"output_format": body.output_format, "quality": "auto"}
-            options: dict[str, Any] = {"encode": encode, "previews": body.partial_images, "progress": body.progress}
-            return EventStream(kind, job, figures, **options, fields=fields)
-        images = await images_of(connection, job, encode)
+            options: dict[str, Any] = {"encode": encode, "deliver": deliver}
+            options |= {"previews": body.partial_images, "progress": body.progress, "fields": fields}
+            return EventStream(kind, job, figures, **options)
+        images = await images_of(connection, job, encode, deliver)
         return Answer(created=created, data=images, size=size, output_format=body.output_format)
 
     @v1.post("/images/generations", response_model=Answer, responses=_EVENTS)
@@ -125,6 +130,8 @@ def create_app(
 
     _add_descriptions(v1, models, limits)
     app.include_router(v1)
+    if kept is not None:
+        app.include_router(kept_router(kept))
     _add_health_and_metrics(app, models, figures, secured)
     if ui:
         app.include_router(page_router())

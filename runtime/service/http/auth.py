@@ -15,13 +15,16 @@ from ..limits import JSON_BYTES, Limits
 from ..metrics import Figures
 from ..options import is_local
 from ..page.files import PREFIX
+from .kept import PREFIX as KEPT_PREFIX
 
 DOCS_FILES = "/docs-files"
 """Path of the script and style of /docs, served without access to the internet."""
 
 PUBLIC_PATHS = ("/", "/healthz", "/readyz", "/docs", "/openapi.json")
-PUBLIC_PREFIXES = (f"{DOCS_FILES}/", PREFIX)
-"""Paths that need no key: they reveal nothing of the requests. The page asks for the key, and sends it to the API."""
+PUBLIC_PREFIXES = (f"{DOCS_FILES}/", PREFIX, KEPT_PREFIX)
+"""Paths that need no key: they reveal nothing of the requests, or, of a kept image, only to who knows its name.
+
+The page asks for the key, and sends it to the API."""
 
 FORM_PATHS = ("/v1/images/edits",)
 """Paths that accept forms with images; `JSON_BYTES` limits the bodies of all others."""

@@ -16,7 +16,10 @@ from ...request import Request
 from ..errors import ServiceError, failed, invalid, timed_out, unavailable
 from ..queue.previews import Previews
 from ..queue.ticket import Queue, Ticket
-from .schema import EncodedImage, OutputFormat
+from .schema import EncodedImage, LinkedImage, OutputFormat
+
+Deliver = Callable[[bytes, int], EncodedImage | LinkedImage]
+"""Gives what an answer has for the file of an image and its seed."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +61,12 @@ class Job:
         return self.queue.submit(self.requests, callbacks, self.upscale)
 
 
-async def images_of(connection: HTTPRequest, job: Job, encode: Callable[[Image], str]) -> list[EncodedImage]:
+async def images_of(
+    connection: HTTPRequest, job: Job, encode: Callable[[Image], bytes], deliver: Deliver
+) -> list[EncodedImage | LinkedImage]:
     """Wait for all images of a request; cancel them if the client disconnects or the time limit is reached.
 
-    `encode` gives the text of an image, see `encode_image`.
+    `encode` gives the file of an image, see `encode_image`.
 
     Raises:
         ServiceError: the queue rejects the request, it times out, or an image fails.
@@ -76,7 +81,7 @@ async def images_of(connection: HTTPRequest, job: Job, encode: Callable[[Image],
         if results.done():
             images = [image_of(outcome) for outcome in results.result()]
             return [
-                EncodedImage(b64_json=await asyncio.to_thread(encode, image), seed=request.seeds()[0])
+                deliver(await asyncio.to_thread(encode, image), request.seeds()[0])
                 for image, request in zip(images, job.requests, strict=True)
             ]
         raise ClientDisconnected if disconnect.done() else timed_out(job.timeout)
@@ -85,15 +90,20 @@ async def images_of(connection: HTTPRequest, job: Job, encode: Callable[[Image],
         disconnect.cancel()
 
 
-def encode_image(image: Image, output_format: OutputFormat, quality: int) -> str:
-    """Encode an image as a file in base64; a PNG with the image's settings if it has any.
+def encode_image(image: Image, output_format: OutputFormat, quality: int) -> bytes:
+    """Encode an image as a file; a PNG with the image's settings if it has any.
 
     `quality` is that of JPEG and WebP, 0 to 100.
     """
     file = io.BytesIO()
     options = {} if output_format == "png" else {"quality": quality}
     image.save(file, format=output_format, **options)
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
+
+
+def in_base64(content: bytes, seed: int) -> EncodedImage:
+    """Deliver the file of an image in the answer itself."""
+    return EncodedImage(b64_json=base64.b64encode(content).decode(), seed=seed)
 
 
 async def _disconnected(connection: HTTPRequest) -> None:

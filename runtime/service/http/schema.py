@@ -83,7 +83,9 @@ class ImageFields(BaseModel):
     model: str | None = Field(None, description="Name of a model of /v1/models; default: the first.")
     n: int = Field(1, ge=1, description="Number of images, with consecutive seeds.")
     size: str = Field("auto", pattern=r"^(auto|[0-9]{1,5}x[0-9]{1,5})$", description="WIDTHxHEIGHT in pixels, or auto.")
-    response_format: Literal["b64_json"] = "b64_json"
+    response_format: Literal["b64_json", "url"] = Field(
+        "b64_json", description="url where the service keeps images for a time; else it is refused."
+    )
     output_format: OutputFormat = Field("png", description="Only PNG holds the settings of the image.")
     output_compression: int = Field(100, ge=0, le=100, description="Quality of jpeg and webp; png is lossless.")
     stream: bool = Field(False, description="Answer with server-sent events.")
@@ -204,11 +206,18 @@ class EncodedImage(BaseModel):
     seed: int
 
 
+class LinkedImage(BaseModel):
+    """URL of an image file that is kept for a time, and the seed of the image."""
+
+    url: str
+    seed: int
+
+
 class Answer(BaseModel):
     """Response with images; `created` in seconds since 1970."""
 
     created: int
-    data: list[EncodedImage]
+    data: list[EncodedImage | LinkedImage]
     size: str
     output_format: OutputFormat
     background: Literal["opaque"] = "opaque"

@@ -24,7 +24,7 @@ from ..errors import timed_out
 from ..metrics import Figures
 from ..queue.previews import Previews
 from ..queue.progress import Progress
-from .delivery import Job, image_of, service_error
+from .delivery import Deliver, Job, image_of, in_base64, service_error
 from .schema import Event
 
 _PING_SECONDS = 15.0  # between keep-alive comments in a stream, because proxies close idle connections
@@ -56,7 +56,8 @@ class EventStream(StreamingResponse):
         kind: image_generation or image_edit.
         job: the images.
         figures: metrics that count errors, because a started stream has no error status.
-        encode: gives the text of an image or preview, see `encode_image`.
+        encode: gives the file of an image or preview, see `encode_image`.
+        deliver: gives the fields of a finished image; previews are in base64.
         previews: number of previews of each image.
         progress: send the progress of each image.
         fields: constant fields of events with images.
@@ -73,12 +74,14 @@ class EventStream(StreamingResponse):
         job: Job,
         figures: Figures,
         *,
-        encode: Callable[[Image], str],
+        encode: Callable[[Image], bytes],
+        deliver: Deliver,
         previews: int,
         progress: bool,
         fields: Event,
     ) -> None:
         self._kind, self._job, self._figures, self._encode, self._fields = kind, job, figures, encode, fields
+        self._deliver = deliver
         self._seeds = [request.seeds()[0] for request in job.requests]
         self._deadline = time.monotonic() + job.timeout
         self._updates, self._open = [_Updates() for _ in self._seeds], [*range(len(self._seeds))]
@@ -163,14 +166,16 @@ class EventStream(StreamingResponse):
             while self._updates[row].previews:
                 number, pixels = self._updates[row].previews.popleft()
                 data = {"type": f"{self._kind}.partial_image", "partial_image_index": number}
-                yield data | await self._file(row, to_image(pixels))
+                yield data | await self._file(row, to_image(pixels), in_base64)
             if outcome is not None:
                 self._open.remove(row)
-                yield {"type": f"{self._kind}.completed", "usage": _USAGE} | await self._file(row, image_of(outcome))
+                yield {"type": f"{self._kind}.completed", "usage": _USAGE} | await self._file(
+                    row, image_of(outcome), self._deliver
+                )
 
-    async def _file(self, row: int, image: Image) -> Event:
-        text = await asyncio.to_thread(self._encode, image)
-        return {"b64_json": text, **self._named(row), **self._fields}
+    async def _file(self, row: int, image: Image, deliver: Deliver) -> Event:
+        content = await asyncio.to_thread(self._encode, image)
+        return deliver(content, self._seeds[row]).model_dump() | self._named(row) | self._fields
 
     def _named(self, row: int) -> Event:
         return {"index": row, "seed": self._seeds[row]}

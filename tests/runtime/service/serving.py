@@ -17,8 +17,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from triptych.runtime.service.http.api import create_app
+from triptych.runtime.service.http.kept import KeptImages
 from triptych.runtime.service.http.models import Models
-from triptych.runtime.service.limits import Limits
+from triptych.runtime.service.limits import Limits, PoolLimits
 from triptych.runtime.service.metrics import Metrics
 
 LIMITS = Limits(pixels=128 * 128, steps=60, pictures=3, prompt=1500, body=500_000, upload_pixels=256 * 256, timeout=30)
@@ -48,10 +49,12 @@ class Service:
         log_prompts: bool = False,
         load: bool = True,
         ui: bool = False,
+        loaded: PoolLimits = PoolLimits(),  # noqa: B008
+        kept: KeptImages | None = None,
         **limits: Any,
     ) -> None:
         self.metrics = Metrics()
-        self.models = Models(packages, self.metrics, batch=batch, wait=wait, queue=queue)
+        self.models = Models(packages, self.metrics, batch=batch, wait=wait, queue=queue, loaded=loaded)
         if load:
             self.models.load({"device": "cpu"})
         self.app = create_app(
@@ -62,6 +65,7 @@ class Service:
             local=local,
             log_prompts=log_prompts,
             ui=ui,
+            kept=kept,
         )
         self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False, client=CALLER)
 

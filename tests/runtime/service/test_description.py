@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.images import example_image
+from triptych.runtime.service.http.kept import KeptImages
 from triptych.runtime.service.http.schema import Edit, setting_names
 
 from .serving import png, service
@@ -40,6 +41,7 @@ OPERATIONS = [
     ("/v1/models", "GET"),
     ("/v1/models/{name}", "GET"),
     ("/v1/schedulers", "GET"),
+    ("/v1/images/files/{name}", "GET"),
     ("/healthz", "GET"),
     ("/readyz", "GET"),
     ("/metrics", "GET"),
@@ -74,7 +76,7 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, database=None, suppres
 @pytest.fixture(scope="module")
 def description(package: Path) -> Iterator[Any]:
     """OpenAPI description of a service with fast requests."""
-    with service(package, steps=2, pixels=128 * 128, pictures=2, local=False, ui=True) as running:
+    with service(package, steps=2, pixels=128 * 128, pictures=2, local=False, ui=True, kept=KeptImages(60)) as running:
         yield schemathesis.openapi.from_asgi("/openapi.json", running.app)
 
 
@@ -146,7 +148,7 @@ def test_all_errors_have_the_same_schema(description: Any) -> None:
 
 
 def test_every_route_is_described(package: Path) -> None:
-    with service(package, ui=True, key="secret") as running:
+    with service(package, ui=True, key="secret", kept=KeptImages(60)) as running:
         routes = {re.sub(r":\w+}", "}", path) for path in paths_of(running.app.routes)}
         assert routes - UNDESCRIBED == running.app.openapi()["paths"].keys()
         assert routes >= UNDESCRIBED

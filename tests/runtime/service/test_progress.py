@@ -15,7 +15,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.errors import Cancelled
 from triptych.runtime.image.settings import Settings
 from triptych.runtime.request import Request
-from triptych.runtime.service.http.delivery import Job, encode_image
+from triptych.runtime.service.http.delivery import Job, encode_image, in_base64
 from triptych.runtime.service.http.stream import EventStream
 from triptych.runtime.service.metrics import Metrics
 from triptych.runtime.service.queue.progress import costs_of, remaining
@@ -214,7 +214,13 @@ def test_previews_for_a_client_that_never_reads_are_bounded(package: Path) -> No
             encode = partial(encode_image, output_format="png", quality=100)
             request = Request(**(BASE | {"seed": 7, "num_inference_steps": 10, "scheduler": "ddim"}))
             job = Job(running.models.queue(None), [request], None, SECONDS)
-            options: dict[str, Any] = {"encode": encode, "previews": 24, "progress": True, "fields": {}}
+            options: dict[str, Any] = {
+                "encode": encode,
+                "deliver": in_base64,
+                "previews": 24,
+                "progress": True,
+                "fields": {},
+            }
             stream = EventStream("image_generation", job, Metrics(), **options)
             (ticket,) = stream._tickets
             await asyncio.wrap_future(ticket.done)
