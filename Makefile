@@ -10,7 +10,7 @@ PROMPTS := "red heart" "green heart on a pink background" "grinning face" "straw
 
 EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
 
-.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat lint types docs clean
+.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat lint page-lint types docs clean
 
 # Exports the demo checkpoint, generates a grid of images and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -67,12 +67,20 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Types (TypeScript over JSDoc) and lint of the page. Its tools are from npm; the page needs none of them.
+page-lint: node_modules/.ready
+	npm run --silent check
+
 # mypy finds packages by folder: the links give it the import names (see [tool.setuptools.package-dir]).
 types: $(VENV)/.ready
 	mkdir -p build/typing/triptych
 	for name in runtime export benchmarks; do ln -sfn ../../../$$name build/typing/triptych/$$name; done
 	MYPYPATH=build/typing $(BIN)/mypy -p triptych.runtime -p triptych.export -p triptych.benchmarks
 	MYPYPATH=build/typing $(BIN)/mypy tests docs models/emoji/train
+
+node_modules/.ready: package.json package-lock.json
+	npm ci --silent --no-audit --no-fund
+	touch $@
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -48,5 +48,9 @@ def test_there_is_no_page_without_ui(served: Service) -> None:
     assert served.client.get(f"{PREFIX}index.html").status_code == 404
 
 
-def test_the_page_weighs_little() -> None:
-    assert sum(len(file.content) for file in page_files().values()) < 150_000
+def test_the_page_weighs_little(with_page: Service) -> None:
+    files = page_files()
+    assert sum(len(file.compressed) for file in files.values()) < 90_000
+    answer = with_page.client.get("/", headers={"Accept-Encoding": "br, gzip;q=0.5"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.content == files["index.html"].content
