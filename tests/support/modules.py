@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path not in self.answers:
-            self.answers[self.path] = _service().get(self.path)
+            self.answers[self.path] = _service().get(self.path, headers={"Accept-Encoding": "identity"})
         answer = self.answers[self.path]
         content = EMPTY if self.path == "/" else answer.content
         self.send_response(answer.status_code)

@@ -95,7 +95,7 @@ class Process:
     def __init__(
         self, log: Path, *arguments: object, env: dict[str, str] | None = None, handles: int | None = None
     ) -> None:
-        command = [str(Path(sys.executable).with_name("triptych")), "serve", *map(str, arguments), "--port", "0"]
+        command = [str(Path(sys.executable).with_name("triptych")), "serve", "--port", "0", *map(str, arguments)]
         if handles is not None:
             command = ["sh", "-c", f'ulimit -n {handles}; exec "$@"', "sh", *command]
         self.log = log

@@ -153,8 +153,9 @@ function spread(first, last, { count, step, whole, part }) {
   const sign = last < first ? -1 : 1;
   const size = step === undefined ? 1 : Math.abs(Number(step));
   const steps = count === undefined ? Math.floor(Math.abs(last - first) / size + 1e-9) : Number(count) - 1;
-  if (!(steps >= 0 && steps < MAX_VALUES))
-    {throw new AxisError(`“${part}” has more than ${MAX_VALUES} values, or none.`);}
+  if (!(steps >= 0 && steps < MAX_VALUES)) {
+    throw new AxisError(`“${part}” has more than ${MAX_VALUES} values, or none.`);
+  }
   const width = count === undefined ? sign * size : (last - first) / Math.max(steps, 1);
   const values = Array.from({ length: steps + 1 }, (_, index) => Number((first + index * width).toPrecision(12)));
   return whole ? values.map(Math.round) : values;

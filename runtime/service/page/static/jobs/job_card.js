@@ -64,13 +64,15 @@ function shareOf({ rows }) {
 function textOf(job, share) {
   if (job.retryIn) return `The queue is full. Trying again in ${numbers.format(job.retryIn)} s.`;
   if (job.state === "waiting") return "Waiting for other images of this page";
-  const positions = job.rows.flatMap(({ position, image }) => (position === null || image ? [] : [position]));
-  const seconds = Math.max(...job.rows.map(({ secondsLeft, image }) => (image ? 0 : (secondsLeft ?? 0))));
+  const open = job.rows.filter(({ image }) => !image);
+  const seconds = Math.max(...open.map(({ secondsLeft }) => secondsLeft ?? 0), 0);
   const left = seconds >= 1 ? `, ${duration(seconds)} left` : "";
-  if (job.rows.some(({ state }) => state === "loading")) return `${job.model.id} is being loaded`;
+  if (open.some(({ state }) => state === "loading")) return `${job.model.id} is being loaded`;
   if (share !== null) return `${percent.format(share)}${left}`;
-  if (positions.length && Math.min(...positions) > 0) return `${numbers.format(Math.min(...positions))} images before these${left}`;
-  return `Starting${left}`;
+  const before = Math.min(...open.map(({ state, position }) => (state === "queued" ? (position ?? Infinity) : Infinity)));
+  if (before === 0) return `Next in the queue${left}`;
+  if (before === 1) return `1 image before this${left}`;
+  return before === Infinity ? `Starting${left}` : `${numbers.format(before)} images before this${left}`;
 }
 
 /** @param {number} seconds */

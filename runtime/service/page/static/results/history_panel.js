@@ -85,7 +85,8 @@ export class HistoryPanel extends EventTarget {
     this.#clear.hidden = !count;
     const where = history.persistent ? "Kept in this browser alone." : "Kept until this page is closed: this window has no storage.";
     const none = count ? "No image matches." : "Images that you draw are kept here.";
-    this.#hint.textContent = found.length ? `${new Intl.NumberFormat().format(count)} images. ${where}` : none;
+    const images = count === 1 ? "1 image" : `${new Intl.NumberFormat().format(count)} images`;
+    this.#hint.textContent = found.length ? `${images}. ${where}` : none;
   }
 
   async #append() {
