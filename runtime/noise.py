@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BLOCK = 256  # threads in a block of PyTorch's random kernels
 _H200_THREADS = 132 * 2048  # multiprocessors, threads each keeps resident
 _WORD = np.uint64(0xFFFFFFFF)
+_PARALLEL = 1e-6  # angle in radians below which linear interpolation is used
 
 
 class NoiseSource(Protocol):
@@ -155,6 +156,27 @@ def noise_source(kind: str, seed: int) -> NoiseSource:
         ArgumentError: an unknown kind, or a seed of more than 64 bits.
     """
     return lookup(_SOURCES, kind, "noise source")(seed)
+
+
+def slerp(first: np.ndarray, second: np.ndarray, share: float, axes: tuple[int, ...]) -> np.ndarray:
+    """Spherical interpolation (Shoemake 1985): along the arc between two vectors, or arrays of vectors.
+
+    The result for Gaussian noise has the norm of Gaussian noise; linear interpolation gives a smaller norm.
+
+    Args:
+        first: the result for `share` 0.
+        second: the result for `share` 1, of the same shape.
+        share: position between the two.
+        axes: axes of one vector.
+    """
+    one, other = first.astype(np.float64), second.astype(np.float64)
+    lengths = [np.sqrt((each**2).sum(axes, keepdims=True)) for each in (one, other)]
+    product = np.maximum(lengths[0] * lengths[1], np.finfo(np.float64).tiny)
+    angle = np.arccos(np.clip((one * other).sum(axes, keepdims=True) / product, -1, 1))
+    sine = np.where(angle < _PARALLEL, 1, np.sin(angle))
+    of_first = np.where(angle < _PARALLEL, 1 - share, np.sin((1 - share) * angle) / sine)
+    of_second = np.where(angle < _PARALLEL, share, np.sin(share * angle) / sine)
+    return (of_first * one + of_second * other).astype(np.float32)
 
 
 def philox4x32_10(counter: tuple[np.ndarray, ...], key: tuple[int, int]) -> tuple[np.ndarray, ...]:

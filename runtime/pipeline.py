@@ -143,6 +143,8 @@ class TextToImage:
         timesteps: Sequence[float] | str | None = None,
         sigmas: Sequence[float] | str | None = None,
         seed: int | Sequence[int] | None = None,
+        variation_seed: int | Sequence[int] | None = None,
+        variation_strength: float = 0.0,
         height: int | None = None,
         width: int | None = None,
         original_size: Sequence[int] | None = None,
@@ -201,7 +203,7 @@ class TextToImage:
         timings["sampler"] -= timings[self.family.denoiser]
         if resolved.init_image is None:
             del timings[ENCODER]
-        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, self.package)
+        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, resolved.variation_seeds, self.package)
         images = [to_image(each, image_settings) for each, image_settings in zip(pixels, settings, strict=True)]
         return Output(images, latents, list(resolved.seeds), timings, settings)
 

@@ -26,6 +26,7 @@ class Plan:
         model: the model that runs it.
         texts: of each image.
         seeds: of each image; None with latents of the caller.
+        variation_seeds: of each image; None where the starting noise is not varied.
         sampler: of the run.
         guidance: of the run.
         needs_negative: the negative prompts are encoded: some call has guidance.
@@ -37,6 +38,7 @@ class Plan:
     model: Model
     texts: Sequence[Texts]
     seeds: Sequence[int | None]
+    variation_seeds: Sequence[int] | None
     sampler: Sampler
     guidance: Guidance
     needs_negative: bool
@@ -74,6 +76,7 @@ def plan(request: Request, model: Model) -> Plan:
         guidance.only_scale()
     guided = bool((guidance.scales(sampler) > 1).any())
     _check_arrays(request, model, init_image, shape)
+    _check_variation(request, init_image)
     by_grid = request.timesteps is not None or request.sigmas is not None
     resolved = replace(
         request,
@@ -89,6 +92,7 @@ def plan(request: Request, model: Model) -> Plan:
         model=model,
         texts=texts,
         seeds=seeds,
+        variation_seeds=request.variation_seeds(),
         sampler=sampler,
         guidance=guidance,
         needs_negative=guided and not embeds_guidance,
@@ -149,6 +153,14 @@ def _check_arrays(
         check_latents(request.latents, shape)
     if request.prompt_embeds is not None:
         _check_embeds(request.prompt_embeds, model.inputs, shape[0])
+
+
+def _check_variation(request: Request, init_image: InitImage | None) -> None:
+    """Raise an error for a variation of noise that no seed gives."""
+    resumes = init_image is not None and init_image.resumes_unmasked
+    if request.variation_strength > 0 and (resumes or request.latents is not None):
+        name = "denoising_start" if resumes else "latents"
+        raise ArgumentError(f"variation_strength varies the noise of a seed, and {name} leaves none; leave one out")
 
 
 def _check_embeds(embeds: Mapping[str, np.ndarray], inputs: Mapping[str, Tensor], count: int) -> None:

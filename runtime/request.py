@@ -93,6 +93,7 @@ def _arrays(value: Any) -> dict[str, np.ndarray]:
 _SIDE = Rule(_between(1, MAX_PIXELS, plain.whole), f"a whole number of pixels, 1 or more, to {MAX_PIXELS}")
 _PAIR = Rule(_pair, f"two whole numbers of pixels, none below 0 or above {MAX_PIXELS}")
 _SCORE = Rule(_finite, "a number, for example 6")
+_SEEDS = Rule(_one_or_each(_seed), "a whole number from 0 to 2^64 - 1, or one for each image")
 _SHARE = Rule(plain.real, "a number above 0, to 1")
 _NAME = Rule(plain.text, "a name")
 _GRID = Rule(_grid, "a list of numbers, or a name")
@@ -146,6 +147,10 @@ class Request:
         sigmas: noise levels in place of `num_inference_steps`, as for `timesteps`.
         seed: image k of the call uses seed + k, alone or in a batch; a list has one seed for each image. None draws
             one, see `Output.seeds`.
+        variation_seed: of the noise towards which `variation_strength` moves the starting noise; image k uses
+            variation_seed + k while the seed is the same for all images, unless `seed` is a list. None draws one.
+        variation_strength: position on the arc from the seed's starting noise to that of the variation seed, 0 to 1;
+            at 0 the variation seed has no effect. More noise of stochastic schedulers is always the seed's.
         height, width: pixels; None is the package's own size.
         original_size, crops_coords_top_left, target_size: SDXL's micro-conditioning, (height, width) and (top, left) in
             pixels; None is the size of the image, and no crop.
@@ -189,9 +194,9 @@ class Request:
     eta: float = _argument(0.0, plain.real, "a number from 0 to 1")
     timesteps: Sequence[float] | str | None = _argument(None, *_GRID)
     sigmas: Sequence[float] | str | None = _argument(None, *_GRID)
-    seed: int | Sequence[int] | None = _argument(
-        None, _one_or_each(_seed), "a whole number from 0 to 2^64 - 1, or one for each image"
-    )
+    seed: int | Sequence[int] | None = _argument(None, *_SEEDS)
+    variation_seed: int | Sequence[int] | None = _argument(None, *_SEEDS)
+    variation_strength: float = _argument(0.0, _between(0, 1), "a number from 0 to 1")
     height: int | None = _argument(None, *_SIDE)
     width: int | None = _argument(None, *_SIDE)
     original_size: Sequence[int] | None = _argument(None, *_PAIR)
@@ -250,12 +255,24 @@ class Request:
         return [row for row in rows for _ in range(self.num_images_per_prompt)]
 
     def seeds(self) -> list[int]:
-        """A seed for each image; without `seed` they are drawn anew in each call.
+        """A seed for each image, the same one for variations; without `seed` they are drawn anew in each call.
 
         Raises:
             ArgumentError: a list of another length.
         """
+        if self.variation_strength > 0 and not isinstance(self.seed, list):
+            return seeds_from(self.seed, 1) * self.count
         return seeds_from(self.seed, self.count)
+
+    def variation_seeds(self) -> list[int] | None:
+        """A variation seed for each image; None where the starting noise is not varied.
+
+        Raises:
+            ArgumentError: a list of another length.
+        """
+        if self.variation_strength == 0:
+            return None
+        return seeds_from(self.variation_seed, self.count, "variation_seed")
 
 
 class Texts(NamedTuple):
@@ -322,19 +339,19 @@ def check_latents(latents: np.ndarray, shape: tuple[int, ...], name: str = "late
     return converted
 
 
-def seeds_from(seed: int | Sequence[int] | None, count: int) -> list[int]:
+def seeds_from(seed: int | Sequence[int] | None, count: int, name: str = "seed") -> list[int]:
     """Seeds of `count` images: seed, seed + 1, ..., or one for each; None draws the first.
 
     Raises:
         ArgumentError: a value that is not a seed, or a list of another length.
     """
-    seed = check("seed", seed)
+    seed = check(name, seed)
     if seed is None:
         seed = int.from_bytes(os.urandom(_DRAWN_SEED_BYTES))
     if isinstance(seed, int):
         return [(seed + k) % SEED_LIMIT for k in range(count)]
     if len(seed) != count:
-        raise ArgumentError(f"seed has {len(seed)} seeds for {count} images; allowed: one for each, or the first")
+        raise ArgumentError(f"{name} has {len(seed)} seeds for {count} images; allowed: one for each, or the first")
     return list(seed)
 
 

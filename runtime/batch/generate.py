@@ -12,7 +12,7 @@ from ..errors import TriptychError
 from ..image.files import read_image
 from ..pipeline import TextToImage
 from ..request import Request
-from ..tasks.batching import EACH, IMAGES, key_of, run
+from ..tasks.batching import EACH, IMAGES, SEEDS, key_of, run
 from .rows import Row
 
 
@@ -35,7 +35,7 @@ def units_of(rows: Sequence[Row], size: int) -> list[list[Row]]:
     """Group rows of equal settings into units of at most `size` rows, which an engine runs together."""
 
     def shared_settings(row: Row) -> str:
-        settings = {name: name if name in EACH else value for name, value in row.settings.items() if name != "seed"}
+        settings = {name: name if name in (*EACH, *SEEDS) else value for name, value in row.settings.items()}
         return json.dumps(settings, sort_keys=True)
 
     groups: dict[str, list[Row]] = {}

@@ -107,6 +107,8 @@ def _row(where: str, record: dict[str, Any]) -> Row:
     if "prompt" not in settings:
         reasons.append("no prompt: give a text")
     settings.setdefault("seed", seed_of(str(row_id)))
+    if settings.get("variation_strength"):
+        settings.setdefault("variation_seed", seed_of(f"{row_id}, variation"))
     return Row(str(row_id), settings, "; ".join(reasons))
 
 

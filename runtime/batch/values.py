@@ -99,6 +99,8 @@ VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "timesteps": _GRID,
     "sigmas": _GRID,
     "seed": _WHOLE,
+    "variation_seed": _WHOLE,
+    "variation_strength": _NUMBER,
     "height": _WHOLE,
     "width": _WHOLE,
     "original_size": _WHOLES,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..errors import ArgumentError, ReproductionWarning, TriptychWarning, system_reason
 from ..image.pixels import contact_sheet, read_settings
+from ..image.settings import Settings
 from ..ort.device import open_device
 from ..package.graphs import Components
 from ..package.model import Model
@@ -96,10 +97,14 @@ def generate(
     if settings is not None and settings.model_hash != pipe.package.fingerprint:
         text = f"{source} was generated with another package, {settings.model}; the image will differ"
         warnings.warn(text, ReproductionWarning, stacklevel=2)
-    seed = requests[0].seeds()[0]
+    seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
     outputs: list[Output] = []
     for request in requests:
-        output = _run(pipe, replace(request, seed=seed) if request.seed is None else request, upscale)
+        if request.seed is None:
+            request = replace(request, seed=seed)
+        if request.variation_seed is None and variation_seeds is not None:
+            request = replace(request, variation_seed=variation_seeds[0])
+        output = _run(pipe, request, upscale)
         outputs.append(output)
         several = len(requests) * len(output.images) > 1
         for image, image_seed, settings_used in zip(output.images, output.seeds, output.settings, strict=True):
@@ -186,8 +191,14 @@ def _summary(outputs: Sequence[Output]) -> str:
 
 def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
     images = [image for output in outputs for image in output.images]
-    seeds = [f"seed {seed}" for seed in outputs[0].seeds]
+    seeds = [_label(each) for each in outputs[0].settings]
     return contact_sheet(images, len(seeds), row_labels=prompts, column_labels=seeds)
+
+
+def _label(settings: Settings) -> str:
+    """Heading of a column of a contact sheet."""
+    variation = "" if settings.variation_seed is None else f", variation {settings.variation_seed}"
+    return f"seed {settings.seed}{variation}"
 
 
 def _name(out: Path, prompt: str, seed: int | None, several: bool) -> Path:

@@ -89,6 +89,15 @@ IMAGE_OPTIONS: dict[str, Option] = {
         help="Adaptive projected guidance, against oversaturation, e.g. 0,15,-0.5.",
     ),
     "seed": click.option("--seed", type=int, help="Seed of the first image; drawn if left out."),
+    "variation_seed": click.option(
+        "--variation-seed", type=int, help="Variation seed of the first image; drawn if left out."
+    ),
+    "variation_strength": click.option(
+        "--variation-strength",
+        default=Request.variation_strength,
+        show_default=True,
+        help="Vary the seed's image: share of the variation seed in the starting noise, 0 to 1, e.g. 0.1.",
+    ),
     "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
         "--scheduler", help="A scheduler in place of the package's, by name: see `triptych schedulers`."

@@ -55,6 +55,8 @@ class Settings:
     denoising_start: float | None = None
     denoising_end: float | None = None
     scheduler_options: dict[str, Any] | None = None
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
     upscale: float | None = None  # factor of width and height, which are those before upscaling
 
     def arguments(self) -> dict[str, Any]:
@@ -77,10 +79,11 @@ class Settings:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:
-        """One JSON object, keys as diffusers names its arguments; without scheduler_options where there are none."""
+        """One JSON object, keys as diffusers names its arguments; no options or variation where there are none."""
         values = dataclasses.asdict(self)
-        if values["scheduler_options"] is None:  # the same image has the same bytes as before they existed
-            del values["scheduler_options"]
+        for name in ("scheduler_options", "variation_seed", "variation_strength"):
+            if values[name] == getattr(Settings, name):  # the same image has the same bytes as before they existed
+                del values[name]
         return json.dumps(values, ensure_ascii=False)
 
     @classmethod
@@ -106,6 +109,8 @@ class Settings:
             "Sampler": self.scheduler,
             "CFG scale": " ".join(f"{scale:g}" for scale in scales),
             "Seed": self.seed,
+            "Variation seed": self.variation_seed,
+            "Variation seed strength": f"{self.variation_strength:g}" if self.variation_strength else None,
             "Size": f"{self.width}x{self.height}",
             "Model hash": self.model_hash or None,
             "Model": self.model,
@@ -119,13 +124,17 @@ class Settings:
 
 
 def settings_of(
-    request: Request, texts: Sequence[Texts], seeds: Sequence[int | None], package: Package
+    request: Request,
+    texts: Sequence[Texts],
+    seeds: Sequence[int | None],
+    variation_seeds: Sequence[int] | None,
+    package: Package,
 ) -> list[Settings]:
     """The settings of each image of a call.
 
     Args:
         request: with the values that were used, no defaults left.
-        texts, seeds: of each image.
+        texts, seeds, variation_seeds: of each image; no variation seeds where the noise is not varied.
         package: the package in use.
     """
     shared = {name: convert(getattr(request, name)) for name, convert in RECORDED.items()}
@@ -136,9 +145,10 @@ def settings_of(
         "version": own_version(),
     }
     reproducible = request.prompt_embeds is None
+    variations: Sequence[int | None] = variation_seeds or [None] * len(texts)
     return [
-        Settings(**(shared | text._asdict() | {"seed": seed if reproducible else None}))
-        for text, seed in zip(texts, seeds, strict=True)
+        Settings(**(shared | text._asdict() | {"seed": seed if reproducible else None, "variation_seed": variation}))
+        for text, seed, variation in zip(texts, seeds, variations, strict=True)
     ]
 
 
@@ -199,6 +209,8 @@ RECORDED: dict[str, Callable[[Any], Any]] = {
     "timesteps": _real,
     "sigmas": _real,
     "seed": _plain,
+    "variation_seed": _plain,
+    "variation_strength": _real,
     "height": _plain,
     "width": _plain,
     "original_size": _plain,

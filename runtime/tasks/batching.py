@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 TEXTS = Texts._fields
 IMAGES = ("image", "mask_image")
 EACH = (*TEXTS, *IMAGES)
-"""Arguments that differ between the images of a call, in addition to the seed."""
+"""Arguments that differ between the images of a call, in addition to the seeds."""
+SEEDS = ("seed", "variation_seed")
 
 
 def key_of(pipe: TextToImage, request: Request) -> Hashable:
@@ -24,8 +25,8 @@ def key_of(pipe: TextToImage, request: Request) -> Hashable:
     All arguments except texts, images and seeds must be equal, and images must have equal sizes. Padding to the longest
     text of a call changes the other images, so texts of different numbers of chunks do not share a call.
     """
-    present = tuple(name for name in EACH if getattr(request, name) is not None)
-    shared = tuple(repr(getattr(request, name)) for name in FIELDS if name not in (*EACH, "seed"))
+    present = tuple(name for name in (*EACH, *SEEDS) if getattr(request, name) is not None)
+    shared = tuple(repr(getattr(request, name)) for name in FIELDS if name not in (*EACH, *SEEDS))
     sizes = tuple(getattr(request, name).size for name in IMAGES if name in present)
     chunks = max(pipe.text_encoders.chunks_of(getattr(request, name)) for name in TEXTS if name in present)
     return shared, present, sizes, chunks
@@ -34,7 +35,7 @@ def key_of(pipe: TextToImage, request: Request) -> Hashable:
 def merged(requests: Sequence[Request]) -> Request:
     """One request for the images of requests with equal keys."""
     first = requests[0]
-    names = [name for name in (*EACH, "seed") if getattr(first, name) is not None]
+    names = [name for name in (*EACH, *SEEDS) if getattr(first, name) is not None]
     columns: dict[str, Any] = {name: [getattr(each, name) for each in requests] for name in names}
     return replace(first, **columns)
 

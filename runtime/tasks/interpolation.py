@@ -9,32 +9,9 @@ import numpy as np
 from .. import plain
 from ..errors import ArgumentError, shown
 from ..families.conditioning import Conditioning
-from ..noise import noise_source
+from ..noise import noise_source, slerp
 from ..pipeline import Output, TextToImage
 from ..request import Request, seeds_from
-
-_PARALLEL = 1e-6  # angle in radians below which linear interpolation is used
-
-
-def slerp(first: np.ndarray, second: np.ndarray, share: float, axes: tuple[int, ...]) -> np.ndarray:
-    """Spherical interpolation (Shoemake 1985): along the arc between two vectors, or arrays of vectors.
-
-    The result for Gaussian noise has the norm of Gaussian noise; linear interpolation gives a smaller norm.
-
-    Args:
-        first: the result for `share` 0.
-        second: the result for `share` 1, of the same shape.
-        share: position between the two.
-        axes: axes of one vector.
-    """
-    one, other = first.astype(np.float64), second.astype(np.float64)
-    lengths = [np.sqrt((each**2).sum(axes, keepdims=True)) for each in (one, other)]
-    product = np.maximum(lengths[0] * lengths[1], np.finfo(np.float64).tiny)
-    angle = np.arccos(np.clip((one * other).sum(axes, keepdims=True) / product, -1, 1))
-    sine = np.where(angle < _PARALLEL, 1, np.sin(angle))
-    of_first = np.where(angle < _PARALLEL, 1 - share, np.sin((1 - share) * angle) / sine)
-    of_second = np.where(angle < _PARALLEL, share, np.sin(share * angle) / sine)
-    return (of_first * one + of_second * other).astype(np.float32)
 
 
 def noise_between(seed: int, to_seed: int, share: float, shape: tuple[int, ...], noise: str = "torch") -> np.ndarray:
@@ -64,8 +41,10 @@ def walk(pipe: TextToImage, request: Request, images: int, to_seed: int | None =
         to_seed: seed of the last image; None is the seed of the first.
 
     Raises:
-        ArgumentError: one prompt and one seed, or fewer than two images.
+        ArgumentError: one prompt and one seed, fewer than two images, or a variation.
     """
+    if request.variation_strength > 0:
+        raise ArgumentError("a walk goes from one seed to another; leave variation_strength out")
     prompts = [text.prompt for text in request.texts()]
     if len(prompts) < 2 and to_seed is None:
         raise ArgumentError("a walk needs two prompts or two seeds; give a second prompt, or to_seed")

@@ -39,6 +39,7 @@ def upscaled(pipe: TextToImage, request: Request, upscale: float, callback: Call
     Raises:
         ArgumentError: see `passes`.
     """
+    request = replace(request, variation_seed=request.variation_seeds())  # where drawn, the same in both passes
     first, second = passes(pipe.model, request, upscale)
     for each in (first, second):
         pipe.plan(each)

@@ -1,6 +1,6 @@
 """Conversion of HTTP fields into pipeline requests, within the limits of the service."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from ...package.model import Model
 from ...parsing import size_of
 from ...pipeline import TextToImage
 from ...plan import plan
-from ...request import Request, seeds_from
+from ...request import Request
 from ...tasks.batching import IMAGES, TEXTS
 from ...tasks.upscaling import can_upscale, passes, scaled
 from ..errors import invalid
@@ -45,7 +45,10 @@ def requests_of(
     settings = {name: getattr(body, name) for name in setting_names(type(body))}
     width, height = (None, None) if body.size == "auto" else size_of("size", body.size)
     values = {name: value for name, value in settings.items() if value is not None}
-    request = Request(**{**values, **start, "width": width, "height": height, "seed": seeds_from(body.seed, 1)[0]})
+    images = Request(**{**values, "seed": body.seed, "num_images_per_prompt": body.n})
+    seeds = images.seeds()
+    variation_seeds: Sequence[int | None] = images.variation_seeds() or [None] * body.n
+    request = Request(**{**values, **start, "width": width, "height": height, "seed": seeds[0]})
     # Planned now, so that a request that this package cannot run is rejected before it is queued
     first = request if upscale is None else replace(request, strength=None)
     height, width = plan(first, pipe.model).size
@@ -54,12 +57,15 @@ def requests_of(
     if upscale is not None:
         passes(pipe.model, request, upscale)  # after the size is checked: it makes an image of it
     # Resized now, as the pipeline does: queued images stay small, and requests of one size can share a call
-    images = {
+    resized = {
         name: start[name].resize((width, height), Resampling.LANCZOS) for name in IMAGES if start.get(name) is not None
     }
     steps = values.get("num_inference_steps", pipe.family.num_inference_steps)
-    shared = replace(request, **images, height=height, width=width, num_inference_steps=steps)
-    return [replace(shared, seed=seed) for seed in seeds_from(request.seed, body.n)]
+    shared = replace(request, **resized, height=height, width=width, num_inference_steps=steps)
+    return [
+        replace(shared, seed=seed, variation_seed=variation_seed)
+        for seed, variation_seed in zip(seeds, variation_seeds, strict=True)
+    ]
 
 
 def size_of_result(model: Model, request: Request, upscale: float | None) -> tuple[int, int]:

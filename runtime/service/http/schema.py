@@ -97,6 +97,19 @@ class ImageFields(BaseModel):
     )
     progress: bool = Field(False, description="With stream: events with the progress of each image.")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed of the first image; default: random.")
+    variation_seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="With variation_strength: variation seed of the first image; those of the others count up, and "
+        "all have the same seed. Default: random.",
+    )
+    variation_strength: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Vary the seed's image: 0 is the starting noise of the seed, 1 that of the variation seed.",
+    )
     num_inference_steps: int | None = Field(None, ge=1, description="Number of scheduler steps; default: the model's.")
     guidance_scale: Scales | None = Field(
         None,

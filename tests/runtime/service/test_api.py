@@ -55,6 +55,16 @@ def test_images_are_those_of_the_pipeline_and_have_their_seeds(served: Service, 
         assert json.loads(opened(data).info["triptych"])["seed"] == seed
 
 
+def test_variations_have_one_seed_and_their_own_variation_seeds(served: Service, pipe: TextToImage) -> None:
+    fields = {"variation_seed": 3, "variation_strength": 0.2}
+    data = served.client.post(GENERATIONS, json=BODY | fields | {"n": 2}).json()["data"]
+    expected = pipe("a red fox", seed=7, num_images_per_prompt=2, **ARGUMENTS, **fields)
+    for each, image, variation_seed in zip(data, expected.images, (3, 4), strict=True):
+        np.testing.assert_array_equal(np.asarray(opened(each)), np.asarray(image))
+        assert each["seed"] == 7
+        assert json.loads(opened(each).info["triptych"])["variation_seed"] == variation_seed
+
+
 MANY: dict[str, Any] = {
     "negative_prompt": "grey",
     "guidance_scale": [3.0, 5.0],

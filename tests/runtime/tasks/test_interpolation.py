@@ -15,9 +15,9 @@ from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
-from triptych.runtime.noise import noise_source
+from triptych.runtime.noise import noise_source, slerp
 from triptych.runtime.request import Request
-from triptych.runtime.tasks.interpolation import conditioning_between, noise_between, slerp, walk
+from triptych.runtime.tasks.interpolation import conditioning_between, noise_between, walk
 
 SHAPE = (1, 4, 16, 16)
 STEPS = 2
