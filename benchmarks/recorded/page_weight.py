@@ -39,7 +39,10 @@ def measure(url: str, rounds: int) -> dict[str, Any]:
         "browser": f"Chromium {version}",
         "rounds": rounds,
         **{name: taken[-1][name] for name in ("requests", "bytes", "bytes_again", "transfer")},
-        **{name: round(statistics.median(each[name] for each in taken)) for name in ("first_paint_ms", "interactive_ms")},
+        **{
+            name: round(statistics.median(each[name] for each in taken))
+            for name in ("first_paint_ms", "interactive_ms")
+        },
     }
 
 

@@ -32,7 +32,7 @@ export function actionsOf({ fields, tasks }) {
     "download",
     "restore",
     ...(starts ? ["start"] : []),
-    ...(fields.includes("variation_strength") ? ["variations"] : []),
+    ...(tasks.includes("text-to-image") ? ["variations"] : []),
     ...(fields.includes("upscale") || fields.includes("strength") ? ["upscale"] : []),
     "compare",
     "delete",
