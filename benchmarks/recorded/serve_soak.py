@@ -1,11 +1,12 @@
 """Memory, threads and file handles of the service under a long mixed load.
 
-    python benchmarks/recorded/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--json FILE]
+    python benchmarks/recorded/serve_soak.py PACKAGE [--device cpu] [--seconds S] [--warm-up S] [--json FILE]
 
 `triptych serve` runs as a process of its own. At the same time, clients request images of several sizes, whole,
-streamed, and from images; clients disconnect at any moment; others send invalid requests: broken bodies, huge sizes,
-huge images. After WARM_UP seconds, and again after S more, the clients pause until the process is idle, and threads and
-handles are counted; memory is the median of the minute before.
+streamed, and from images; pages stream progress and previews, and are left amid them; clients disconnect at any moment,
+never read their answers, or send nothing; others send invalid requests: broken bodies, huge sizes, huge images. After
+WARM_UP seconds, and again after S more, the clients pause until the process is idle, and threads and handles are
+counted; memory is the median of the minute before. `--seconds 60 --warm-up 20` is a short form.
 
     {"date", "package", "versions", "machine", "device", "seconds", "answers": {kind: {status: count}}, "wrong",
      "before": STATE, "after": STATE, "resident_growth", "resident_mb": [for each minute, with WARM_UP]}
@@ -16,9 +17,11 @@ Needs `triptych[bench,serve]` and httpx2.
 
 import argparse
 import asyncio
+import contextlib
 import io
 import json
 import random
+import socket
 import statistics
 import time
 from collections import Counter
@@ -31,10 +34,11 @@ from PIL import Image
 
 from triptych.benchmarks.recorded.serve_load import circumstances, service
 
-WARM_UP, REST = 300.0, 3.0  # seconds
+WARM_UP, REST, MOST_SILENT = 300.0, 3.0, 90.0  # seconds
 _MINUTE = 60
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 SIZES = ("64x64", "128x64", "64x128", "128x128")
+_ESTABLISHED = 1  # state of a TCP connection
 GONE = 0
 """In place of a status: the client did not wait for a response."""
 
@@ -61,6 +65,57 @@ async def _whole(client: httpx2.AsyncClient) -> int:
 
 async def _streamed(client: httpx2.AsyncClient) -> int:
     return (await client.post(GENERATIONS, json=_body(stream=True, partial_images=2))).status_code
+
+
+def _page_body() -> dict[str, Any]:
+    return _body(stream=True, partial_images=4, progress=True)
+
+
+async def _paged(client: httpx2.AsyncClient) -> int:
+    return (await client.post(GENERATIONS, json=_page_body())).status_code
+
+
+async def _left(client: httpx2.AsyncClient) -> int:
+    """A page that is left after a few events."""
+    async with client.stream("POST", GENERATIONS, json=_page_body() | {"num_inference_steps": 50, "n": 2}) as answer:
+        left = random.randint(0, 20)
+        async for _ in answer.aiter_lines():
+            left -= 1
+            if left < 0:
+                break
+    return answer.status_code
+
+
+async def _silent(client: httpx2.AsyncClient, sent: bytes) -> int:
+    """A client that reads nothing, until the service closes the connection or the client has waited for long."""
+    loop = asyncio.get_running_loop()
+    end = time.monotonic() + random.uniform(0, MOST_SILENT)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        with contextlib.suppress(ConnectionError):  # closed, as it must be
+            await loop.sock_connect(connection, (client.base_url.host, client.base_url.port))
+            await loop.sock_sendall(connection, sent)
+            while time.monotonic() < end:
+                await asyncio.sleep(1)
+                await loop.sock_sendall(connection, b"x" if sent.endswith(b": ") else b"")
+                if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != _ESTABLISHED:
+                    break
+    return GONE
+
+
+async def _unread(client: httpx2.AsyncClient) -> int:
+    """A page whose stream is not read, or so many answers that they fill all buffers."""
+    if random.random() < 0.5:
+        return await _silent(client, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
+    body = json.dumps(_page_body())
+    head = f"POST {GENERATIONS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return await _silent(client, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+
+
+async def _idle(client: httpx2.AsyncClient) -> int:
+    """A connection that sends nothing, half a header, or a header byte by byte."""
+    return await _silent(client, random.choice((b"", b"GET / HTT", b"GET / HTTP/1.1\r\nX: ")))
 
 
 async def _edited(client: httpx2.AsyncClient) -> int:
@@ -116,6 +171,10 @@ async def _bomb(client: httpx2.AsyncClient) -> int:
 KINDS: dict[str, tuple[Ask, int, float, set[int]]] = {
     "whole": (_whole, 3, 0.0, {200, 429}),
     "streamed": (_streamed, 2, 0.0, {200, 429}),
+    "paged": (_paged, 2, 0.0, {200, 429}),
+    "page that is left": (_left, 2, 0.0, {200, 429}),
+    "unread": (_unread, 4, 0.1, {GONE}),
+    "idle": (_idle, 20, 0.0, {GONE}),
     "edited": (_edited, 1, 0.0, {200, 429}),
     "vanishing": (_vanishing, 3, 0.0, {GONE, 200, 429}),
     "vanishing in the body": (_vanishing_in_the_body, 1, 0.1, {GONE}),
@@ -125,6 +184,9 @@ KINDS: dict[str, tuple[Ask, int, float, set[int]]] = {
 }
 """Kind -> request, number of clients, seconds of their pause, and allowed statuses."""
 
+SILENT = ("unread", "idle")
+"""Kinds that last until the service closes the connection, and are ended with the load."""
+
 
 async def _load(url: str, seconds: float, answers: dict[str, Counter], look: Callable[[], None]) -> None:
     end = time.monotonic() + seconds
@@ -133,7 +195,11 @@ async def _load(url: str, seconds: float, answers: dict[str, Counter], look: Cal
         ask, _, pause, _ = KINDS[kind]
         async with httpx2.AsyncClient(base_url=url, timeout=120) as client:
             while time.monotonic() < end:
-                answers[kind][await ask(client)] += 1
+                status = GONE
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(end if kind in SILENT else None):
+                        status = await ask(client)
+                answers[kind][status] += 1
                 await asyncio.sleep(pause)
 
     async def watch() -> None:
@@ -182,9 +248,11 @@ def main() -> None:
     parser.add_argument("package", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=900)
+    parser.add_argument("--warm-up", type=float, default=WARM_UP)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    text = json.dumps(measure(arguments.package, arguments.device, arguments.seconds), indent=2)
+    figures = measure(arguments.package, arguments.device, arguments.seconds, arguments.warm_up)
+    text = json.dumps(figures, indent=2)
     print(text)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")

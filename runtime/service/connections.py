@@ -8,6 +8,8 @@ import asyncio
 import json
 import logging
 import resource
+import socket
+import struct
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, cast
@@ -207,6 +209,8 @@ class Connection(H11Protocol):
         self._unsent = unsent
         if now - self._read_at > limits.stall:
             _log.info("a connection is closed: its answer is not read")
+            reset = struct.pack("ii", 1, 0)  # SO_LINGER: else the system goes on trying to deliver what is unread
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             self.drop()
         if self.transport.is_closing():
             return
