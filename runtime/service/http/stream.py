@@ -160,7 +160,8 @@ class EventStream(StreamingResponse):
                 progress = self._job.queue.progress(self._tickets[row])
                 if progress != self._updates[row].progress:
                     self._updates[row].progress = progress
-                    yield {"type": f"{self._kind}.progress", **self._named(row), **asdict(progress)}
+                    named = {"type": f"{self._kind}.progress", "index": row, "seed": self._seeds[row]}
+                    yield named | asdict(progress)
         for row in [*self._open]:
             outcome = self._updates[row].outcome  # read before the previews, which come before it
             while self._updates[row].previews:
@@ -175,10 +176,8 @@ class EventStream(StreamingResponse):
 
     async def _file(self, row: int, image: Image, deliver: Deliver) -> Event:
         content = await asyncio.to_thread(self._encode, image)
-        return deliver(content, self._seeds[row]).model_dump() | self._named(row) | self._fields
-
-    def _named(self, row: int) -> Event:
-        return {"index": row, "seed": self._seeds[row]}
+        delivered = deliver(content, self._seeds[row]).model_dump(exclude={"seed"})
+        return {**delivered, "index": row, **self._fields, "seed": self._seeds[row]}
 
 
 def _written(event: Event) -> bytes:
