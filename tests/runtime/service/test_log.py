@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from triptych.runtime.service.http.kept import PREFIX
 from triptych.runtime.service.log import LINE, BoundedLines, Repeats
 
 
@@ -29,6 +30,12 @@ def test_whatever_arrives_is_one_short_line(text: str) -> None:
     assert len(line) <= LINE
     assert line.startswith("WARNING a path: ")
     assert line.isprintable()
+
+
+def test_the_name_of_a_kept_image_is_not_in_the_log() -> None:
+    name = f"{'0123456789abcdef' * 2}.png"
+    (line,) = lines_of(record_of('"GET %s%s HTTP/1.1" 200', PREFIX, name))
+    assert line == 'WARNING "GET /v1/images/files/....png HTTP/1.1" 200'
 
 
 def test_no_line_of_a_traceback_looks_like_a_message() -> None:
