@@ -40,7 +40,7 @@ import psutil
 
 from triptych.benchmarks.machine import describe_machine, versions
 from triptych.runtime.ort.device import open_device
-from triptych.runtime.service.http.models import BATCH
+from triptych.runtime.service.queue.batcher import BATCH
 
 CLIENTS, OVERLOAD, QUEUE, TURNS = 32, 3, 32, 4
 ROWS = 100_000  # more than the time allows
