@@ -159,6 +159,7 @@ packages_loaded = group(
     "together 256 MiB at most, the oldest go first.",
 )
 @click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, the page asks for it.")
+@click.option("--sdapi", is_flag=True, help="Serve the API of Stable Diffusion web UI (A1111), for its plug-ins.")
 @serving
 @loading
 def serve(
@@ -168,6 +169,7 @@ def serve(
     api_key: str | None,
     keep_images: int | None,
     ui: bool,
+    sdapi: bool,
 ) -> None:
     """Serve PACKAGEs over HTTP with OpenAI's Images API; /docs describes it.
 
@@ -179,7 +181,7 @@ def serve(
         raise TriptychError(f"triptych serve needs FastAPI: pip install 'triptych[serve]' ({error})") from None
     options = replace(service.options, load=load, api_key=api_key)
     address: dict[str, Any] = {"host": service.host, "port": service.port}
-    run(options, **address, ui=ui, loaded=loaded, keep_images=keep_images, report=print_status)
+    run(options, **address, ui=ui, sdapi=sdapi, loaded=loaded, keep_images=keep_images, report=print_status)
 
 
 @click.command("ray-config")

@@ -4,6 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+SDAPI_PREFIXES = ("/sdapi/", "/internal/")
+"""Paths of the API of Stable Diffusion web UI."""
+
 _SECONDS = 1.0  # of an image, as long as none is measured
 
 
@@ -31,6 +34,13 @@ class ServiceError(Exception):
             "error": {"message": message, "type": _type_of(status), "param": param, "code": code}
         }
         self.headers = dict(headers or {})
+
+    def body_for(self, path: str) -> dict[str, Any]:
+        """The body of a response to a request for a path; clients of Stable Diffusion web UI read another format."""
+        if not path.startswith(SDAPI_PREFIXES):
+            return self.body
+        message = str(self)
+        return {"error": self.body["error"]["type"], "detail": message, "body": "", "errors": message}
 
 
 def invalid(message: str, param: str | None = None) -> ServiceError:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from ..errors import ArgumentError
 from .connections import HEADER_BYTES, Connection, ConnectionLimits, Connections, limits_of_process
-from .http.api import create_app
+from .http.api import Extras, create_app
 from .http.kept import KeptImages
 from .http.models import Models
 from .limits import PoolLimits
@@ -29,6 +29,7 @@ def serve(
     host: str,
     port: int,
     ui: bool = False,
+    sdapi: bool = False,
     loaded: PoolLimits,
     keep_images: float | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -40,6 +41,7 @@ def serve(
         host: name or address of this machine to listen at.
         port: 0 is any free port.
         ui: serve the web page, too.
+        sdapi: serve the API of Stable Diffusion web UI, too.
         loaded: limits of the packages that are loaded at the same time.
         keep_images: seconds that images are kept at a URL; None refuses requests for URLs.
         report: called with a line of text, the address of the service.
@@ -63,8 +65,7 @@ def serve(
         key=options.api_key,
         local=options.local,
         log_prompts=options.log_prompts,
-        ui=ui,
-        kept=None if keep_images is None else KeptImages(keep_images),
+        extras=Extras(ui, sdapi, None if keep_images is None else KeptImages(keep_images)),
     )
     with _listen(host, port) as listener:
         bound = listener.getsockname()[1]

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response, Security, params
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,7 @@ from ..errors import ServiceError, failed
 from ..limits import Limits
 from ..metrics import Figures, Metrics
 from ..page.files import page_router
+from ..sdapi.routes import sdapi_router
 from .auth import DOCS_FILES, Guard
 from .bodies import BodyRoute, refusal
 from .catalog import Catalog
@@ -58,6 +59,20 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 _log = logging.getLogger(__name__)
 
 
+class Extras(NamedTuple):
+    """Parts of the service that are off by default.
+
+    Attributes:
+        ui: the web page.
+        sdapi: the API of Stable Diffusion web UI.
+        kept: keeps images for requests of URLs; None refuses them.
+    """
+
+    ui: bool = False
+    sdapi: bool = False
+    kept: KeptImages | None = None
+
+
 def create_app(
     models: Catalog,
     limits: Limits,
@@ -66,8 +81,7 @@ def create_app(
     key: str | None,
     local: bool,
     log_prompts: bool = False,
-    ui: bool = False,
-    kept: KeptImages | None = None,
+    extras: Extras = Extras(),  # noqa: B008
 ) -> FastAPI:
     """Create the ASGI application of the service.
 
@@ -78,8 +92,7 @@ def create_app(
         key: key that clients must send; None if none is required.
         local: without a key, accept requests from this machine only.
         log_prompts: whether prompts are written to the log.
-        ui: serve the web page, too.
-        kept: keeps images for requests of URLs; None refuses them.
+        extras: parts that are off by default.
     """
     app = FastAPIOffline(
         title="Triptych",
@@ -94,15 +107,18 @@ def create_app(
     secured = [] if key is None else [Security(HTTPBearer(auto_error=False))]  # for OpenAPI; Guard checks the key
     v1 = APIRouter(prefix="/v1", dependencies=secured, route_class=BodyRoute)
 
+    log = partial(_log_prompt, log_prompts)
+
     async def generate(
         connection: Request, kind: str, body: ImageFields, start: Mapping[str, Any], upscale: float | None = None
     ) -> Any:
-        deliver = in_base64 if body.response_format == "b64_json" else link_to(kept, connection, body.output_format)
+        deliver = (
+            in_base64 if body.response_format == "b64_json" else link_to(extras.kept, connection, body.output_format)
+        )
         queue = models.queue(body.model)
         pipe = models.planners[queue.name]
         requests = await asyncio.to_thread(requests_of, pipe, body, limits, start, upscale)
-        if log_prompts:
-            _log.info("%s: %r", queue.name, body.prompt)
+        log(queue.name, body.prompt)
         height, width = size_of_result(pipe.model, requests[0], upscale)
         created, size = int(time.time()), f"{width}x{height}"
         encode = partial(encode_image, output_format=body.output_format, quality=body.output_compression)
@@ -130,12 +146,19 @@ def create_app(
 
     _add_descriptions(v1, models, limits)
     app.include_router(v1)
-    if kept is not None:
-        app.include_router(kept_router(kept))
+    if extras.kept is not None:
+        app.include_router(kept_router(extras.kept))
     _add_health_and_metrics(app, models, figures, secured)
-    if ui:
+    if extras.ui:
         app.include_router(page_router())
+    if extras.sdapi:
+        app.include_router(sdapi_router(models, limits, secured, log))
     return app
+
+
+def _log_prompt(log_prompts: bool, model: str, prompt: str) -> None:
+    if log_prompts:
+        _log.info("%s: %r", model, prompt)
 
 
 def _add_descriptions(v1: APIRouter, models: Catalog, limits: Limits) -> None:
@@ -195,25 +218,25 @@ def _image_arguments(body: Edit, limits: Limits) -> dict[str, Image | float]:
 def _add_error_handlers(app: FastAPI) -> None:
     """Return every error in the format of OpenAI's API."""
 
-    def response_of(error: ServiceError) -> Response:
-        return JSONResponse(error.body, error.status, headers=error.headers)
+    def response_of(request: Request, error: ServiceError) -> Response:
+        return JSONResponse(error.body_for(request.url.path), error.status, headers=error.headers)
 
     @app.exception_handler(ServiceError)
-    async def on_service_error(_: Request, error: ServiceError) -> Response:
-        return response_of(error)
+    async def on_service_error(request: Request, error: ServiceError) -> Response:
+        return response_of(request, error)
 
     @app.exception_handler(ArgumentError)
     @app.exception_handler(SamplerError)
-    async def on_invalid_argument(_: Request, error: ArgumentError | SamplerError) -> Response:
-        return response_of(service_error(error))
+    async def on_invalid_argument(request: Request, error: ArgumentError | SamplerError) -> Response:
+        return response_of(request, service_error(error))
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid_body(_: Request, error: RequestValidationError) -> Response:
-        return response_of(refusal(error.errors()[0]))
+    async def on_invalid_body(request: Request, error: RequestValidationError) -> Response:
+        return response_of(request, refusal(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(_: Request, error: HTTPException) -> Response:
-        return response_of(ServiceError(error.status_code, str(error.detail), headers=error.headers))
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        return response_of(request, ServiceError(error.status_code, str(error.detail), headers=error.headers))
 
     @app.exception_handler(ClientDisconnect)  # amid the body
     @app.exception_handler(ClientDisconnected)
@@ -221,5 +244,5 @@ def _add_error_handlers(app: FastAPI) -> None:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(Exception)
-    async def on_internal_error(*_: object) -> Response:
-        return response_of(failed())
+    async def on_internal_error(request: Request, _: Exception) -> Response:
+        return response_of(request, failed())

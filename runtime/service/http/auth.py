@@ -1,6 +1,7 @@
 """Authentication and request limits, checked before the body is read."""
 
 import asyncio
+import base64
 import contextlib
 import hmac
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import ServiceError, too_large
+from ..errors import SDAPI_PREFIXES, ServiceError, too_large
 from ..limits import JSON_BYTES, Limits
 from ..metrics import Figures
 from ..options import is_local
@@ -26,8 +27,8 @@ PUBLIC_PREFIXES = (f"{DOCS_FILES}/", PREFIX, KEPT_PREFIX)
 
 The page asks for the key, and sends it to the API."""
 
-FORM_PATHS = ("/v1/images/edits",)
-"""Paths that accept forms with images; `JSON_BYTES` limits the bodies of all others."""
+IMAGE_PATHS = ("/v1/images/edits", "/sdapi/v1/img2img", "/sdapi/v1/png-info")
+"""Paths that accept images, in forms or JSON; `JSON_BYTES` limits the bodies of all others."""
 
 _CLOSE = {"Connection": "close"}  # for responses that are sent before the body is read
 _DRAIN_SECONDS = 2.0  # for reading the rest of the body after such a response
@@ -77,7 +78,7 @@ class Guard:
             self._check_client(scope, headers)
             body = _Body(receive, self._limits, scope["path"], headers)
         except ServiceError as error:
-            response = JSONResponse(error.body, error.status, headers={**error.headers, **_CLOSE})
+            response = JSONResponse(error.body_for(scope["path"]), error.status, headers={**error.headers, **_CLOSE})
             await response(scope, receive, send_counted)
             return
         try:
@@ -88,10 +89,12 @@ class Guard:
 
     def _check_client(self, scope: Scope, headers: Headers) -> None:
         if self._key is not None:
+            path = scope["path"]
             scheme, _, token = headers.get("authorization", "").partition(" ")
+            if scheme.lower() == "basic" and path.startswith(SDAPI_PREFIXES) and _is_own(headers):
+                scheme, token = "bearer", _password(token)
             # constant time, and compared for every scheme, so that the response time reveals nothing of the key
             correct = hmac.compare_digest(token.strip().encode("latin-1"), self._key)
-            path = scope["path"]
             if not (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)) and not (
                 correct and scheme.lower() == "bearer"
             ):
@@ -102,7 +105,7 @@ class Guard:
                     headers={"WWW-Authenticate": "Bearer"},
                 )
             return
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host = headers.get("host", "")
         client, _ = scope.get("client") or ("", 0)
         if self._local and not (is_local(_host_of(f"//{host}")) and is_local(client)):
             raise ServiceError(
@@ -110,10 +113,24 @@ class Guard:
                 "this service accepts requests from this machine only; use localhost or 127.0.0.1",
                 code="wrong_host",
             )
-        if origin is not None and origin.partition("://")[2] != host:
+        if not _is_own(headers):
             raise ServiceError(
                 403, "this service does not accept requests from pages of other sites", code="wrong_origin"
             )
+
+
+def _is_own(headers: Headers) -> bool:
+    """Whether a request comes from no page, or from a page of this service."""
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host", "")
+
+
+def _password(token: str) -> str:
+    """Password of basic authentication, for clients that send no bearer token; no browser is asked for one."""
+    try:
+        return base64.b64decode(token.strip(), validate=True).decode("latin-1").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 class _Body:
@@ -121,7 +138,7 @@ class _Body:
 
     def __init__(self, receive: Receive, limits: Limits, path: str, headers: Headers) -> None:
         self._receive, self._timeout = receive, limits.timeout
-        self._max_bytes = limits.body if path in FORM_PATHS else JSON_BYTES
+        self._max_bytes = limits.body if path in IMAGE_PATHS else JSON_BYTES
         self._bytes, self._complete = 0, False
         self._deadline = asyncio.get_running_loop().time() + limits.timeout
         declared = headers.get("content-length", "0")

@@ -72,6 +72,15 @@ async def images_of(
         ServiceError: the queue rejects the request, it times out, or an image fails.
         ClientDisconnected: the client closed the connection.
     """
+    images = [image_of(outcome) for outcome in await outcomes_of(connection, job)]
+    return [
+        deliver(await asyncio.to_thread(encode, image), request.seeds()[0])
+        for image, request in zip(images, job.requests, strict=True)
+    ]
+
+
+async def outcomes_of(connection: HTTPRequest, job: Job) -> list[Image | BaseException]:
+    """The image or the error of each image of a request, see `images_of`."""
     tickets = job.submit([None] * len(job.requests))
     results = asyncio.gather(*(asyncio.wrap_future(ticket.done) for ticket in tickets), return_exceptions=True)
     disconnect = asyncio.create_task(_disconnected(connection))
@@ -79,11 +88,8 @@ async def images_of(
     try:
         await asyncio.wait(awaited, timeout=job.timeout, return_when=asyncio.FIRST_COMPLETED)
         if results.done():
-            images = [image_of(outcome) for outcome in results.result()]
-            return [
-                deliver(await asyncio.to_thread(encode, image), request.seeds()[0])
-                for image, request in zip(images, job.requests, strict=True)
-            ]
+            outcomes: list[Image | BaseException] = results.result()
+            return outcomes
         raise ClientDisconnected if disconnect.done() else timed_out(job.timeout)
     finally:
         job.queue.drop(tickets)
@@ -109,6 +115,11 @@ def in_base64(content: bytes, seed: int) -> EncodedImage:
 async def _disconnected(connection: HTTPRequest) -> None:
     while (await connection.receive())["type"] != "http.disconnect":
         pass
+
+
+def was_cancelled(outcome: Image | BaseException) -> bool:
+    """Whether an image was cancelled before it was finished."""
+    return isinstance(outcome, Cancelled | asyncio.CancelledError)
 
 
 def image_of(outcome: Image | BaseException) -> Image:

@@ -16,7 +16,7 @@ import httpx2
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from triptych.runtime.service.http.api import create_app
+from triptych.runtime.service.http.api import Extras, create_app
 from triptych.runtime.service.http.kept import KeptImages
 from triptych.runtime.service.http.models import Models
 from triptych.runtime.service.limits import Limits, PoolLimits
@@ -51,6 +51,7 @@ class Service:
         ui: bool = False,
         loaded: PoolLimits = PoolLimits(),  # noqa: B008
         kept: KeptImages | None = None,
+        sdapi: bool = False,
         **limits: Any,
     ) -> None:
         self.metrics = Metrics()
@@ -64,8 +65,7 @@ class Service:
             key=key,
             local=local,
             log_prompts=log_prompts,
-            ui=ui,
-            kept=kept,
+            extras=Extras(ui, sdapi, kept),
         )
         self.client = TestClient(self.app, base_url="http://localhost", raise_server_exceptions=False, client=CALLER)
 

@@ -56,7 +56,7 @@ def test_images_are_those_of_the_pipeline_and_have_their_seeds(served: Service, 
 
 
 def test_variations_have_one_seed_and_their_own_variation_seeds(served: Service, pipe: TextToImage) -> None:
-    fields = {"variation_seed": 3, "variation_strength": 0.2}
+    fields: dict[str, Any] = {"variation_seed": 3, "variation_strength": 0.2}
     data = served.client.post(GENERATIONS, json=BODY | fields | {"n": 2}).json()["data"]
     expected = pipe("a red fox", seed=7, num_images_per_prompt=2, **ARGUMENTS, **fields)
     for each, image, variation_seed in zip(data, expected.images, (3, 4), strict=True):

@@ -1,5 +1,6 @@
 """OpenAPI description: schemathesis sends valid and invalid requests, and checks each response against it."""
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,8 +22,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.images import example_image
+from triptych.runtime.service.errors import SDAPI_PREFIXES
 from triptych.runtime.service.http.kept import KeptImages
 from triptych.runtime.service.http.schema import Edit, setting_names
+from triptych.runtime.service.sdapi.schema import CONSTANT, REFRESH
 
 from .serving import png, service
 
@@ -48,6 +51,30 @@ OPERATIONS = [
     ("/", "GET"),
     ("/page/{path}", "GET"),
 ]
+
+SDAPI = [
+    ("/sdapi/v1/txt2img", "POST"),
+    ("/sdapi/v1/img2img", "POST"),
+    ("/sdapi/v1/png-info", "POST"),
+    ("/sdapi/v1/interrupt", "POST"),
+    ("/sdapi/v1/skip", "POST"),
+    ("/sdapi/v1/options", "POST"),
+    *((f"/sdapi/v1/{name}", "GET") for name in ("options", "progress", "samplers", "schedulers", "sd-models")),
+    *((f"/sdapi/v1{path}", "GET") for path in CONSTANT),
+    *((f"/sdapi/v1{path}", "POST") for path in REFRESH),
+    ("/internal/ping", "GET"),
+]
+"""Operations of the API of Stable Diffusion web UI."""
+
+_SMALL = {"prompt": "a red fox", "steps": 2, "width": 64, "height": 64}
+_IMAGE = base64.b64encode(png(example_image(64, 64))).decode()
+SDAPI_SUPPORTED: dict[str, dict[str, Any]] = {
+    "/sdapi/v1/txt2img": _SMALL,
+    "/sdapi/v1/img2img": _SMALL | {"init_images": [_IMAGE]},
+    "/sdapi/v1/png-info": {"image": _IMAGE},
+    "/sdapi/v1/options": {},
+}
+"""Bodies that the test model supports."""
 
 UNDESCRIBED = {"/docs", "/docs/oauth2-redirect", "/docs-files", "/openapi.json"}
 """Paths of the documentation itself."""
@@ -76,7 +103,9 @@ DETERMINISTIC = settings(derandomize=True, deadline=None, database=None, suppres
 @pytest.fixture(scope="module")
 def description(package: Path) -> Iterator[Any]:
     """OpenAPI description of a service with fast requests."""
-    with service(package, steps=2, pixels=128 * 128, pictures=2, local=False, ui=True, kept=KeptImages(60)) as running:
+    with service(
+        package, steps=2, pixels=128 * 128, pictures=2, local=False, ui=True, kept=KeptImages(60), sdapi=True
+    ) as running:
         yield schemathesis.openapi.from_asgi("/openapi.json", running.app)
 
 
@@ -89,11 +118,15 @@ def send(description: Any, path: str, method: str, mode: GenerationMode, count: 
     def check(case: schemathesis.Case, supported: bool) -> None:
         if supported and mode is GenerationMode.POSITIVE and isinstance(case.body, dict):
             body: dict[str, Any] = case.body
-            body |= SUPPORTED | ({"image": png(example_image(64, 64))} if "image" in case.body else {})
-            for name in DEPENDENT:
-                body.pop(name, None)
-            if body.get("upscale") is not None:
-                body["upscale"] = UPSCALE
+            if path.startswith(SDAPI_PREFIXES):
+                body.clear()
+                body |= SDAPI_SUPPORTED[path]
+            else:
+                body |= SUPPORTED | ({"image": png(example_image(64, 64))} if "image" in case.body else {})
+                for name in DEPENDENT:
+                    body.pop(name, None)
+                if body.get("upscale") is not None:
+                    body["upscale"] = UPSCALE
         checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
         statuses.add(case.call_and_validate(checks=checks).status_code)
 
@@ -109,6 +142,13 @@ def test_valid_requests_have_responses_as_described(description: Any, path: str,
 @pytest.mark.parametrize(("path", "method"), GENERATING)
 def test_invalid_requests_are_rejected_as_described(description: Any, path: str, method: str) -> None:
     send(description, path, method, GenerationMode.NEGATIVE, QUICK)
+
+
+@pytest.mark.parametrize(("path", "method"), SDAPI)
+def test_requests_of_web_ui_have_responses_as_described(description: Any, path: str, method: str) -> None:
+    send(description, path, method, GenerationMode.POSITIVE, QUICK if path in SDAPI_SUPPORTED else 2)
+    if path in SDAPI_SUPPORTED and method == "POST":
+        send(description, path, method, GenerationMode.NEGATIVE, QUICK)
 
 
 @pytest.mark.slow
@@ -140,15 +180,16 @@ def test_what_is_listed_is_found(description: Any) -> None:
 def test_all_errors_have_the_same_schema(description: Any) -> None:
     """All paths are described, and all errors refer to the same schema."""
     paths = description.raw_schema["paths"]
-    assert paths.keys() == {path for path, _ in OPERATIONS}
-    for operations in paths.values():
+    assert paths.keys() == {path for path, _ in [*OPERATIONS, *SDAPI]}
+    for path, operations in paths.items():
+        schema = "Rejection" if path.startswith(SDAPI_PREFIXES) else "Failed"
         for operation in operations.values():
             of_errors = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
-            assert of_errors == {"$ref": "#/components/schemas/Failed"}
+            assert of_errors == {"$ref": f"#/components/schemas/{schema}"}
 
 
 def test_every_route_is_described(package: Path) -> None:
-    with service(package, ui=True, key="secret", kept=KeptImages(60)) as running:
+    with service(package, ui=True, key="secret", kept=KeptImages(60), sdapi=True) as running:
         routes = {re.sub(r":\w+}", "}", path) for path in paths_of(running.app.routes)}
         assert routes - UNDESCRIBED == running.app.openapi()["paths"].keys()
         assert routes >= UNDESCRIBED

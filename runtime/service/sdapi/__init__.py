@@ -1,0 +1,1 @@
+"""The HTTP API of Stable Diffusion web UI (A1111), for its plug-ins and clients."""
