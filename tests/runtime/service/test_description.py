@@ -169,7 +169,9 @@ def test_what_is_listed_is_found(description: Any) -> None:
     """Sequences of requests whose parameters are of earlier responses: names of models, for example."""
     found = set()
 
-    class Walk(description.as_state_machine()):  # type: ignore[misc]  # a class that is made of the description
+    lists = description.exclude(path_regex="^/sdapi/")  # a sampler that is listed leads to images of any size there
+
+    class Walk(lists.as_state_machine()):  # type: ignore[misc]  # a class that is made of the description
         def after_call(self, response: Any, case: schemathesis.Case) -> None:
             found.add((case.path, response.status_code))
 
