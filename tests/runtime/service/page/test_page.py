@@ -252,6 +252,29 @@ def test_on_a_phone_progress_is_in_view_at_once(page: Page) -> None:
     page.locator("#cancel").tap()
 
 
+def test_a_full_queue_is_waited_for(page: Page) -> None:
+    """429 with Retry-After is answered once, then the service."""
+    refusals = [{"status": 429, "headers": {"Retry-After": "1"}, "json": {"error": {"message": "the queue is full"}}}]
+    page.route(
+        "**/v1/images/generations",
+        lambda route: route.fulfill(**refusals.pop()) if refusals else route.continue_(),
+    )
+    fill(page, prompt="a fox", **FAST)
+    page.locator("#draw").click()
+    expect(page.locator("#jobs article")).to_contain_text("The queue is full")
+    page.locator("#shown img").wait_for()
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": {"width": 2560, "height": 1300}, "reduced_motion": "reduce"}], indirect=True
+)
+def test_on_a_large_screen_without_motion(page: Page) -> None:
+    fill(page, prompt="a fox", **FAST)
+    draw(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 2560
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
 def test_by_keyboard_alone(page: Page) -> None:
     page.locator("#prompt").focus()
     page.keyboard.type("a fox")
@@ -272,9 +295,9 @@ def test_by_keyboard_alone(page: Page) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [AXE | {"color_scheme": "light"}, AXE | PHONE | {"color_scheme": "dark"}],
+    [AXE | device | {"color_scheme": colours} for device in ({}, PHONE) for colours in ("light", "dark")],
     indirect=True,
-    ids=["light", "dark"],
+    ids=["desktop-light", "desktop-dark", "phone-light", "phone-dark"],
 )
 def test_axe_finds_nothing_serious(page: Page) -> None:
     from axe_playwright_python.sync_playwright import Axe
@@ -295,10 +318,14 @@ def test_axe_finds_nothing_serious(page: Page) -> None:
     draw(page)
     page.locator("#draw").click()
     check()
-    page.locator("#help").click()
-    check()
-    page.keyboard.press("Escape")
+    for name in ("help", "key", "drop", "variations", "compare"):
+        page.evaluate("id => document.getElementById(id).showModal()", f"dialog-{name}")
+        check()
+        page.keyboard.press("Escape")
     page.locator("#shown .image").first.click()
+    check()
+    act(page, "Use as start")
+    page.locator("#painter .stage").wait_for()
     check()
 
 
