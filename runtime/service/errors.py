@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-SDAPI_PREFIXES = ("/sdapi/", "/internal/")
+SDAPI_PREFIXES = ("/sdapi/", "/internal/", "/queue/")
 """Paths of the API of Stable Diffusion web UI."""
 
 _SECONDS = 1.0  # of an image, as long as none is measured

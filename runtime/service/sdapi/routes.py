@@ -98,6 +98,23 @@ def sdapi_router(
         items = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
         return FileInfo(info=items.get("parameters", ""), items=items)
 
+    async def queue_status() -> Anything:
+        """Report the number of images of this API that are not finished; Krita's plug-in asks it to connect."""
+        return {"queue_size": activity.progress()[1]}
+
+    _add_activity(router, activity)
+    _add_choices(router, models, selection)
+    _add_constants(router)
+    both = APIRouter(dependencies=secured, responses=_FAILURES)
+    both.add_api_route("/internal/ping", _always({}), response_model=Anything, summary="Constant answer.")
+    both.add_api_route("/queue/status", queue_status)
+    both.include_router(router)
+    return both
+
+
+def _add_activity(router: APIRouter, activity: Activity) -> None:
+    """Add the progress of the images of this API, and their interruption."""
+
     @router.post("/interrupt")
     @router.post("/skip")
     async def interrupt() -> Anything:
@@ -109,13 +126,6 @@ def sdapi_router(
     async def progress(skip_current_image: bool = False) -> ProgressAnswer:
         """Report the progress of the oldest request of this API; skip_current_image has no effect."""
         return _progress(activity)
-
-    _add_choices(router, models, selection)
-    _add_constants(router)
-    both = APIRouter(dependencies=secured, responses=_FAILURES)
-    both.add_api_route("/internal/ping", _always({}), response_model=Anything, summary="Constant answer.")
-    both.include_router(router)
-    return both
 
 
 class Selection:

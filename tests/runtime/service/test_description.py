@@ -63,6 +63,7 @@ SDAPI = [
     *((f"/sdapi/v1{path}", "GET") for path in CONSTANT),
     *((f"/sdapi/v1{path}", "POST") for path in REFRESH),
     ("/internal/ping", "GET"),
+    ("/queue/status", "GET"),
 ]
 """Operations of the API of Stable Diffusion web UI."""
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from tests.support.images import example_image, mask
 from triptych.runtime import TextToImage
 from triptych.runtime.request import Request
+from triptych.runtime.service.limits import JSON_BYTES
 from triptych.runtime.tasks.upscaling import upscaled
 
 from .serving import Service, png, service
@@ -65,8 +67,8 @@ IMAGE, MASK = example_image(64, 64), mask(64, 64)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_requests_of_clients_are_answered(served: Service, path: Path) -> None:
-    recorded = json.loads(path.read_text())
+def test_requests_of_clients_are_answered(served: Service, package: Path, path: Path) -> None:
+    recorded = json.loads(path.read_text().replace("<model>", package.name))
     small = {"width": 64, "height": 64, "steps": 2}
     images = {"<image>": f"data:image/png;base64,{encoded(IMAGE)}", "<mask>": encoded(MASK)}
     body = {
@@ -169,6 +171,7 @@ def test_what_clients_ask_when_they_connect(served: Service, package: Path) -> N
     assert {"Euler a", "DPM++ 2M", "DDIM"} <= {each["name"] for each in answers["samplers"].json()}
     assert answers["progress"].json()["progress"] == 0
     assert served.client.get("/internal/ping").status_code == 200
+    assert served.client.get("/queue/status").json() == {"queue_size": 0}
 
 
 def test_every_sampler_that_is_listed_can_be_sent_back(served: Service) -> None:
@@ -183,6 +186,30 @@ def test_the_model_is_chosen_by_options(served: Service, package: Path) -> None:
     assert served.client.post("/sdapi/v1/options", json=options).status_code == 200
     assert served.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "none"}).status_code == 404
     assert served.client.get("/sdapi/v1/options").json() == options
+
+
+def test_a_chosen_model_is_that_of_following_requests(package: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(package, tmp_path / "other")
+    with service(package, other, sdapi=True) as running:
+
+        def used(**fields: Any) -> str:
+            answer = running.client.post(TXT2IMG, json=BODY | fields)
+            return str(json.loads(answer.json()["info"])["sd_model_name"])
+
+        assert used() == package.name
+        assert used(override_settings={"sd_model_checkpoint": "other"}) == "other"
+        assert used() == package.name
+        running.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "other", "CLIP_stop_at_last_layers": 2})
+        assert used() == "other"
+        assert running.client.get("/sdapi/v1/options").json()["sd_model_checkpoint"] == "other"
+
+
+@pytest.mark.parametrize(("path", "status"), [(IMG2IMG, 400), (TXT2IMG, 413)])
+def test_a_body_with_images_may_be_as_large_as_a_form(package: Path, path: str, status: int) -> None:
+    with service(package, sdapi=True, load=False, body=4 * JSON_BYTES) as running:
+        answer = running.client.post(path, json=BODY | {"init_images": ["A" * 2 * JSON_BYTES]})
+        assert answer.status_code == status
+        assert answer.json().keys() == {"error", "detail", "body", "errors"}
 
 
 def test_text_of_a_png_is_read(served: Service) -> None:
