@@ -197,7 +197,8 @@ def _service() -> list[str]:
         f"| under {flood['offered_per_second'] / closed['per_second']:.0f} times that load | "
         f"{flood['refused_share']:.0%} of requests rejected with 429; the rest answered within "
         f"{flood['most_of_bound']:.2f} times the time of a full queue; none lost |",
-        f"| {soak['seconds'] / 60:.0f} minutes of clients that disconnect, invalid and huge requests | "
+        f"| {soak['seconds'] / 60:.0f} minutes of clients that disconnect, never read or send nothing, invalid and "
+        "huge requests | "
         f"{answers:,} requests, {before['resident_mb']:.0f} to {after['resident_mb']:.0f} MB "
         f"({soak['resident_growth']:+.1%}), threads {before['threads']} to {after['threads']}, handles "
         f"{before['handles']} to {after['handles']} |",
