@@ -14,7 +14,7 @@ from PIL import Image
 from triptych.runtime.image.pixels import to_image
 from triptych.runtime.image.settings import Settings
 from triptych.runtime.sampling.registry import find
-from triptych.runtime.service.http.schema import Edit, Generation, ImageFields
+from triptych.runtime.service.http.schema import Edit, Generation
 
 pytest.importorskip("playwright")
 
@@ -44,6 +44,8 @@ SETTINGS = Settings(
     timesteps=[999.0, 500.5],
     original_size=[512, 768],
     scheduler_options={"use_karras_sigmas": True, "solver_order": 2},
+    variation_seed=3,
+    variation_strength=0.25,
 )
 PARAMETERS = """a fox, (red:1.2)
 by a river, Steps: many
@@ -162,8 +164,7 @@ def test_settings_of_triptych_are_fields_of_the_api(shared: Page) -> None:
 
 def test_every_field_of_settings_is_a_field_of_the_api(shared: Page) -> None:
     fields = evaluate(shared, "return Object.keys((await import('/page/settings/fields.js')).FIELDS)")
-    new = {"upscale", "variation_seed", "variation_strength"}
-    assert set(fields) - new <= {*ImageFields.model_fields, *Edit.model_fields}
+    assert set(fields) <= {*Generation.model_fields, *Edit.model_fields}
     recorded = {field.name for field in dataclasses.fields(Settings)}
     about = {"width", "height", "model_hash", "precision", "version", "denoising_start", "denoising_end"}
     assert recorded - about <= set(fields)
@@ -252,6 +253,8 @@ def test_own_parameters_text_is_read_when_the_own_json_is_gone(shared: Page) -> 
         "num_inference_steps": 20,
         "scheduler": "DDIMScheduler",
         "guidance_scale": [7.5, 1.0, 3.0],
+        "variation_seed": 3,
+        "variation_strength": 0.25,
         "seed": str(2**64 - 1),
         "size": "24x16",
         "model": "sd15",
