@@ -15,6 +15,7 @@ from rich.console import Console
 
 from triptych.runtime import TextToImage
 from triptych.runtime.families.family import Family
+from triptych.runtime.footprint import give_back
 from triptych.runtime.package.package import Package
 from triptych.runtime.sampling import Sampler, Step
 
@@ -22,7 +23,7 @@ from .components import PROMPT, components_in_use, image_arguments, inputs_of, m
 from .files import check_writable, write_whole
 from .machine import describe_machine, versions
 from .matmul import measure_matrix_product
-from .memory import peak_bytes, release, reset_peak
+from .memory import peak_bytes, reset_peak
 from .plot import check_format, draw
 from .result import FORMAT, Conditions, ImageFigures, Result, SamplerFigures, Subject
 from .table import show
@@ -82,7 +83,7 @@ def measure(
     report: Callable[[str], None],
 ) -> Result:
     """Measure a package; arguments and errors as in `bench`."""
-    release()
+    give_back()
     peak_is_reset = reset_peak()
     report(f"loading {package}")
     start = time.perf_counter()

@@ -10,13 +10,14 @@ from PIL import Image
 from triptych.runtime import TextToImage
 from triptych.runtime.denoising.guidance import Guidance
 from triptych.runtime.families.family import TEXT_TO_IMAGE, Family
+from triptych.runtime.footprint import give_back
 from triptych.runtime.ort.device import Device
 from triptych.runtime.package.graphs import DECODER, load_graph
 from triptych.runtime.package.manifest import ComponentRecord
 from triptych.runtime.package.package import Package
 
 from .measure import Latency, time_calls
-from .memory import release, resident_bytes
+from .memory import resident_bytes
 from .result import ComponentFigures, MatrixProduct
 
 Arrays = Mapping[str, np.ndarray]
@@ -69,7 +70,7 @@ def measure_component(
     time: Callable[[Callable[[], object]], Latency] = time_calls,
 ) -> ComponentFigures:
     """Load one component, call it with `inputs`, and release it; `share_of_matrix_product` is left None."""
-    release()
+    give_back()
     before = resident_bytes()
     graph = load_graph(package, device, name)
     latency = time(lambda: graph(inputs))

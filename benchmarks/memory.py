@@ -1,8 +1,5 @@
 """Resident memory of this process, now and at its peak."""
 
-import ctypes
-import gc
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,13 +11,6 @@ _RESET_PEAK = "5"  # proc_pid_clear_refs(5)
 def resident_bytes() -> int:
     """Resident memory of this process, files mapped by it included."""
     return int(psutil.Process().memory_info().rss)
-
-
-def release() -> None:
-    """Return freed memory to the system, so that the next measurement does not count it."""
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak() -> bool:

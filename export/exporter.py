@@ -1,16 +1,14 @@
 """Export of a checkpoint as a package, which is verified before it is published."""
 
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from triptych.runtime.footprint import give_back
 from triptych.runtime.package.manifest import MANIFEST
 
 from .arguments import Arguments
@@ -170,7 +168,7 @@ def _write_package(
     if first is not None:
         report(str(first))
         record(folder, "image", first.as_json())
-    _free_memory()
+    give_back()
     if calibration is not None:
         _check_images(folder, calibration, options, report)
 
@@ -179,7 +177,7 @@ def _calibrate(checkpoint: Checkpoint, options: Options, report: Report) -> Cali
     start = time.perf_counter()
     with quiet():
         calibration = calibrate(checkpoint, options.dialect, options.static, options.calibration)
-    _free_memory()
+    give_back()
     report(f"calibration: {len(calibration.images)} images, {time.perf_counter() - start:.0f} s")
     return calibration
 
@@ -190,7 +188,7 @@ def _export_component(
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
     written = _write_graph(load, checkpoint, folder, options, plan)
-    _free_memory()  # the module's, before ONNX Runtime loads the graph
+    give_back()  # the module's, before ONNX Runtime loads the graph
     name, precision, optimised = folder.name, options.precision, options.dialect.optimised
     files = optimise(folder) if optimised else written.files
     operators = count_operators(files[0])
@@ -198,7 +196,7 @@ def _export_component(
     floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
     as_written = optimised or written.dtype == torch.float16
     parity = verify(name, files[0], written.cases, floor_db, optimise=not as_written)
-    _free_memory()
+    give_back()
     return ComponentRecord(written.record, operators, optimised, parity, describe_files(files, folder.parent))
 
 
@@ -226,7 +224,7 @@ def _write_graph(
         macs = count_macs(component)
         with largest_value(component.module) as largest:
             cases = reference_cases(component, sizes, () if plan is None else plan.samples)
-    _free_memory()
+    give_back()
     dtype, kept_in_fp32 = options.precision.dtype, component.keeps_fp32
     if largest.overflows:
         kept_in_fp32 = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
@@ -283,13 +281,6 @@ def _write_configuration(checkpoint: Checkpoint, folder: Path) -> None:
     write_json(folder / "scheduler" / "scheduler_config.json", checkpoint.scheduler)
     for encoder in checkpoint.family.encoders:
         write_tokenizer(checkpoint, encoder.name, folder / encoder.tokenizer)
-
-
-def _free_memory() -> None:
-    """Give freed memory back to the system, so that PyTorch's and ONNX Runtime's shares do not add up."""
-    gc.collect()
-    with suppress(AttributeError, OSError, TypeError):  # only the GNU C library keeps freed memory and has this
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _summary(name: str, component: ComponentRecord, seconds: float) -> str:

@@ -21,9 +21,10 @@ import numpy as np
 
 from triptych.benchmarks.components import inputs_of
 from triptych.benchmarks.machine import cpu_model, versions
-from triptych.benchmarks.memory import release, reset_peak
+from triptych.benchmarks.memory import reset_peak
 from triptych.benchmarks.recorded.memory_policy import Figures, watched
 from triptych.runtime import TextToImage
+from triptych.runtime.footprint import give_back
 from triptych.runtime.ort.device import open_device
 from triptych.runtime.package.graphs import Components
 from triptych.runtime.package.package import open_package
@@ -38,7 +39,7 @@ def phase(package: Path, name: str, inputs: dict[str, np.ndarray]) -> Figures:
     """Load a component and call it once."""
     graphs = Components(open_package(package), open_device("cpu"), (), "low")
     figures: Figures = {}
-    release()
+    give_back()
     reset_peak()
     with watched(figures):
         start = time.perf_counter()

@@ -54,7 +54,7 @@ _EVENT = {
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"itemSchema": _EVENT}}, "description": "Images; with stream, as events"}
 }
-"""Constant fields that OpenAI's clients expect in every event."""
+"""Responses with images: JSON, which the model of the response describes, or events."""
 
 _log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from typing import Any
 from PIL.Image import Image
 from pydantic import ValidationError
 
+from ...image.pixels import SETTINGS_KEY
 from ...package.model import Model
 from ...request import Request
 from ...sampling.names import fold
@@ -127,7 +128,7 @@ def answer(body: Fields, name: str, requests: Sequence[Request], images: Sequenc
 
 def _info(body: Fields, name: str, requests: Sequence[Request], images: Sequence[Image]) -> Mapping[str, Any]:
     first, count = requests[0], len(requests)
-    settings = json.loads(images[0].info["triptych"]) if images else {}
+    settings = json.loads(images[0].info[SETTINGS_KEY]) if images else {}
     variations = [RANDOM if each.variation_seed is None else each.variation_seed for each in requests]
     seeds = [each.seeds()[0] for each in requests]
     return {
