@@ -8,25 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.settings import SETTINGS
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import contact_sheet, read_settings, to_image, to_pixels
 from triptych.runtime.image.settings import Settings
 
-SETTINGS = Settings(
-    prompt="a red fox, 25% grey ✈\nsecond line",
-    negative_prompt="blurry",
-    num_inference_steps=20,
-    guidance_scale=7.5,
-    seed=2**64 - 1,
-    width=24,
-    height=16,
-    scheduler="DDIMScheduler",
-    noise="torch",
-    model="sd15",
-    model_hash="0123456789ab",
-    precision="fp32",
-    version="0.1.0",
-)
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 
 

@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.settings import SETTINGS
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.image.pixels import SETTINGS_KEY, read_settings
 from triptych.runtime.image.settings import Settings
 from triptych.runtime.request import Request
-
-from .test_pixels import SETTINGS
 
 GOOD: dict[str, Any] = json.loads(SETTINGS.to_json())
 NAMES = [field.name for field in dataclasses.fields(Settings)]

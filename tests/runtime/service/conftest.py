@@ -7,6 +7,7 @@ import pytest
 
 from triptych.runtime import TextToImage
 
+from .queues import Queue
 from .serving import Service, service
 
 
@@ -19,3 +20,12 @@ def pipe(package: Path) -> TextToImage:
 def served(package: Path) -> Iterator[Service]:
     with service(package) as running:
         yield running
+
+
+@pytest.fixture
+def queue(pipe: TextToImage) -> Iterator[Queue]:
+    held = Queue(pipe)
+    yield held
+    held.gate.opened.set()
+    held.batcher.abandon()
+    held.batcher.join()

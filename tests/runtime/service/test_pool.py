@@ -24,9 +24,9 @@ from triptych.runtime.service.queue.batcher import Batcher
 from triptych.runtime.service.queue.pool import Pool
 from triptych.runtime.service.queue.ticket import Ticket
 
+from .queues import BASE, SECONDS, Gate
 from .serving import BODY, GENERATIONS, Service, service
 from .test_api import error_of, opened
-from .test_batcher import BASE, SECONDS, Gate
 
 NAMES = ("a", "b", "c")
 BASE_OF_BODY = {name: value for name, value in BASE.items() if name != "prompt"}

@@ -21,21 +21,12 @@ from triptych.runtime.service.metrics import Metrics
 from triptych.runtime.service.queue.progress import costs_of, remaining
 from triptych.runtime.tasks.upscaling import upscaled
 
+from .queues import BASE, SECONDS, Gate, Queue
 from .serving import BODY, CALLER, EDITS, GENERATIONS, LONG, Service, png, service
 from .test_api import error_of, events_of, opened
-from .test_batcher import BASE, SECONDS, Gate, Queue
 
 STREAM = BODY | {"stream": True, "progress": True}
 UPSCALED: dict[str, Any] = {"upscale": 1.5, "strength": 0.6, "num_inference_steps": 5}
-
-
-@pytest.fixture
-def queue(pipe: TextToImage) -> Iterator[Queue]:
-    held = Queue(pipe)
-    yield held
-    held.gate.opened.set()
-    held.batcher.abandon()
-    held.batcher.join()
 
 
 @pytest.fixture(scope="module")

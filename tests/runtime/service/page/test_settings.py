@@ -21,25 +21,14 @@ pytest.importorskip("playwright")
 from playwright.sync_api import Page
 
 from tests.support.modules import encoded, evaluate
+from tests.support.settings import SETTINGS as PLAIN
 
 READ = """
 const { readImageSettings } = await import("/page/settings/image_settings.js");
 return Promise.all(argument.map((each) => readImageSettings(blobOf(each))));
 """
-SETTINGS = Settings(
-    prompt="a red fox, 25% grey ✈\nsecond line",
-    negative_prompt="blurry",
-    num_inference_steps=20,
-    guidance_scale=7.5,
-    seed=2**64 - 1,
-    width=24,
-    height=16,
-    scheduler="DDIMScheduler",
-    noise="torch",
-    model="sd15",
-    model_hash="0123456789ab",
-    precision="fp32",
-    version="0.1.0",
+SETTINGS = dataclasses.replace(
+    PLAIN,
     guidance_rescale=0.7,
     timesteps=[999.0, 500.5],
     original_size=[512, 768],
