@@ -6,7 +6,7 @@ import { listModels, listSchedulers } from "./api/service.js";
 import "./elements/large_view.js";
 import { showBlob } from "./elements/dom.js";
 import "./elements/xy_grid.js";
-import { control } from "./form/controls.js";
+import { control, showPercent } from "./form/controls.js";
 import { Form, rememberedModel } from "./form/form.js";
 import { jobCard } from "./jobs/job_card.js";
 import { JobList } from "./jobs/job_list.js";
@@ -34,6 +34,7 @@ const grid = /** @type {import("./elements/xy_grid.js").XyGrid} */ (control("xy"
 const choice = control("model", HTMLSelectElement);
 const drawButton = control("draw", HTMLButtonElement);
 const cancelButton = control("cancel", HTMLButtonElement);
+const forgetButton = control("forget", HTMLButtonElement);
 
 /** @type {Model[]} */
 let models = [];
@@ -64,7 +65,7 @@ async function connect() {
       else return notify(error instanceof Error ? error.message : String(error), { failed: true });
     }
   }
-  control("forget", HTMLButtonElement).hidden = !readKey();
+  forgetButton.hidden = !readKey();
   const shared = fromFragment(location.hash);
   const wanted = [shared?.model, model?.id, rememberedModel()].find((name) => models.some(({ id }) => id === name));
   choice.replaceChildren(...models.map(({ id }) => new Option(id, id)));
@@ -96,7 +97,7 @@ async function askKey() {
   if (answer === "ok" && input.value) keepKey(input.value.trim());
   else await new Promise((resolve) => document.addEventListener("click", resolve, { once: true }));
   input.value = "";
-  control("forget", HTMLButtonElement).hidden = !readKey();
+  forgetButton.hidden = !readKey();
 }
 
 /** Draw what the form says. */
@@ -224,14 +225,6 @@ function isInView(element) {
   return top >= 0 && bottom <= innerHeight;
 }
 
-/** @param {HTMLElement} slider @param {HTMLElement} shown */
-function showShare(slider, shown) {
-  const percent = new Intl.NumberFormat(undefined, { style: "percent" });
-  const update = () => (shown.textContent = percent.format(Number(/** @type {HTMLInputElement} */ (slider).value)));
-  slider.addEventListener("input", update);
-  update();
-}
-
 control("form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   submit();
@@ -260,9 +253,9 @@ large.addEventListener("action", (event) => {
 });
 control("share", HTMLButtonElement).addEventListener("click", share);
 control("help", HTMLButtonElement).addEventListener("click", () => ask("dialog-help"));
-control("forget", HTMLButtonElement).addEventListener("click", () => {
+forgetButton.addEventListener("click", () => {
   keepKey(null);
-  control("forget", HTMLButtonElement).hidden = true;
+  forgetButton.hidden = true;
   notify("The key is forgotten.");
 });
 const settingsFile = control("settings-file", HTMLInputElement);
@@ -272,7 +265,7 @@ settingsFile.addEventListener("change", () => {
   settingsFile.value = "";
   if (file) restoreFrom(file);
 });
-showShare(control("variation_strength", HTMLInputElement), control("variation-value", HTMLElement));
+showPercent(control("variation_strength", HTMLInputElement), control("variation-value", HTMLElement));
 takeImages(taken);
 document.addEventListener("keydown", (event) => {
   if (document.querySelector("dialog[open]") || large.shadowRoot?.querySelector("dialog[open]")) return;

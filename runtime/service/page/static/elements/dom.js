@@ -58,6 +58,18 @@ export function attach(host, name, ...children) {
 }
 
 /**
+ * Save a blob as a file.
+ *
+ * @param {Blob} blob
+ * @param {string} name
+ */
+export function saveBlob(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href));
+}
+
+/**
  * An <img> of a blob; the URL of the one before is released.
  *
  * @param {HTMLImageElement} image

@@ -1,4 +1,4 @@
-import { attach, button, make, showBlob } from "./dom.js";
+import { attach, button, make, saveBlob, showBlob } from "./dom.js";
 import { axesOf, AxisError } from "./xy_axes.js";
 import { drawSheet } from "./xy_sheet.js";
 
@@ -193,10 +193,7 @@ export class XyGrid extends HTMLElement {
 
   async #download() {
     const blob = await this.toBlob();
-    if (!blob) return;
-    const link = make("a", { href: URL.createObjectURL(blob), download: "grid.png" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href));
+    if (blob) saveBlob(blob, "grid.png");
   }
 }
 

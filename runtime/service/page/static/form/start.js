@@ -1,7 +1,7 @@
 /** The image to start from, and the mask that is painted on it. */
 
 import "../elements/mask_painter.js";
-import { control } from "./controls.js";
+import { control, showPercent } from "./controls.js";
 
 /** @typedef {import("../elements/mask_painter.js").MaskPainter} MaskPainter */
 
@@ -12,7 +12,7 @@ export class StartControls extends EventTarget {
   #remove = control("remove", HTMLButtonElement);
   #file = control("file", HTMLInputElement);
   #strength = control("strength", HTMLInputElement);
-  #shown = control("strength-value", HTMLOutputElement);
+  #showStrength = showPercent(this.#strength, control("strength-value", HTMLOutputElement));
   #painter = /** @type {MaskPainter} */ (control("painter", HTMLElement));
   /** @type {Blob | null} */
   #image = null;
@@ -27,7 +27,6 @@ export class StartControls extends EventTarget {
       if (file) this.#chosen(file);
     });
     this.#remove.addEventListener("click", () => this.clear());
-    this.#strength.addEventListener("input", () => this.#show());
   }
 
   /** Whether the model starts from images. */
@@ -51,7 +50,7 @@ export class StartControls extends EventTarget {
 
   set strength(value) {
     this.#strength.value = String(value);
-    this.#show();
+    this.#showStrength();
   }
 
   /**
@@ -93,9 +92,5 @@ export class StartControls extends EventTarget {
   #update() {
     this.#settings.hidden = this.#remove.hidden = !this.#image;
     this.dispatchEvent(new Event("change"));
-  }
-
-  #show() {
-    this.#shown.textContent = new Intl.NumberFormat(undefined, { style: "percent" }).format(this.strength);
   }
 }

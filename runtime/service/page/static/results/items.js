@@ -1,5 +1,6 @@
 /** Images with their settings, as the page shows them. */
 
+import { saveBlob } from "../elements/dom.js";
 import { readImageSettings } from "../settings/image_settings.js";
 
 /** @typedef {{id: number | null, created: number, model: string, settings: Record<string, unknown>, seed: number | string, blob: Blob}} Item */
@@ -31,11 +32,7 @@ export async function itemsOf(job) {
  */
 export function download({ blob, settings, seed }) {
   const words = String(settings.prompt ?? "").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, NAME_CHARACTERS);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${words.replace(/^-+|-+$/g, "") || "image"}-${seed}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href));
+  saveBlob(blob, `${words.replace(/^-+|-+$/g, "") || "image"}-${seed}.png`);
 }
 
 /**
