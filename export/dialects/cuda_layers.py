@@ -34,8 +34,9 @@ class Choices:
     Attributes:
         nhwc_conv: emit `NhwcConv`; else the standard Conv between transposes, which ONNX Runtime moves away with the
             provider option `prefer_nhwc`.
-        packed: emit attention on packed QKV and packed KV; else on query, key and value from a product each, which
-            saves kernels that cannot read packed ones (flash, cuDNN) a copy, and costs two more products.
+        packed: emit self-attention on packed QKV; else on query, key and value from a product each, which saves
+            kernels that cannot read packed ones (flash, cuDNN) a copy, and costs two more products. Attention to the
+            text always has key and value apart: they are the same in all steps of an image.
     """
 
     nhwc_conv: bool = True
@@ -255,7 +256,7 @@ class SplitGelu(FusedModule):
 
 
 class Attention(FusedModule):
-    """Attention of `heads` heads; the linear layers of query, key and value may have biases.
+    """Attention of `heads` heads; `layers` are those of query, key and value, and may have biases.
 
     With `own` True it is self-attention: key and value come from the query's input.
     """
@@ -264,17 +265,13 @@ class Attention(FusedModule):
         self, layers: Sequence[nn.Linear], heads: int, choices: Choices, *, own: bool, causal: bool = False
     ) -> None:
         super().__init__()
-        query, key, value = layers
         self.heads, self.own, self.causal = heads, own, causal
-        self.width = query.out_features
+        self.width = layers[0].out_features
         self.holds = self.width // heads <= FUSED_HEAD_SIZE
-        self.packed = choices.packed and self.holds
+        self.packed = choices.packed and own and self.holds
         if self.holds:
             self.emits = once("com.microsoft::MultiHeadAttention")
-        groups = ((query, key, value),) if own else ((query,), (key, value))
-        self.layers = nn.ModuleList(
-            layer for group in groups for layer in ([packed(group, heads)] if self.packed else map(Dense, group))
-        )
+        self.layers = nn.ModuleList([packed(layers, heads)] if self.packed else map(Dense, layers))
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """[n, tokens, channels], [n, other tokens, other channels] -> [n, tokens, width]."""
@@ -285,14 +282,9 @@ class Attention(FusedModule):
         if not self.holds:
             return self._plain(*inputs)
         if self.packed:
-            inputs = [self._unfold(tensor) for tensor in inputs]
+            inputs = [inputs[0].reshape(*x.shape[:2], self.heads, 3, -1)]
         attributes = {"num_heads": self.heads} | ({"unidirectional": 1} if self.causal else {})
         return emit("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
-
-    def _unfold(self, tensor: torch.Tensor) -> torch.Tensor:
-        """[n, tokens, k width] -> [n, tokens, heads, k, head size]; a query alone is unchanged."""
-        kinds = tensor.shape[-1] // self.width
-        return tensor if kinds == 1 else tensor.reshape(*tensor.shape[:2], self.heads, kinds, -1)
 
     def _plain(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (query, key, value))
@@ -302,8 +294,6 @@ class Attention(FusedModule):
 
 def packed(layers: Sequence[nn.Linear], heads: int) -> Dense:
     """One linear layer whose output is, head by head, the outputs of all `layers` for that head."""
-    if len(layers) == 1:
-        return Dense(layers[0])
     joined = nn.Linear(layers[0].in_features, len(layers) * layers[0].out_features, device="meta")
     joined.weight = frozen(_by_head([layer.weight for layer in layers], heads))
     biases = [layer.bias for layer in layers if layer.bias is not None]

@@ -91,12 +91,6 @@ OPERATORS = {
         v = Reshape(v5, flat)
         y = com.microsoft.MultiHeadAttention<num_heads: int = @num_heads, unidirectional: int = @unidirectional>
             (q, k, v) }""",
-    ("MultiHeadAttention", 2): """<num_heads> (q, kv) => (y) {
-        k5, v5 = Split<axis = 3, num_outputs = 2>(kv)
-        flat = Constant<value_ints: ints = [0, 0, -1]>()
-        k = Reshape(k5, flat)
-        v = Reshape(v5, flat)
-        y = com.microsoft.MultiHeadAttention<num_heads: int = @num_heads>(q, k, v) }""",
 }
 """(operator, number of inputs) -> attributes, inputs, outputs and body. Other operators have a CPU kernel."""
 

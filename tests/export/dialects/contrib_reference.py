@@ -89,8 +89,7 @@ class MultiHeadAttention(OpRun):
     ) -> tuple[Array]:
         if key is None:  # packed QKV: [n, tokens, heads, 3, size]
             query, key, value = (query[..., kind, :] for kind in range(3))
-        elif value is None:  # packed KV: [n, tokens, heads, 2, size]
-            key, value = (key[..., kind, :] for kind in range(2))
+        assert key is not None
         assert value is not None
         q, k, v = (t.reshape(*t.shape[:2], num_heads, -1) for t in (query, key, value))
         scores = np.einsum("nqhd,nkhd->nhqk", q, k, optimize=True) / np.sqrt(q.shape[-1])

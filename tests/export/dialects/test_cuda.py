@@ -124,6 +124,16 @@ def test_the_unet_is_channels_last_from_end_to_end_and_computes_no_shapes(graphs
     assert operators["com.microsoft::BiasSplitGelu"] == operators["com.microsoft::MultiHeadAttention"] / 2 == 4
 
 
+@pytest.mark.parametrize(("choices", "own"), [(Choices(), 1), (OTHERS, 3)], ids=["default", "others"])
+def test_keys_and_values_of_the_text_are_apart(graphs: Any, choices: Choices, own: int) -> None:
+    model = onnx.load(graphs("hold", "unet", choices).path, load_external_data=False)
+    attentions = [node for node in model.graph.node if node.op_type == "MultiHeadAttention"]
+    assert [len(node.input) for node in attentions] == [own, 3] * (len(attentions) // 2)
+    products = {name: node for node in model.graph.node if node.op_type == "MatMul" for name in node.output}
+    for node in attentions[1::2]:
+        assert [products[name].input[0] for name in node.input[1:]] == ["encoder_hidden_states"] * 2
+
+
 def test_sizes_that_no_kernel_takes_are_left_to_standard_operators(graphs: Any) -> None:
     counts = graphs("odd", "unet").counts  # 3, 5 and 7 channels a group; some skip connections make the number even
     assert not counts.keys() & {"com.microsoft::BiasAdd", "com.microsoft::BiasSplitGelu"}
@@ -184,7 +194,6 @@ def test_expansions_equal_the_numpy_definitions(
     operator, count = key
     channels = groups * size
     image, tokens = [rows, side, side + 1, channels], [rows, side, 2 * channels]
-    heads = [rows, side, groups, 3 if count == 1 else 2, size]
     norm = {"epsilon": 1e-3, "groups": groups, "activation": data.draw(st.integers(0, 1)), "channels_last": 1}
     shift = [rows, channels] if count == 4 else image
     kernel, stride = data.draw(st.sampled_from([1, 3])), data.draw(st.integers(1, 2))
@@ -196,7 +205,7 @@ def test_expansions_equal_the_numpy_definitions(
         "SkipGroupNorm": ([image, [channels], [channels], shift, [channels]], norm),
         "BiasAdd": ([tokens, tokens[2:], tokens], {}),
         "BiasSplitGelu": ([tokens, tokens[2:]], {}),
-        "MultiHeadAttention": ([heads] if count == 1 else [[rows, 2, channels], heads], {"num_heads": groups}),
+        "MultiHeadAttention": ([[rows, side, groups, 3, size]], {"num_heads": groups}),
     }
     shapes, attributes = kinds[operator]
     names = "abcde"[:count]
