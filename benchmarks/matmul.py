@@ -7,7 +7,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from triptych.runtime.ort.device import CPU, Device
+from triptych.runtime.ort.device import Device
+from triptych.runtime.ort.providers import CPU
 from triptych.runtime.ort.session import Graph
 
 from .measure import time_calls

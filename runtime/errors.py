@@ -89,6 +89,11 @@ def system_reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def shown(value: object) -> str:
     """A value as one short line, for a message; of a value that cannot be written out, its type."""
     try:

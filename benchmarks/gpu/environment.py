@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from triptych.runtime.ort.device import CUDA, why_not
 from triptych.runtime.ort.library import ort
+from triptych.runtime.ort.probe import why_not
+from triptych.runtime.ort.providers import CUDA
 
 from . import kit
 

@@ -1,7 +1,8 @@
 """Operator sets that graphs are written in: standard operators, or those that a target has fused kernels for."""
 
 from triptych.runtime.errors import lookup
-from triptych.runtime.ort.device import CUDA, why_not
+from triptych.runtime.ort.probe import why_not
+from triptych.runtime.ort.providers import CUDA
 
 from ..arguments import DIALECTS as PRECISIONS
 from .cpu import CPU_DIALECT

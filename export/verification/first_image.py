@@ -15,7 +15,8 @@ import torch
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import VerificationError
 from triptych.runtime.families.family import LATENT_DIFFUSION, STABLE_DIFFUSION_XL, TEXT_TO_IMAGE
-from triptych.runtime.ort.device import CUDA, why_not
+from triptych.runtime.ort.probe import why_not
+from triptych.runtime.ort.providers import CUDA
 from triptych.runtime.package.graphs import DECODER
 from triptych.runtime.package.package import GRAPH
 

@@ -8,7 +8,8 @@ import platform
 import sysconfig
 from typing import Any
 
-from ..ort.device import PROVIDERS, available_providers, cuda_version, installed_wheels, why_not
+from ..ort.probe import available_providers, cuda_version, installed_wheels, why_not
+from ..ort.providers import PROVIDERS
 from .columns import columns
 
 _PACKAGES = ("triptych", "numpy", "tokenizers", "pillow", "torch", "diffusers", "transformers", "onnx", "onnxscript")

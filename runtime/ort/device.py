@@ -4,39 +4,18 @@ A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `ten
 providers. Before any model is loaded, its first provider must really run a graph of one addition.
 """
 
-import contextlib
-import ctypes
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import PerformanceWarning, ProviderError, nearest, shown
+from ..errors import PerformanceWarning, ProviderError, first_line, nearest, shown
 from . import cuda
-from .graph_writer import GraphWriter
 from .library import ort
 from .memory import Memory
-from .openvino import OPENVINO, with_precision
-
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-PROVIDERS = {
-    "cpu": CPU,
-    "cuda": CUDA,
-    "openvino": OPENVINO,
-    "tensorrt": "TensorrtExecutionProvider",
-}
-EXTRA_OF = {
-    CPU: "cpu",
-    CUDA: "cuda",
-    OPENVINO: "openvino",
-    "TensorrtExecutionProvider": "cuda",
-}
-WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+from .openvino import with_precision
+from .probe import installed_wheels, why_not
+from .providers import CPU, CUDA, OPENVINO, PROVIDERS
 
 Provider = str | tuple[str, Mapping[str, Any]]
 _STOP = "session.force_spinning_stop"
@@ -109,7 +88,7 @@ class Device:
                 try:
                     setattr(options, key, _as_type_of(getattr(options, key), value))
                 except (TypeError, ValueError, KeyError) as error:
-                    raise ProviderError(f"session option {key}={value}: {_first_line(error)}") from None
+                    raise ProviderError(f"session option {key}={value}: {first_line(error)}") from None
             elif "." in key:
                 options.add_session_config_entry(key, str(value))
             else:
@@ -142,53 +121,12 @@ def open_device(
     return _checked(_from_name(device, settings), provider_options)
 
 
-def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | None:
-    """Why `provider` cannot run a graph here, in one line, or None if it can."""
-    if provider not in ort.get_available_providers():
-        extra = EXTRA_OF.get(provider)
-        have = ", ".join(ort.get_available_providers())
-        advice = f"; install triptych[{extra}] in place of the other ONNX Runtime wheels" if extra else ""
-        return f"ONNX Runtime {ort.__version__} as installed has no {provider} (it has {have}){advice}"
-    preloaded = _preload_cuda() if provider in (CUDA, PROVIDERS["tensorrt"]) else ""
-    quiet = ort.SessionOptions()
-    quiet.log_severity_level = _FATAL  # the reason is part of the error instead
-    try:
-        session = ort.InferenceSession(_probe(), quiet, providers=[(provider, dict(options or {}))])
-        session.run(None, {"x": np.ones(1, np.float32)})
-    except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
-        return _first_line(error)
-    if session.get_providers()[0] == provider:
-        return None
-    return _library_error(provider) or preloaded or f"{provider} refused the session and gave no reason"
-
-
 def silence_log() -> None:
     """Stop ONNX Runtime's messages about libraries that it cannot load, which no session's own level covers.
 
     Changes the process: for commands, whose errors and warnings give the reason in one line.
     """
     ort.set_default_logger_severity(_FATAL)
-
-
-def available_providers() -> list[str]:
-    """Names of the providers that the installed ONNX Runtime was built with."""
-    return list(ort.get_available_providers())
-
-
-def cuda_version() -> str | None:
-    """Version of CUDA that the installed ONNX Runtime was built for; None where it was built for none."""
-    return getattr(ort, "cuda_version", "") or None
-
-
-def installed_wheels() -> dict[str, str]:
-    """The ONNX Runtime wheels that are installed, with versions; more than one is a conflict."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
-
-    found = {}
-    for name in WHEELS:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:
@@ -242,42 +180,8 @@ def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Devi
     raise ProviderError(f"device {device.name!r} cannot run here: {reason}")
 
 
-def _probe() -> bytes:
-    """y = x + x for one float: the smallest graph that shows that a provider runs."""
-    graph = GraphWriter("probe")
-    x = graph.input("x", np.dtype(np.float32), [1])
-    graph.output(graph.node("Add", x, x, name="y"), np.dtype(np.float32), [1])
-    return graph.to_bytes()
-
-
-def _preload_cuda() -> str:
-    """Load CUDA and cuDNN from the nvidia wheels, if installed; returns the first line that ONNX Runtime prints."""
-    printed = io.StringIO()
-    if hasattr(ort, "preload_dlls"):
-        with contextlib.redirect_stdout(printed):
-            ort.preload_dlls()
-    return printed.getvalue().strip().partition("\n")[0]
-
-
-def _library_error(provider: str) -> str | None:
-    """The dynamic loader's error for the provider's library: the usual reason for a refused session."""
-    stem = provider.removesuffix("ExecutionProvider").lower()
-    folder = Path(ort.__file__).parent / "capi"
-    for library in folder.glob(f"*onnxruntime_providers_{stem}.*"):
-        try:
-            ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-            ctypes.CDLL(str(library))
-        except OSError as error:
-            return _first_line(error)
-    return None
-
-
 def _as_type_of(current: Any, value: Any) -> Any:
     """An option's value, which may be text of the command line, in the type of the option."""
     if isinstance(current, bool) and isinstance(value, str):
         return {"1": True, "true": True, "0": False, "false": False}[value.lower()]
     return type(current)(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

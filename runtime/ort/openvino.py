@@ -11,8 +11,6 @@ from typing import Any
 
 from ..errors import ProviderError
 
-OPENVINO = "OpenVINOExecutionProvider"
-
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _THEIRS = ("FP32", "FP16", "ACCURACY")  # the provider's own option of that name, for its GPU and NPU
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from ..errors import ArgumentError, ProviderError, nearest, shown
 from ..ort.blocking import channels_block
-from ..ort.device import PROVIDERS, Device
+from ..ort.device import Device
+from ..ort.providers import PROVIDERS
 from ..ort.saturation import PAIR_LIMIT, saturates
 from ..ort.session import Graph
 from .geometry import latent_channels

@@ -9,7 +9,8 @@ import onnxruntime as ort
 import pytest
 
 from triptych.runtime.environment import environment
-from triptych.runtime.ort.device import CPU, why_not
+from triptych.runtime.ort.probe import why_not
+from triptych.runtime.ort.providers import CPU
 
 STATE = """
 import contextlib, locale, logging, os, signal, socket, sys, threading, warnings

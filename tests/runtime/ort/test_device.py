@@ -6,7 +6,9 @@ import pytest
 from tests.support.graphs import write_adder
 from triptych.runtime.errors import PerformanceWarning, ProviderError
 from triptych.runtime.ort import device as device_module
-from triptych.runtime.ort.device import CPU, CUDA, open_device, why_not
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.probe import why_not
+from triptych.runtime.ort.providers import CPU, CUDA
 from triptych.runtime.ort.session import Graph
 
 needs_no_cuda = pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="says what happens without CUDA")
@@ -36,7 +38,7 @@ def test_auto_without_cuda_is_the_cpu() -> None:
 
 def test_auto_says_why_cuda_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    real = device_module.why_not
+    real = why_not
     monkeypatch.setattr(
         device_module, "why_not", lambda p, o=None: "libcudnn.so.9 is missing" if p == CUDA else real(p, o)
     )

@@ -13,8 +13,9 @@ from triptych.export import CalibrationRun, export
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ProviderError
 from triptych.runtime.ort import device as device_module
-from triptych.runtime.ort.device import CPU, open_device
-from triptych.runtime.ort.openvino import OPENVINO, with_precision
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.openvino import with_precision
+from triptych.runtime.ort.providers import CPU, OPENVINO
 
 REPOSITORY = Path(__file__).parents[3]
 FP32_DB, BF16_DB, INT8_DB, EXACT_DB = 60, 30, 20, 55
