@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 COMPAT := $(VENV)-transformers4
 RUNTIME := $(VENV)-runtime
+STANDIN := $(VENV)-standin
 
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
 	"fox" "penguin on a purple background" "flower" "car"
 
 EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
 
-.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat lint page-lint types docs clean
+.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs clean
 
 # Exports the demo checkpoint, generates a grid of images and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -63,6 +64,10 @@ test-compat: $(COMPAT)/.ready
 	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/parity/text/test_clip.py \
 		tests/parity/text/test_wordpiece.py
 
+# CUDA without a GPU, see tests/standin; the tests make $(STANDIN).
+test-standin: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/standin --durations 10
+
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -104,4 +109,4 @@ docs: $(VENV)/.ready
 	$(BIN)/python benchmarks/recorded/report.py
 
 clean:
-	rm -rf $(VENV) $(COMPAT) $(RUNTIME) build out .coverage
+	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) build out .coverage
