@@ -8,7 +8,8 @@ import platform
 import sysconfig
 from typing import Any
 
-from ..ort.probe import available_providers, cuda_version, installed_wheels, why_not
+from ..ort.nvidia import cuda_version
+from ..ort.probe import available_providers, installed_wheels, wheels_in_conflict, why_not
 from ..ort.providers import PROVIDERS
 from .columns import columns
 
@@ -21,10 +22,10 @@ def examine() -> dict[str, Any]:
     """A JSON object: versions, providers (None: works, else the reason), wheels, CUDA libraries, problems."""
     wheels = installed_wheels()
     problems = []
-    if len(wheels) > 1:
+    if conflict := wheels_in_conflict():
         problems.append(
-            f"{' and '.join(wheels)} are installed together; they overwrite each other's files: "
-            f"pip uninstall {' '.join(wheels)}, then install one of triptych[cpu], triptych[cuda], triptych[openvino]"
+            f"{' and '.join(conflict)} are installed together; they overwrite each other's files: "
+            f"pip uninstall {' '.join(conflict)}, then install one of triptych[cpu], triptych[cuda], triptych[openvino]"
         )
     if not wheels:
         problems.append("no ONNX Runtime wheel is known to pip; install triptych[cpu], [cuda] or [openvino]")

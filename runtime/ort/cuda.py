@@ -16,7 +16,6 @@ The reason for each option; benchmarks/gpu/README.md lists measurements to be ma
 """
 
 import ctypes
-import sys
 from collections.abc import Mapping
 from functools import cache
 from itertools import count
@@ -24,6 +23,7 @@ from typing import Any
 
 from ..errors import ProviderError
 from .library import ort
+from .nvidia import DRIVER
 
 _BLOCKING = 0  # CU_STREAM_DEFAULT
 _NEVER = "-1"
@@ -62,7 +62,7 @@ def _stream(index: int) -> int:
     ONNX Runtime has loaded, whichever version that is.
     """
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        driver = ctypes.CDLL(DRIVER)
     except OSError as error:
         raise ProviderError(f"CUDA's driver cannot be loaded: {error}") from None
     device, context, stream = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_void_p()

@@ -14,7 +14,7 @@ from . import cuda
 from .library import ort
 from .memory import Memory
 from .openvino import with_precision
-from .probe import installed_wheels, why_not
+from .probe import available_providers, wheels_in_conflict, why_not
 from .providers import CPU, CUDA, OPENVINO, PROVIDERS
 
 Provider = str | tuple[str, Mapping[str, Any]]
@@ -130,7 +130,7 @@ def silence_log() -> None:
 
 
 def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:
-    if CUDA in ort.get_available_providers():
+    if CUDA in available_providers():
         reason = why_not(CUDA, provider_options)
         if reason is None:
             return _with_options(_from_name("cuda", settings), provider_options)
@@ -174,8 +174,7 @@ def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Devi
     reason = why_not(name, options)
     if reason is None:
         return device
-    wheels = installed_wheels()
-    if len(wheels) > 1:
+    if wheels := wheels_in_conflict():
         reason += f"; the wheels {' and '.join(wheels)} are installed together and overwrite each other: keep one"
     raise ProviderError(f"device {device.name!r} cannot run here: {reason}")
 

@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError
+from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError, first_line
 from .device import Device
+from .failures import device_failure, run_error
 from .library import ort
 
 _DTYPES = {
@@ -79,7 +80,9 @@ class Graph:
         except ProviderError:
             raise
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
-            raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from None
+            if failure := device_failure(error):
+                raise ProviderError(f"{name} cannot be loaded: {failure}") from None
+            raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {first_line(error)}") from None
         self.load_seconds = time.perf_counter() - start
         self.providers: tuple[str, ...] = tuple(self.session.get_providers())
         if self.providers[0] != device.provider:
@@ -118,10 +121,8 @@ class Graph:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
             results = self.session.run(None, feeds, options)
-        except Exception as error:
-            shapes = ", ".join(f"{name} {list(feed.shape)}" for name, feed in feeds.items())
-            reason = str(error).splitlines()[0]
-            raise ArgumentError(f"{self.name} cannot run with {shapes}: {reason}") from None
+        except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            raise run_error(error, self.name, {name: feed.shape for name, feed in feeds.items()}) from None
         return dict(zip(self.outputs, results, strict=True))
 
 

@@ -178,8 +178,8 @@ def test_doctor_lists_providers_and_reasons(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_doctor_names_wheels_in_conflict(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    both = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.1"}
-    monkeypatch.setattr("triptych.runtime.cli.doctor.installed_wheels", lambda: both)
+    both = ["onnxruntime", "onnxruntime-gpu"]
+    monkeypatch.setattr("triptych.runtime.cli.doctor.wheels_in_conflict", lambda: both)
     status, out, _ = run("doctor", capsys=capsys)
     assert status == 1
     assert "pip uninstall onnxruntime onnxruntime-gpu" in out.replace("\n", " ")

@@ -65,7 +65,7 @@ def test_unknown_providers_offer_near_names() -> None:
 
 
 def test_wheels_in_conflict_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_module, "installed_wheels", lambda: {"onnxruntime": "1", "onnxruntime-gpu": "1"})
+    monkeypatch.setattr(device_module, "wheels_in_conflict", lambda: ["onnxruntime", "onnxruntime-gpu"])
     monkeypatch.setattr(device_module, "why_not", lambda *_: "no CUDAExecutionProvider")
     with pytest.raises(ProviderError, match="onnxruntime and onnxruntime-gpu are installed together"):
         open_device("cuda")
