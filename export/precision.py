@@ -38,7 +38,7 @@ class Precision:
     """A precision, by its name on the command line.
 
     Attributes:
-        dtype: of a graph's float inputs, outputs and weights.
+        dtype: of a graph's float inputs, outputs and weights; timesteps and sizes of images are float32 in all.
         floor_db: the least signal-to-noise ratio, see `verification.parity`.
         calibrated: the U-Net and the decoder have int8 layers, with ranges from a calibration.
         weights: storage of all components' weights as integers; None leaves them in `dtype`.

@@ -20,11 +20,15 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 @dataclass(frozen=True)
 class Input:
-    """An input: `dtype` is "float" (the graph's precision) or "int64"; `draw` gives values of the kind seen in use."""
+    """An input: `draw` gives values of the kind seen in use.
+
+    `dtype` is that of the graph in every precision: torch.int64 for tokens; torch.float32 for times and sizes, of which
+    float16 would round those that are not integers, and those above 2048. None is the graph's precision.
+    """
 
     shape: Shape
     draw: Draw
-    dtype: str = "float"
+    dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Component:
         }
 
     def zeros(self, sizes: Sizes, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-        """Zeros for every input at these sizes, for tracing and counting; `dtype` is that of float inputs."""
+        """Zeros for every input at these sizes, for tracing and counting; `dtype` is the graph's precision."""
         return {
-            name: torch.zeros(shape, dtype=dtype if self.inputs[name].dtype == "float" else torch.int64)
+            name: torch.zeros(shape, dtype=self.inputs[name].dtype or dtype)
             for name, shape in self.shapes(sizes).items()
         }
 

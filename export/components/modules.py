@@ -119,7 +119,8 @@ class UNet(nn.Module):
 class TimeEmbedding(nn.Module):
     """Embedding of time, micro-conditioning and guidance for the blocks of a U-Net: timestep [m] -> [n, width].
 
-    m is the number of rows n, or 1; then the result has one row, too, unless another input has more.
+    m is the number of rows n, or 1; then the result has one row, too, unless another input has more. Timesteps and
+    time_ids are in float32 up to their sines and cosines, and `dtype` is that of the network.
     """
 
     def __init__(self, net: Any) -> None:

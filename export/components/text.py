@@ -51,7 +51,7 @@ def text_encoder(checkpoint: Checkpoint, described: Description) -> Component:
         module=TextEncoder(clip, hidden_states=hidden_states),
         reference=reference,
         original=clip,
-        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
+        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), torch.int64)},
         outputs={
             **pooled,
             "last_hidden_state": tokens,
@@ -77,7 +77,7 @@ def ldm_bert(checkpoint: Checkpoint, described: Description) -> Component:
         module=LdmBert(bert),
         original=bert,
         reference=lambda input_ids: (bert.model(input_ids, return_dict=True).last_hidden_state,),
-        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), "int64")},
+        inputs={"input_ids": Input(("batch_size", "sequence_length"), _tokens(end - 1, end), torch.int64)},
         outputs={"last_hidden_state": ("batch_size", "sequence_length", config.d_model)},
         default={"batch_size": 1, "sequence_length": longest},
         cases=_cases(longest),

@@ -18,11 +18,11 @@ _TEXT_AND_SIZES = "text_time"
 
 
 def _timestep(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return generator.integers(0, 1000, shape).astype(np.float32)  # integers, which float16 holds exactly
+    return np.asarray(generator.uniform(0, 1000, shape), np.float32)  # Karras' levels lie between the trained ones
 
 
 def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return generator.integers(0, 1025, shape).astype(np.float32)
+    return generator.integers(0, 4097, shape).astype(np.float32)  # photographs were larger than what they were cut to
 
 
 def unet(checkpoint: Checkpoint) -> Component:
@@ -57,7 +57,7 @@ def unet(checkpoint: Checkpoint) -> Component:
         original=net,
         inputs={
             "sample": Input(("batch_size", config["in_channels"], "height", "width"), gaussian()),
-            "timestep": Input((), _timestep),
+            "timestep": Input((), _timestep, torch.float32),
             TEXT: Input(("batch_size", "sequence_length", config["cross_attention_dim"]), gaussian()),
             **_conditioning_inputs(config, checkpoint),
         },
@@ -77,7 +77,7 @@ def _conditioning_inputs(config: Any, checkpoint: Checkpoint) -> dict[str, Input
     if config["addition_embed_type"] == _TEXT_AND_SIZES:
         pooled, sizes = _added_widths(config, checkpoint)
         inputs[POOLED] = Input(("batch_size", pooled), gaussian())
-        inputs[SIZES] = Input(("batch_size", sizes), _pixels)
+        inputs[SIZES] = Input(("batch_size", sizes), _pixels, torch.float32)
     if config["time_cond_proj_dim"] is not None:
         inputs[GUIDANCE] = Input(("batch_size", config["time_cond_proj_dim"]), gaussian())
     return inputs

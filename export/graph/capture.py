@@ -28,7 +28,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
 
     Args:
         component: to export.
-        dtype: of the float inputs and outputs.
+        dtype: of the outputs, and of the inputs that have no dtype of their own.
         static: the size of every axis for a graph of fixed shapes; None leaves the named axes open.
     """
     sizes = static if static is not None else component.cases[1]  # 2 rows: tracing makes a size of 1 a constant

@@ -1,6 +1,7 @@
 """The written graphs: names, types, axes, outputs, and contents of the files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pytest
 import torch
 
 from tests.conftest import STATIC
+from triptych.export.checkpoint import open_checkpoint
+from triptych.export.components import components_of
+from triptych.export.dialects import dialect_named
+from triptych.export.graph import to_onnx
 from triptych.export.precision import FP16_FLOOR_DB, FP32_FLOOR_DB
+from triptych.export.quiet import quiet
 
 WIDTH, LATENTS, FACTOR = 44, 4, 8
 SOUND_FP32_DB = 100.0  # what these tiny models reach with a margin of 10 dB; a wrong epsilon is already below it
@@ -70,7 +76,7 @@ def test_fixed_shapes_in_float16(static_package: Path) -> None:
     rows, columns = height // FACTOR, width // FACTOR
     assert signature(session(static_package, "unet").get_inputs()) == {
         "sample": ("float16", [batch, LATENTS, rows, columns]),
-        "timestep": ("float16", []),
+        "timestep": ("float", []),
         "encoder_hidden_states": ("float16", [batch, 77, WIDTH]),
     }
     assert signature(session(static_package, "text_encoder").get_inputs()) == {"input_ids": ("int64", [1, 77])}
@@ -80,6 +86,34 @@ def test_fixed_shapes_in_float16(static_package: Path) -> None:
     assert signature(session(static_package, "vae_encoder").get_outputs()) == {
         "latent_parameters": ("float16", [1, 2 * LATENTS, rows, columns])
     }
+
+
+def test_timesteps_are_not_rounded_to_float16(static_package: Path) -> None:
+    loaded = session(static_package, "unet")
+    inputs = {
+        spec.name: np.ones(spec.shape, np.float16 if spec.type == "tensor(float16)" else np.float32)
+        for spec in loaded.get_inputs()
+    }
+    near, far = (loaded.run(None, inputs | {"timestep": np.array(t, np.float32)})[0] for t in (900.0, 900.2))
+    assert np.abs(near.astype(np.float32) - far).max() > 0  # float16 has steps of 0.5 here
+
+
+@pytest.mark.parametrize("name", ["portable", "cuda"])
+def test_times_and_sizes_stay_float32_in_float16(xl_checkpoint: Path, name: str) -> None:
+    component = components_of(open_checkpoint(xl_checkpoint))["unet"]()
+    component = replace(component, module=dialect_named(name).rewrite(component.module).half())
+    with quiet():
+        model = to_onnx(component, torch.float16, component.cases[0])
+    types = {value.name: value.dtype.numpy() for value in model.graph.inputs if value.dtype is not None}
+    assert types == {
+        "sample": np.float16,
+        "timestep": np.float32,
+        "encoder_hidden_states": np.float16,
+        "text_embeds": np.float16,
+        "time_ids": np.float32,
+    }
+    (waves,) = {node.inputs[0].dtype for node in model.graph.all_nodes() if node.op_type in ("Sin", "Cos")}
+    assert waves.numpy() == np.float32
 
 
 def test_fixed_shapes_leave_no_shape_arithmetic(static_package: Path) -> None:
