@@ -38,8 +38,9 @@ class BoundLoop:
     """
 
     def __init__(self, device: Device) -> None:
-        self._free: defaultdict[Hashable, list[BoundDenoiser]] = defaultdict(list)
-        self._session = lru_cache(_STEP_GRAPHS)(partial(_open, device))
+        self._device = device
+        pool: defaultdict[Hashable, list[BoundDenoiser]] = defaultdict(list)
+        self._pool, self._sessions = device.own(pool), device.own(lru_cache(_STEP_GRAPHS)(partial(_open, device)))
 
     def denoise(self, graph: Graph, run: Run, timings: dict[str, float] | None = None) -> Iterator[Step]:
         """Denoise step by step; nothing runs until the first step is requested.
@@ -74,16 +75,12 @@ class BoundLoop:
         timings: dict[str, float] | None,
     ) -> Iterator[Step]:
         name, total, start = graph.name, len(run.sampler), time.perf_counter()
-        denoisers = {both: self._take(graph, latents, conditioning[both]) for both in set(guided)}
+        denoisers: dict[bool, BoundDenoiser] = {}
         try:
-            values = _DeviceRun(self._session, denoisers, latents, run)
-            groups = run.guidance.groups if guided[0] else 1
-            first = denoiser_inputs(np.concatenate([latents] * groups), conditioning[guided[0]])
-            denoisers[guided[0]].feed(first["sample"], run.sampler.timesteps[0])
+            values = self._device.call(self._begin, graph, run, latents, conditioning, guided, denoisers)
             for i, timestep in enumerate(run.sampler.timesteps.tolist()):
                 before = values.arrays["latents"]
-                denoisers[guided[i]].run()
-                values.advance(i, guided[i], guided[min(i + 1, total - 1)])
+                self._device.call(values.step, i, guided[i], guided[min(i + 1, total - 1)])
                 if i + 1 == total:
                     values.check_finite(name)
                 if timings is not None:
@@ -92,16 +89,38 @@ class BoundLoop:
                 yield Step(i, total, timestep, latest, before, prediction, values.to_denoised[i], values.read)
                 start = time.perf_counter()
         finally:
-            for denoiser in denoisers.values():
-                denoiser.wait()
-                self._free[denoiser.key].append(denoiser)
+            self._device.call(self._give_back, denoisers)
+
+    def _begin(
+        self,
+        graph: Graph,
+        run: Run,
+        latents: np.ndarray,
+        conditioning: Mapping[bool, Conditioning],
+        guided: list[bool],
+        denoisers: dict[bool, BoundDenoiser],
+    ) -> "_DeviceRun":
+        """Copy a run to the device; the buffers that it takes go into `denoisers`."""
+        for both in set(guided):
+            denoisers[both] = self._take(graph, latents, conditioning[both])
+        values = _DeviceRun(self._device, self._sessions.value, denoisers, latents, run)
+        groups = run.guidance.groups if guided[0] else 1
+        first = denoiser_inputs(np.concatenate([latents] * groups), conditioning[guided[0]])
+        denoisers[guided[0]].feed(first["sample"], run.sampler.timesteps[0])
+        return values
+
+    def _give_back(self, denoisers: Mapping[bool, BoundDenoiser]) -> None:
+        """Wait for what was launched, and let other runs have the buffers."""
+        for denoiser in denoisers.values():
+            denoiser.wait()
+            self._pool.value[denoiser.key].append(denoiser)
 
     def _take(self, graph: Graph, latents: np.ndarray, conditioning: Conditioning) -> BoundDenoiser:
         """Buffers that are not in use by another run."""
         shapes = {name: array.shape for name, array in conditioning.items()}
         rows = (len(conditioning[TEXT]), *latents.shape[1:])
         try:
-            denoiser = self._free[key_of(rows, shapes)].pop()
+            denoiser = self._pool.value[key_of(rows, shapes)].pop()
         except IndexError:
             denoiser = BoundDenoiser(graph, rows, shapes)
         denoiser.condition(conditioning)
@@ -127,12 +146,13 @@ class _DeviceRun:
 
     def __init__(
         self,
+        device: Device,
         session: Callable[[StepGraph], _Session],
         denoisers: Mapping[bool, BoundDenoiser],
         latents: np.ndarray,
         run: Run,
     ) -> None:
-        self._session, self._denoisers = session, denoisers
+        self._device, self._session, self._denoisers = device, session, denoisers
         self._guidance, self._sampler = run.guidance, run.sampler
         self._memory = memory = next(iter(denoisers.values())).memory
         self._layout = Layout.of(run.sampler)
@@ -159,8 +179,9 @@ class _DeviceRun:
             self.arrays |= zip(KNOWN, [memory.put(part.astype(np.float32)) for part in parts], strict=True)
         self._faults: list[ort.OrtValue] = []
 
-    def advance(self, i: int, guided: bool, follows_guided: bool) -> None:
-        """Launch the step graph of call i, which writes the next call's inputs into the denoiser's buffers."""
+    def step(self, i: int, guided: bool, follows_guided: bool) -> None:
+        """Launch call i of the denoiser, and its step graph, which writes the next call's inputs into its buffers."""
+        self._denoisers[guided].run()
         current, successor = self._denoisers[guided], self._denoisers[follows_guided]
         step = self._session(self._step_graph(guided, follows_guided))
         inputs = {
@@ -181,9 +202,13 @@ class _DeviceRun:
 
     def read(self, value: ort.OrtValue) -> np.ndarray:
         """Read-only copy on the host; the device's array does not change with it."""
+        array = self._device.call(self._copy, value)
+        array.flags.writeable = False
+        return array
+
+    def _copy(self, value: ort.OrtValue) -> np.ndarray:
         self._binding.synchronize_outputs()
         array: np.ndarray = value.numpy()
-        array.flags.writeable = False
         return array
 
     def check_finite(self, name: str) -> None:

@@ -5,17 +5,21 @@ providers. Before any model is loaded, its first provider must really run a grap
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ..errors import PerformanceWarning, ProviderError, first_line, nearest, shown
 from . import cuda
+from .device_thread import DeviceThread, Owned, device_thread
 from .library import ort
 from .memory import Memory
 from .openvino import with_precision
 from .probe import available_providers, wheels_in_conflict, why_not
-from .providers import CPU, CUDA, OPENVINO, PROVIDERS
+from .providers import CPU, CUDA, OPENVINO, PROVIDERS, TENSORRT
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Provider = str | tuple[str, Mapping[str, Any]]
 _STOP = "session.force_spinning_stop"
@@ -48,8 +52,30 @@ class Device:
     def memory(self) -> Memory:
         """Memory that graphs read and write."""
         if self.provider == CUDA:
-            return Memory("cuda", int(self.providers[0][1].get("device_id", 0)))
+            return Memory("cuda", self._index)
         return Memory("cpu", 0)
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that uses the device: on CUDA in the device's thread, see `device_thread`, else directly."""
+        return function(*args, **kwargs) if self._thread is None else self._thread.call(function, *args, **kwargs)
+
+    def own(self, value: T) -> Owned[T]:
+        """A holder of an object that has memory or handles on the device: see `Owned`."""
+        return Owned(value, self._thread)
+
+    @property
+    def _thread(self) -> DeviceThread | None:
+        if self.provider not in (CUDA, TENSORRT):
+            return None
+        return device_thread(self._index)
+
+    @property
+    def _index(self) -> int:
+        """Index of the CUDA device."""
+        index = str(self.providers[0][1].get("device_id", 0))
+        if not index.isdecimal():
+            raise ProviderError(f"device_id={shown(index)}; allowed: whole numbers from 0")
+        return int(index)
 
     def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
         """Providers with their options for one session.
@@ -131,9 +157,10 @@ def silence_log() -> None:
 
 def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:
     if CUDA in available_providers():
-        reason = why_not(CUDA, provider_options)
+        device = _with_options(_from_name("cuda", settings), provider_options)
+        reason = device.call(why_not, *device.providers[0])
         if reason is None:
-            return _with_options(_from_name("cuda", settings), provider_options)
+            return device
         warnings.warn(f"CUDA is not used: {reason}; running on the CPU", PerformanceWarning, stacklevel=3)
         provider_options = None  # they were meant for the device that cannot run
     return _checked(_from_name("cpu", settings), provider_options)
@@ -170,8 +197,7 @@ def _with_options(device: Device, provider_options: Mapping[str, Any] | None) ->
 
 def _checked(device: Device, provider_options: Mapping[str, Any] | None) -> Device:
     device = _with_options(device, provider_options)
-    name, options = device.providers[0]
-    reason = why_not(name, options)
+    reason = device.call(why_not, *device.providers[0])
     if reason is None:
         return device
     if wheels := wheels_in_conflict():

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError, first_line
 from .device import Device
+from .device_thread import Owned
 from .failures import device_failure, run_error
 from .library import ort
 
@@ -53,7 +54,6 @@ class Graph:
 
     Attributes:
         inputs, outputs: name -> Tensor; the name is the one used here, whatever the graph's own is.
-        session: of ONNX Runtime, for runs that are bound.
         providers: in use, the first one running the graph.
         load_seconds: the time that the session took to create.
     """
@@ -76,7 +76,7 @@ class Graph:
         self._keeps_memory = device.on_cpu and options.enable_cpu_mem_arena
         start = time.perf_counter()
         try:
-            self.session = _open(path, device, name, options, capture=capture)
+            self._session, refused = device.call(_open, path, device, options, capture=capture)
         except ProviderError:
             raise
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
@@ -84,6 +84,8 @@ class Graph:
                 raise ProviderError(f"{name} cannot be loaded: {failure}") from None
             raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {first_line(error)}") from None
         self.load_seconds = time.perf_counter() - start
+        if refused is not None:
+            warnings.warn(f"{name} runs without a CUDA graph: {refused}", PerformanceWarning, stacklevel=2)
         self.providers: tuple[str, ...] = tuple(self.session.get_providers())
         if self.providers[0] != device.provider:
             raise ProviderError(
@@ -92,6 +94,11 @@ class Graph:
             )
         self.inputs = {aliases.get(spec.name, spec.name): _tensor(spec) for spec in self.session.get_inputs()}
         self.outputs = {spec.name: _tensor(spec) for spec in self.session.get_outputs()}
+
+    @property
+    def session(self) -> ort.InferenceSession:
+        """The session of ONNX Runtime, for bound runs; to be called by `Device.call`, and kept nowhere else."""
+        return self._session.value
 
     def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
         """Run the graph.
@@ -120,30 +127,30 @@ class Graph:
         if release and self._keeps_memory:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         try:
-            results = self.session.run(None, feeds, options)
+            results = self.device.call(self.session.run, None, feeds, options)
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
             raise run_error(error, self.name, {name: feed.shape for name, feed in feeds.items()}) from None
         return dict(zip(self.outputs, results, strict=True))
 
 
-def _open(path: Path, device: Device, name: str, options: ort.SessionOptions, *, capture: bool) -> ort.InferenceSession:
-    """A session; without capturing, and a warning, where that is refused: nodes on the CPU cannot be captured."""
+def _open(
+    path: Path, device: Device, options: ort.SessionOptions, *, capture: bool
+) -> tuple[Owned[ort.InferenceSession], str | None]:
+    """A session, and the reason where it is without the capture that was requested: a node on the CPU."""
 
-    def create(capture: bool) -> ort.InferenceSession:
+    def create(capture: bool) -> Owned[ort.InferenceSession]:
         # By default ONNX Runtime would continue on the CPU, and print that
-        return ort.InferenceSession(
+        session = ort.InferenceSession(
             str(path), options, providers=device.session_providers(capture=capture), enable_fallback=0
         )
+        return device.own(session)
 
     try:
-        return create(capture)
+        return create(capture), None
     except Exception as error:
         if not capture:
             raise
-        session = create(False)
-        reason = str(error).splitlines()[0]
-        warnings.warn(f"{name} runs without a CUDA graph: {reason}", PerformanceWarning, stacklevel=3)
-        return session
+        return create(False), str(error).splitlines()[0]
 
 
 def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:
