@@ -105,7 +105,7 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             TransformerBlock(block, choices, summed=number > 0) for number, block in enumerate(model.transformer_blocks)
         )
-        self.total = Total(model.proj_out.weight.shape[1])
+        self.total = Total()
 
     def forward(self, state: State, context: torch.Tensor) -> tuple[torch.Tensor, State]:
         """State of [n, h, w, channels], context [n, text tokens, width]."""
@@ -140,7 +140,7 @@ class Down(nn.Module):
     def __init__(self, block: Any, choices: Choices) -> None:
         super().__init__()
         self.pads = block.padding == 0
-        self.total, self.conv = Total(block.channels), Conv(block.conv, choices)
+        self.total, self.conv = Total(), Conv(block.conv, choices)
 
     def forward(self, state: State) -> tuple[torch.Tensor, State]:
         """State of [n, h, w, channels]."""
@@ -153,7 +153,7 @@ class Up(nn.Module):
 
     def __init__(self, block: Any, choices: Choices) -> None:
         super().__init__()
-        self.total, self.conv = Total(block.channels), Conv(block.conv, choices)
+        self.total, self.conv = Total(), Conv(block.conv, choices)
 
     def forward(self, state: State, size: tuple[int, int] | None = None) -> tuple[torch.Tensor, State]:
         """State of [n, h, w, channels]; `size` is the height and width to cut to."""

@@ -15,9 +15,7 @@ from torch.nn import functional
 
 from .dialect import FusedModule, once
 
-BIAS_ADD_CHANNELS = (320, 640, 1280)
-"""Numbers of channels that `BiasAdd` takes."""
-SPLIT_GELU_WIDTHS = (2560, 5120, 10240)
+SPLIT_GELU_WIDTHS = (2560, 5120, 6144, 10240, 12288)
 """Widths that `BiasSplitGelu` takes, both halves together."""
 CONV_CHANNELS = 4
 """cuDNN's channels-last kernels read channels in packs of this size; RGB images are left to the standard Conv."""
@@ -183,17 +181,11 @@ class SummedGroupNorm(GroupNorm):
 class Total(FusedModule):
     """Computes a sum where no normalization does."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.holds = channels in BIAS_ADD_CHANNELS
-        if self.holds:
-            self.emits = once("com.microsoft::BiasAdd")
+    emits = once("com.microsoft::BiasAdd")
 
     def forward(self, state: Sum) -> torch.Tensor:
         """Sum of [n, ..., channels] -> [n, ..., channels]."""
         x, bias, skip = state
-        if not self.holds:
-            return x + bias + skip
         rows = [tensor.reshape(tensor.shape[0], -1, tensor.shape[-1]) for tensor in (x, skip)]
         return emit("BiasAdd", [rows[0], bias, rows[1]], rows[0].shape).reshape(x.shape)
 

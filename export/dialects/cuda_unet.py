@@ -11,7 +11,7 @@ from triptych.runtime.errors import SourceError
 
 from ..components.modules import TimeEmbedding
 from .cuda_blocks import Down, Exit, Resnet, Transformer, Up
-from .cuda_layers import Choices, Conv, Dense, State, Sum, Total, frozen
+from .cuda_layers import Choices, Conv, Dense, State, Total, frozen
 
 _PLAIN = {
     "resnet_time_scale_shift": "default",
@@ -112,15 +112,15 @@ class Shifts(nn.Module):
 
 
 class Join(nn.Module):
-    """Computes a pending sum and appends a skip connection's channels."""
+    """Computes the sum, if one is pending, and appends a skip connection's channels."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, *, summed: bool) -> None:
         super().__init__()
-        self.total = Total(channels)
+        self.total = Total() if summed else nn.Identity()
 
     def forward(self, state: State, skip: torch.Tensor) -> torch.Tensor:
         """State of [n, h, w, channels], [n, h, w, other channels] -> [n, h, w, both]."""
-        return torch.cat([self.total(state) if isinstance(state, Sum) else state, skip], dim=-1)
+        return torch.cat([self.total(state), skip], dim=-1)
 
 
 def _run(
@@ -155,18 +155,17 @@ def _going_down(net: Any, choices: Choices) -> Iterator[nn.Module]:
 
 def _going_up(net: Any, choices: Choices) -> Iterator[nn.Module]:
     """The blocks from the middle to the last normalization; every Resnet is preceded by a Join."""
-    channels = net.mid_block.resnets[-1].out_channels
-    pending = True
+    summed = True
     for level in net.up_blocks:
         for resnet, attention in _pairs(level):
-            yield Join(channels if pending else 0)
+            yield Join(summed=summed)
             yield Resnet(resnet, choices, summed=False)
-            channels, pending = resnet.out_channels, True
+            summed = True
             if attention is not None:
                 yield Transformer(attention, choices)
         for block in level.upsamplers or ():
             yield Up(block, choices)
-            pending = False
+            summed = False
 
 
 def _pairs(level: Any) -> Iterator[tuple[Any, Any]]:

@@ -11,6 +11,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -19,9 +21,11 @@ from onnx.reference import ReferenceEvaluator
 from tests.export.dialects.contrib_reference import OPERATORS
 from tests.support.checkpoints import make_checkpoint
 from tests.support.graphs import write_graph
+from triptych.benchmarks.checkpoints.architectures import FULL, FULL_REFINER
 from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import Component, StaticShape, components_of, static_sizes
+from triptych.export.components.modules import Decoder, UNet
 from triptych.export.dialects import declared_operators
 from triptych.export.dialects.cuda import CUDA_DIALECT, cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
@@ -136,7 +140,7 @@ def test_keys_and_values_of_the_text_are_apart(graphs: Any, choices: Choices, ow
 
 def test_sizes_that_no_kernel_takes_are_left_to_standard_operators(graphs: Any) -> None:
     counts = graphs("odd", "unet").counts  # 3, 5 and 7 channels a group; some skip connections make the number even
-    assert not counts.keys() & {"com.microsoft::BiasAdd", "com.microsoft::BiasSplitGelu"}
+    assert "com.microsoft::BiasSplitGelu" not in counts
     assert counts["com.microsoft::GroupNorm"] == 6
     assert count_operators(graphs("odd", "unet").path)["Gelu"] == counts["com.microsoft::MultiHeadAttention"] / 2
 
@@ -154,19 +158,14 @@ def test_normalizations_stay_in_float32_when_the_network_is_cast(checkpoint: Pat
     assert {tensor.dtype for name, tensor in module.named_parameters() if "conv" in name} == {torch.float16}
 
 
+def declared_at_full_size(module: torch.nn.Module) -> Counter[str]:
+    fused = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
+    return Counter(operator.removeprefix("com.microsoft::") for part in fused for operator in part.emits)
+
+
 def test_stable_diffusion_declares_every_operator_at_full_size() -> None:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-
-    from triptych.benchmarks.checkpoints.architectures import FULL
-    from triptych.export.components.modules import Decoder, UNet
-
-    def declared(module: torch.nn.Module) -> Counter[str]:
-        fused = [part for part in CUDA_DIALECT.rewrite(module).modules() if isinstance(part, FusedModule)]
-        return Counter(operator.removeprefix("com.microsoft::") for part in fused for operator in part.emits)
-
     with torch.device("meta"):
-        net, vae = UNet2DConditionModel(**FULL["unet"]), AutoencoderKL(**FULL["vae"])
-        assert declared(UNet(net)) == {
+        assert declared_at_full_size(UNet(UNet2DConditionModel(**FULL["unet"]))) == {
             "NhwcConv": 98,
             "MultiHeadAttention": 32,
             "GroupNorm": 16,
@@ -176,7 +175,16 @@ def test_stable_diffusion_declares_every_operator_at_full_size() -> None:
             "BiasAdd": 31,
         }
         # the decoder's only attention has one head of 512, which flash attention does not take; it ends in 3 channels
-        assert declared(Decoder(vae)) == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26}
+        decoder = declared_at_full_size(Decoder(AutoencoderKL(**FULL["vae"])))
+        assert decoder == {"NhwcConv": 35, "GroupNorm": 4, "SkipGroupNorm": 26, "BiasAdd": 3}
+
+
+def test_the_refiner_declares_every_operator_at_full_size() -> None:
+    with torch.device("meta"):
+        net = UNet2DConditionModel(**FULL_REFINER["unet"])
+        counts = declared_at_full_size(UNet(net))
+    blocks = [part for part in net.modules() if isinstance(part, BasicTransformerBlock)]
+    assert counts["BiasSplitGelu"] == counts["MultiHeadAttention"] / 2 == len(blocks) > 0
 
 
 @settings(deadline=None, max_examples=20)
