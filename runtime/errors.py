@@ -2,7 +2,7 @@
 
 TriptychError                exit status 2: wrong use or bad input
  ├─ PackageError             the folder is no package, or a file of it is missing or altered
- ├─ ProviderError            the requested execution provider cannot run
+ ├─ ProviderError            the requested execution provider cannot run, or its device failed
  ├─ SamplerError             an unknown scheduler, or an option that it does not take
  ├─ ArgumentError            a prompt, size, number of steps or image that cannot be used
  ├─ NumericalError           a component returned NaN or infinity
@@ -37,7 +37,7 @@ class PackageError(TriptychError):
 
 
 class ProviderError(TriptychError):
-    """The requested execution provider cannot run the graphs."""
+    """The requested execution provider cannot run the graphs, or its device failed while it ran them."""
 
 
 class SamplerError(TriptychError):

@@ -7,7 +7,8 @@ numbers are those of CUDA's cudaError_t.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ..errors import ArgumentError, ProviderError, TriptychError, first_line
 from .nvidia import built_for, installed_driver, needed_driver, remedy_for_library, wheel
@@ -17,7 +18,8 @@ _CUDNN = re.compile(r"cuDNN is unavailable.*")
 _LIBRARY = re.compile(r"[\w.+-]*\.(?:so[.\d]*|dll): cannot open shared object file.*")
 _ARENA = re.compile(r"Failed to allocate memory for requested buffer of size \d+|Available memory of \d+ is smaller.*")
 _HOST_MEMORY = re.compile(r"std::bad_alloc")
-_CAUSES = (_CUDNN, _CALL, _ARENA, _LIBRARY, _HOST_MEMORY)
+_ATTENTION = re.compile(r"Failed to build cuDNN graph for [\w ]+")
+_CAUSES = (_CUDNN, _ATTENTION, _CALL, _ARENA, _LIBRARY, _HOST_MEMORY)
 
 
 def device_failure(error: BaseException | str) -> str | None:
@@ -49,6 +51,23 @@ def run_error(error: BaseException, graph: str, shapes: Mapping[str, Sequence[in
         return ProviderError(f"{graph} failed on its device: {failure}")
     sizes = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
     return ArgumentError(f"{graph} cannot run with {sizes}: {first_line(error)}")
+
+
+@contextmanager
+def device_errors(work: str) -> Iterator[None]:
+    """Raise failures of the device as ProviderError, and other errors as they are.
+
+    Args:
+        work: noun phrase for the message, such as "copying to the device".
+    """
+    try:
+        yield
+    except TriptychError:
+        raise
+    except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+        if failure := device_failure(error):
+            raise ProviderError(f"{work} failed: {failure}") from None
+        raise
 
 
 def _remedy(cause: str) -> str | None:
@@ -107,6 +126,7 @@ _REMEDIES: tuple[tuple[str, str | Callable[[str], str | None]], ...] = (
         r"CUDA failure (214|7\d\d|999):|illegal memory access|launch failure|ECC error",
         "the device is lost to this process: start it again; if it recurs, dmesg has the reason (Xid)",
     ),
+    (r"^Failed to build cuDNN graph", "--provider-option sdpa_kernel=1 uses ONNX Runtime's own attention"),
     (r"CUBLAS failure 1:", "most often too little free memory: see nvidia-smi"),
     (r"^CUDNN", _cudnn),
     (r"^CUBLAS", _cublas),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .failures import device_errors
 from .library import ort
 
 _ALIGNMENT = 256  # bytes, as CUDA's own allocations have it
@@ -20,8 +21,13 @@ class Memory:
     index: int
 
     def put(self, array: np.ndarray) -> ort.OrtValue:
-        """A copy of the array there."""
-        return ort.OrtValue.ortvalue_from_numpy(np.array(array, order="C"), self.kind, self.index)
+        """A copy of the array there.
+
+        Raises:
+            ProviderError: the device's memory is full, or the device failed.
+        """
+        with device_errors("copying to the device"):
+            return ort.OrtValue.ortvalue_from_numpy(np.array(array, order="C"), self.kind, self.index)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,8 +61,13 @@ class Buffer:
         self._value = memory.put(array)
 
     def write(self, array: np.ndarray) -> None:
-        """Other content of the same shape."""
-        self._value.update_inplace(np.ascontiguousarray(array, self.dtype))
+        """Other content of the same shape.
+
+        Raises:
+            ProviderError: the device failed.
+        """
+        with device_errors("copying to the device"):
+            self._value.update_inplace(np.ascontiguousarray(array, self.dtype))
 
     def whole(self) -> View:
         """All of it."""

@@ -1,11 +1,13 @@
 """Messages are those of onnxruntime-gpu 1.31.1, and of older ones in its issues, with the machine's name replaced."""
 
+import numpy as np
 import pytest
 
 from triptych.runtime.errors import ArgumentError, ProviderError
 from triptych.runtime.ort import nvidia
-from triptych.runtime.ort.failures import device_failure, run_error
+from triptych.runtime.ort.failures import device_errors, device_failure, run_error
 from triptych.runtime.ort.library import ort
+from triptych.runtime.ort.memory import Buffer, Memory
 
 CALL = (
     "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, void, onnxruntime::"
@@ -101,6 +103,13 @@ def cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
             "enable_cuda_graph=0",
         ),
         (
+            f"{RUN}/onnxruntime_src/onnxruntime/contrib_ops/cuda/bert/cudnn_fmha/cudnn_flash_attention.cc:385 std::"
+            "shared_ptr<cudnn_frontend::graph::Graph> onnxruntime::cudnn_sdpa::build_graph(GraphParams&) "
+            'Failed to build cuDNN graph for Flash Attention:{"context":{"compute_data_type":"FLOAT"}}',
+            "Failed to build cuDNN graph for Flash Attention",
+            "sdpa_kernel=1",
+        ),
+        (
             "libcuda.so.1: cannot open shared object file: No such file or directory",
             "libcuda.so.1: cannot open shared object file",
             "install the NVIDIA driver, 580 or later",
@@ -131,6 +140,27 @@ def test_failures_of_a_device_give_the_cause_and_what_helps(message: str, cause:
 def test_other_failures_of_cuda_are_those_of_the_device_too() -> None:
     failure = device_failure(f"{CALL}CUDA failure 801: operation not supported{AT}")
     assert failure == "CUDA failure 801: operation not supported"
+
+
+def test_failures_during_other_work_on_a_device_are_told_apart_too() -> None:
+    with (
+        pytest.raises(ProviderError, match="copying failed: CUDA failure 2: out of memory; a"),
+        device_errors("copying"),
+    ):
+        raise RuntimeError(f"{CALL}CUDA failure 2: out of memory{AT}")
+    with pytest.raises(ValueError, match="of another kind"), device_errors("copying"):
+        raise ValueError("of another kind")
+    with pytest.raises(ArgumentError, match="CUDA failure 2: out of memory"), device_errors("copying"):
+        raise ArgumentError("CUDA failure 2: out of memory")
+
+
+def test_a_copy_to_a_device_without_memory_is_an_error_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError(f"{ARENA}Failed to allocate memory for requested buffer of size 4096\n")
+
+    monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", refuse)
+    with pytest.raises(ProviderError, match="copying to the device failed: Failed to allocate memory"):
+        Buffer(np.zeros((2, 4)), Memory("cuda", 0))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,17 @@ def test_a_graph_that_fails_while_running_is_named_with_its_shapes(tmp_path: Pat
         Graph(path, open_device("cpu"), "decoder")({"x": np.zeros((2, 3)), "timestep": np.zeros((2, 4))})
 
 
+def test_a_device_out_of_memory_is_an_error_of_the_device(tmp_path: Path) -> None:
+    """2 EiB: more than an address space has."""
+    shape = helper.make_node("Constant", [], ["shape"], value=numpy_helper.from_array(np.array([2**30, 2**29])))
+    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    inputs: list[Value] = [("x", TensorProto.FLOAT, [1, 1])]
+    path = write_graph(tmp_path / "m.onnx", [shape, node], inputs, [("y", TensorProto.FLOAT, None)])
+    graph = Graph(path, open_device("cpu"), "decoder")
+    with pytest.raises(ProviderError, match=r"decoder failed on its device: .*; a smaller size"):
+        graph({"x": np.ones((1, 1))})
+
+
 @pytest.mark.parametrize("content", [b"", b"not protobuf at all", None])
 def test_a_broken_file_is_a_package_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "m.onnx"
