@@ -1,9 +1,10 @@
 """Packages to measure, from the checkpoint with random weights.
 
-python -m triptych.benchmarks.gpu.export cuda|portable|batches|variants
+python -m triptych.benchmarks.gpu.export cuda|others
 
-`batches` and `variants` are copies of the cuda package, by hard links, with another U-Net: for several images at
-once, or with another choice of the operator set.
+`cuda` is for one image with guidance; where the CPU tries the kit, which cannot run it, with the package in standard
+operators. `others` are that package, and copies of the cuda package, by hard links, with another U-Net:
+with another choice of the operator set, or for several images at once.
 """
 
 import json
@@ -71,8 +72,8 @@ def export_other(target: Path, images: int, choices: Choices) -> None:
     source = here.package("cuda")
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=os.link, ignore=shutil.ignore_patterns("model.onnx*"))
-    for graph in source.glob("[!u]*/model.onnx*"):
+    shutil.copytree(source, partial, copy_function=os.link, ignore=shutil.ignore_patterns("*.onnx*"))
+    for graph in source.glob("[!u]*/*.onnx*"):
         os.link(graph, partial / graph.parent.name / graph.name)
     checkpoint = open_checkpoint(here.checkpoint)
     component = components_of(checkpoint)["unet"]()
@@ -93,7 +94,7 @@ def export_other(target: Path, images: int, choices: Choices) -> None:
 
 
 def main() -> None:
-    """Export one kind of packages; the seconds of each go into export-NAME.json."""
+    """Export the package that all stages need, or the others; the seconds of each go into export-NAME.json."""
     (name,) = sys.argv[1:]
     here = kit.settings()
     results = kit.Results(f"export-{name}")
@@ -107,14 +108,16 @@ def main() -> None:
         results.attempt(key, measure)
 
     timed("checkpoint", make_checkpoint)
-    if name == "batches":
-        for images in here.batches[1:]:
-            timed(f"{images} pictures", export_other, here.package("cuda", images), images, Choices())
-    elif name == "variants":
+    if name == "cuda":
+        for dialect in ("cuda",) if here.on_cuda else ("cuda", "portable"):
+            timed(dialect, export_dialect, dialect)
+    else:
+        if not here.package("portable").is_dir():
+            timed("portable", export_dialect, "portable")
         for variant, choices in VARIANTS.items():
             timed(variant, export_other, here.package(variant), 1, choices)
-    else:
-        timed(name, export_dialect, name)
+        for images in here.batches[1:]:
+            timed(f"{images} images", export_other, here.package("cuda", images), images, Choices())
     results.finish()
 
 

@@ -1,7 +1,4 @@
-"""Whether `noise="torch_cuda"` equals torch.randn on this GPU.
-
-python -m triptych.benchmarks.gpu.noise
-"""
+"""Whether `noise="torch_cuda"` equals torch.randn on this GPU; a part of the stage `environment`."""
 
 import numpy as np
 import torch
@@ -10,12 +7,18 @@ from triptych.runtime.noise import noise_source
 
 from . import kit
 
+SEEDS = (0, 1, 2**40 + 3)
 SHAPES = [(1,), (7,), (16,), (1, 4, 64, 64), (4, 4, 64, 64), (1, 4, 128, 128), (8, 16, 128, 128)]
-TOLERANCE = 1e-6  # the GPU's logarithm, sine and cosine against numpy's
+TOLERANCE = 1e-5
+"""That of `TorchCUDA`, which says why; another stream differs by whole units."""
 
 
 def largest_difference(seed: int) -> float:
-    """Largest difference over several draws in a row."""
+    """Largest difference over several draws in a row.
+
+    Raises:
+        RuntimeError: it is above the tolerance.
+    """
     here = kit.settings()
     generator = torch.Generator(here.device).manual_seed(seed)
     source = noise_source("torch_cuda" if here.on_cuda else "torch", seed)
@@ -26,15 +29,3 @@ def largest_difference(seed: int) -> float:
     if worst > TOLERANCE:
         raise RuntimeError(f"not the same stream: {worst:.1e}")
     return worst
-
-
-def main() -> None:
-    """Compare several seeds."""
-    results = kit.Results("noise")
-    for seed in (0, 1, 2**40 + 3):
-        results.attempt(f"seed {seed}", largest_difference, seed)
-    results.finish()
-
-
-if __name__ == "__main__":
-    main()

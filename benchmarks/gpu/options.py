@@ -7,7 +7,7 @@ Later stages use `best`. An option with outputs below the floor does not count.
 
 from typing import Any
 
-from . import kit
+from . import graphs, kit
 from .measure import measure
 
 GAIN = 0.995
@@ -43,11 +43,11 @@ OTHER_GRAPHS: dict[str, dict[str, str]] = {
 def main() -> None:
     """Measure; on the CPU, which has no such options, only the graphs."""
     results, here = kit.Results("options"), kit.settings()
-    base, kept = here.provider_options, here.work / "unet-outputs.npz"
+    kept = here.work / "unet-outputs.npz"
 
     def unet(package: str, options: dict[str, str], first: bool = False) -> Any:
-        graph = here.package(package) / "unet" / "model.onnx"
-        return measure(graph, base | options, keep=kept if first else None, compare=None if first else kept)
+        graph = graphs.denoiser(here.package(package))
+        return measure(graph, options, keep=kept if first else None, compare=None if first else kept)
 
     own = results.attempt("base", unet, "cuda", {}, True)
     if own is None:
@@ -58,12 +58,13 @@ def main() -> None:
         if found is not None and found["in_a_row"] < GAIN * own["in_a_row"] and found["db"] >= FLOOR_DB:
             better = {key: value for key, value in options.items() if key not in gained}  # the first attention stays
             gained |= better
-    best, best_options, best_package = own["in_a_row"], base, "cuda"
+    best, best_package = own["in_a_row"], "cuda"
+    best_options: dict[str, str] = {}
     for name, options in {"cuda": {}, **OTHER_GRAPHS}.items():
         package = name.partition(",")[0]
         if not here.package(package).is_dir():
             continue
-        together = base | gained | options
+        together = gained | options
         found = results.attempt(f"{name}, all that gained", unet, package, together)
         if found is not None and found["in_a_row"] < best and found["db"] >= FLOOR_DB:
             best, best_options, best_package = found["in_a_row"], together, package

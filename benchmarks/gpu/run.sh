@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 export OUT=${OUT:-out/gpu} WORK=${WORK:-/tmp/triptych-gpu} DEVICE=${DEVICE:-cuda} SIZE=${SIZE:-full} MODEL=${MODEL:-sd15}
 if [ "$MODEL" != sd15 ]; then OUT=$OUT/$MODEL WORK=$WORK/$MODEL; fi
-export STAGE_SECONDS=${STAGE_SECONDS:-460} TORCHINDUCTOR_CACHE_DIR=$WORK/inductor HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+export TORCHINDUCTOR_CACHE_DIR=$WORK/inductor HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 python=${PYTHON:-python3}
 mkdir -p "$OUT" "$WORK"
 
@@ -17,29 +17,45 @@ for name in runtime export benchmarks; do ln -sfn "$PWD/$name" "$site/triptych/$
 printf 'Metadata-Version: 2.1\nName: triptych\nVersion: %s\n' "$version" > "$site/triptych-$version.dist-info/METADATA"
 export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
 
-module_of() {
-    case $1 in
-        export-*) echo "export ${1#export-}" ;;
-        peers-*) echo "peers ${1#peers-}" ;;
-        *) echo "$1" ;;
-    esac
-}
+all="environment demo attention threads export-cuda export-others components options images peers where"
+# Stages and their seconds, the most important first; "&" starts a stage beside the next ones, until "wait": an export
+# needs no GPU
+quick="environment:35 export-cuda:195& demo:105 attention:50 threads:40 wait peers:180 components:60"
+stages=${*:-$all}
+if [ "$stages" = quick ]; then stages=$quick; fi
 
-stages=${*:-environment export-cuda export-portable export-variants export-batches correctness latency options pictures
-    where peers-eager peers-compile noise}
-status=0
-for stage in $stages; do
-    [ "$stage" = table ] && continue
+run_stage() { # stage, seconds
+    local stage=$1 seconds=$2 module=${1%%-*} argument= code
+    if [ "$module" != "$stage" ]; then argument=${stage#*-}; fi
     echo "== $stage $(date +%T)"
-    # shellcheck disable=SC2046
-    timeout -k 10 "$((STAGE_SECONDS + 20))" "$python" -m triptych.benchmarks.gpu.$(module_of "$stage") \
-        > "$OUT/$stage.log" 2>&1
+    # shellcheck disable=SC2086
+    STAGE_SECONDS=$((seconds - 5)) timeout -k 5 "$((seconds - 5))" \
+        "$python" -m "triptych.benchmarks.gpu.$module" $argument > "$OUT/$stage.log" 2>&1
     code=$?
     if [ $code -ne 0 ]; then
-        status=1
-        echo "failed with status $code; the end of $OUT/$stage.log:"
+        echo "$stage failed with status $code; the end of $OUT/$stage.log:"
         tail -n 12 "$OUT/$stage.log" | cut -c 1-400
     fi
+    return $code
+}
+
+status=0
+beside=
+for entry in $stages; do
+    stage=${entry%%:*} seconds=480
+    if [ "$stage" != "$entry" ]; then seconds=${entry#*:}; fi
+    seconds=${STAGE_SECONDS:-${seconds%&}}
+    case $entry in
+        table) ;;
+        wait)
+            wait "$beside" || status=1
+            ;;
+        *\&)
+            run_stage "$stage" "$seconds" &
+            beside=$!
+            ;;
+        *) run_stage "$stage" "$seconds" || status=1 ;;
+    esac
 done
 "$python" -m triptych.benchmarks.gpu.table 2>&1 | tee "$OUT/table.txt" | cut -c 1-200
 exit $status

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from . import kit
-from .pictures import load
+from . import graphs, kit, launches
+from .images import load
 
 CALLS, MOST_KERNELS = 5, 25
 
@@ -84,9 +84,9 @@ def union(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
-    """Summary of U-Net calls in a row."""
-    session = kit.open_session(graph, options)
-    bound = kit.Bound(session, kit.random_inputs(session))
+    """Summary of U-Net calls in a row, with the launches that were counted without a GPU."""
+    session = graphs.open_session(graph, options)
+    bound = graphs.Bound(session, graphs.random_inputs(session))
     bound.seconds(budget=0.5)
 
     def calls() -> None:
@@ -94,25 +94,25 @@ def call(graph: Path, options: dict[str, str]) -> dict[str, Any]:
             bound.launch()
         bound.wait()
 
-    return summary(record(calls, "call"), CALLS)
+    return summary(record(calls, "call"), CALLS) | {"counted": launches.of("unet")}
 
 
 def loop() -> dict[str, Any]:
-    """Summary of a whole loop, with the decoder call after it."""
+    """Summary of a whole image by its steps: mostly the loop; the text encoder and the decoder run once."""
     pipe, steps = load(kit.best_package()), 10 if kit.settings().full else 2
 
     def draw() -> None:
         pipe(kit.PROMPT, num_inference_steps=steps, scheduler="ddim", seed=0)
 
     draw()
-    return summary(record(draw, "loop"), steps)
+    return summary(record(draw, "loop"), steps) | {"counted": launches.of("unet"), "step": launches.of("step graph")}
 
 
 def by_operator(graph: Path) -> dict[str, float]:
     """Milliseconds a call by operator, in ONNX Runtime's profile; on CUDA that is the time to launch."""
     here = kit.settings()
-    session = kit.open_session(graph, here.provider_options, profile=str(here.work / "ort"))
-    inputs = kit.random_inputs(session)
+    session = graphs.open_session(graph, profile=str(here.work / "ort"))
+    inputs = graphs.random_inputs(session)
     for _ in range(CALLS):
         session.run(None, inputs)
     times: defaultdict[str, float] = defaultdict(float)
@@ -125,7 +125,7 @@ def by_operator(graph: Path) -> dict[str, float]:
 def main() -> None:
     """Profile the U-Net of the best package, then the loop; on the CPU the U-Net of the cuda package, expanded."""
     results, here = kit.Results("where"), kit.settings()
-    graph = (kit.best_package() if here.on_cuda else here.package("cuda")) / "unet" / "model.onnx"
+    graph = graphs.denoiser(kit.best_package() if here.on_cuda else here.package("cuda"))
     if here.on_cuda:
         results.attempt("call", call, graph, kit.best_options())
         results.attempt("call, CUDA graph", call, graph, kit.best_options() | {"enable_cuda_graph": "1"})
