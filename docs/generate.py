@@ -1,4 +1,4 @@
-"""Write the generated documentation: help, schedulers and families. python docs/generate.py"""
+"""Write the generated documentation: help, schedulers, families and launches. python docs/generate.py"""
 
 import json
 import re
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from triptych.benchmarks.gpu.launches import recorded
 from triptych.benchmarks.sampler_plot import save
 from triptych.runtime.cli import scheduler_table
 from triptych.runtime.cli.commands import cli
@@ -21,6 +22,8 @@ README = DOCS.parent / "README.md"
 START, END = "<!-- families -->\n", "<!-- end of families -->\n"
 TARGET = DOCS / "cli.md"
 SCHEDULERS, PLOT = DOCS / "schedulers.md", DOCS / "schedulers.png"
+CUDA = DOCS / "cuda.md"
+LAUNCHES, END_OF_LAUNCHES = "<!-- launches -->\n", "<!-- end of launches -->\n"
 
 _SCHEDULERS = """\
 # Schedulers
@@ -106,6 +109,17 @@ def families(readme: str) -> str:
     return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
 
 
+def launches(page: str) -> str:
+    """The page of CUDA with the recorded launches."""
+    found = recorded()
+    rows = [(name, str(each["kernels"]), str(each["copies"])) for name, each in found["launches"].items()]
+    table = "\n".join(_table(("graph", "kernels", "copies and memsets"), rows))
+    counted = f"Counted on {found['date']} with onnxruntime-gpu {found['onnxruntime']}"
+    source = f"\n{counted}; a product by cuBLAS and a convolution or an attention\nby cuDNN count as one.\n"
+    before, rest = page.split(LAUNCHES)
+    return before + LAUNCHES + table + "\n" + source + END_OF_LAUNCHES + rest.split(END_OF_LAUNCHES)[1]
+
+
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows)]
 
@@ -123,3 +137,4 @@ if __name__ == "__main__":
     SCHEDULERS.write_text(schedulers())
     save(listing.names(), PLOT)
     README.write_text(families(README.read_text()))
+    CUDA.write_text(launches(CUDA.read_text()))

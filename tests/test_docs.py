@@ -29,6 +29,11 @@ def test_the_families_in_the_readme_are_those_of_the_code() -> None:
     assert runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["families"](readme) == readme
 
 
+def test_the_launches_in_the_page_of_cuda_are_those_recorded() -> None:
+    page = (REPOSITORY / "docs" / "cuda.md").read_text()
+    assert runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["launches"](page) == page
+
+
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert with_table(readme) == readme
