@@ -1,11 +1,10 @@
 """The cuda operator set: operators of ONNX Runtime's CUDA provider, channels last from end to end."""
 
 from torch import nn
-from transformers.models.clip.modeling_clip import CLIPEncoder
 
-from ..components.modules import Decoder, Encoder, UNet
+from ..components.modules import Decoder, Encoder, TextEncoder, UNet
 from .cuda_layers import Choices
-from .cuda_text import ClipEncoder
+from .cuda_text import ClipText
 from .cuda_unet import ChannelsLastUNet
 from .cuda_vae import ChannelsLastDecoder, ChannelsLastEncoder
 from .dialect import Dialect
@@ -23,7 +22,7 @@ def cuda_dialect(choices: Choices) -> Dialect:
             UNet: lambda module: ready(ChannelsLastUNet(module.net, choices)),
             Decoder: lambda module: ready(ChannelsLastDecoder(module.quant, module.decoder, choices)),
             Encoder: lambda module: ready(ChannelsLastEncoder(module.encoder, module.quant, choices)),
-            CLIPEncoder: lambda encoder: ready(ClipEncoder(encoder, choices)),
+            TextEncoder: lambda module: ready(ClipText(module.clip, choices, hidden_states=module.hidden_states)),
         },
         fixed=True,
     )

@@ -25,7 +25,6 @@ def images(standin: Environment, demo_package: Path, tmp_path_factory: pytest.Te
     return finished.log, json.loads(finished.stdout)
 
 
-@pytest.mark.xfail(strict=True, reason="CLIP's ArgMax falls back to the CPU")
 def test_every_node_is_on_cuda_and_nothing_warns(images: tuple[Log, dict]) -> None:
     _, found = images
     assert found["warnings"] == []

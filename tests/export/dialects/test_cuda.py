@@ -138,6 +138,31 @@ def test_keys_and_values_of_the_text_are_apart(graphs: Any, choices: Choices, ow
         assert [products[name].input[0] for name in node.input[1:]] == ["encoder_hidden_states"] * 2
 
 
+@pytest.mark.parametrize("encoder", ["text_encoder", "text_encoder_2"])
+@pytest.mark.parametrize("end", [649, 2], ids=["end token", "highest id"])
+def test_the_pooled_token_is_that_of_transformers(xl_checkpoint: Path, tmp_path: Path, encoder: str, end: int) -> None:
+    component = components_of(open_checkpoint(xl_checkpoint))[encoder]()
+    clip: Any = component.original
+    getattr(clip, "text_model", clip).eos_token_id = end
+    ids = np.full((4, 77), 649, np.int64)  # an end token at once, in the middle and last, and none
+    ids[:, 0], ids[1, 1:9], ids[2, 1:-1], ids[3, 1:] = 648, 17, 23, 7
+    ids[3, 30] = 8
+    with torch.inference_mode(), quiet():
+        expected = dict(zip(component.outputs, component.reference(torch.from_numpy(ids)), strict=True))
+        rewritten = replace(component, module=CUDA_DIALECT.rewrite(component.module))
+        path = save(to_onnx(rewritten, torch.float32, {"batch_size": 4, "sequence_length": 77}), tmp_path)[0]
+    given = dict(zip(component.outputs, expansion.open_on_cpu(path).run(None, {"input_ids": ids}), strict=True))
+    states = given["last_hidden_state"]
+    if encoder == "text_encoder":
+        states_there, pooled_there = expected["last_hidden_state"], expected["pooler_output"]
+        places = (states_there == pooled_there[:, None]).all(-1).int().argmax(1)
+        assert places.tolist() == [1, 9, 76, 0]
+        np.testing.assert_array_equal(given["pooler_output"], states[range(4), places])
+    for name, output in expected.items():
+        np.testing.assert_allclose(given[name], output, atol=1e-5)
+    assert "ArgMax" not in count_operators(path)
+
+
 def test_sizes_that_no_kernel_takes_are_left_to_standard_operators(graphs: Any) -> None:
     counts = graphs("odd", "unet").counts  # 3, 5 and 7 channels a group; some skip connections make the number even
     assert "com.microsoft::BiasSplitGelu" not in counts
