@@ -15,7 +15,7 @@ from .nvidia import built_for, installed_driver, needed_driver, remedy_for_libra
 
 _CALL = re.compile(r"[A-Z_]+ failure -?\d+: [^;]*?(?= ;|$)|CUDA error \w+:.*")
 _CUDNN = re.compile(r"cuDNN is unavailable.*")
-_LIBRARY = re.compile(r"[\w.+-]*\.(?:so[.\d]*|dll): cannot open shared object file.*")
+_LIBRARY = re.compile(r"[\w.+-]*\.so[.\d]*: cannot open shared object file.*|Could not find module '[^']+'")
 _ARENA = re.compile(r"Failed to allocate memory for requested buffer of size \d+|Available memory of \d+ is smaller.*")
 _HOST_MEMORY = re.compile(r"std::bad_alloc")
 _ATTENTION = re.compile(r"Failed to build cuDNN graph for [\w ]+")
@@ -102,7 +102,7 @@ def _library(cause: str) -> str | None:
 
 
 _REMEDIES: tuple[tuple[str, str | Callable[[str], str | None]], ...] = (
-    (r"cuDNN is unavailable|cannot open shared object file", _library),
+    (r"cuDNN is unavailable|cannot open shared object file|Could not find module", _library),
     (r"Available memory of", "the provider option gpu_mem_limit is too small"),
     (
         r"out of memory|Failed to allocate|bad_alloc|ALLOC_FAILED",

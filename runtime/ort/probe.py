@@ -130,11 +130,9 @@ def _option_names(provider: str) -> Iterable[str]:
 
 def _library_error(provider: str, preloaded: str) -> str | None:
     """Why a library of the provider cannot be loaded, None if all can: ONNX Runtime tells it to its log only."""
-    loader = _loader_error(provider)
-    for message in filter(None, (loader, preloaded)):
-        if failure := device_failure(message):
-            return failure
-    return loader or preloaded or None
+    messages = [message for message in (preloaded, _loader_error(provider)) if message]
+    failures = (device_failure(message) for message in messages)
+    return next(filter(None, failures), None) or next(iter(messages), None)
 
 
 @cache
@@ -155,10 +153,10 @@ def _loader_error(provider: str) -> str:
     """The dynamic loader's error for the provider's library, "" without one."""
     stem = provider.removesuffix("ExecutionProvider").lower()
     folder = Path(ort.__file__).parent / "capi"
-    for library in folder.glob(f"*onnxruntime_providers_{stem}.*"):
-        try:
-            ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), mode=ctypes.RTLD_GLOBAL)
-            ctypes.CDLL(str(library))
-        except OSError as error:
-            return first_line(error)
+    for part, mode in (("shared", ctypes.RTLD_GLOBAL), (stem, ctypes.RTLD_LOCAL)):
+        for library in folder.glob(f"*onnxruntime_providers_{part}.*"):
+            try:
+                ctypes.CDLL(str(library), mode=mode)
+            except OSError as error:
+                return first_line(error)
     return ""

@@ -120,6 +120,12 @@ def cuda_13(monkeypatch: pytest.MonkeyPatch) -> None:
             "pip install nvidia-cublas, or 'triptych[cuda]'",
         ),
         (
+            "Failed to load cublas64_13.dll: Could not find module 'cublas64_13.dll' (or one of its dependencies). Try "
+            "using the full path with constructor syntax.",
+            "Could not find module 'cublas64_13.dll'",
+            "pip install nvidia-cublas, or 'triptych[cuda]'",
+        ),
+        (
             "libnvinfer.so.10: cannot open shared object file: No such file or directory",
             "libnvinfer.so.10: cannot open shared object file",
             "pip install 'tensorrt-cu13==10.*'",
