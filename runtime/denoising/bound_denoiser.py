@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import ArgumentError
 from ..families.conditioning import EXTRA_CHANNELS, Conditioning
 from ..ort.library import ort
-from ..ort.memory import Buffer, View, bind_input, bind_output
+from ..ort.memory import Buffer, View, bind_input, bind_output, synchronize
 from ..ort.session import Graph, Tensor, fit
 
 
@@ -112,7 +112,7 @@ class BoundDenoiser:
     def wait(self) -> None:
         """Wait for the runs that were launched."""
         for binding, _ in self._calls:
-            binding.synchronize_outputs()
+            synchronize(binding)
 
     def _bind(self, start: int) -> ort.IOBinding:
         binding = self._session.io_binding()

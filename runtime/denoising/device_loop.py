@@ -17,7 +17,7 @@ import numpy as np
 from ..families.conditioning import TEXT, Conditioning, denoiser_inputs
 from ..ort.device import Device
 from ..ort.library import ort
-from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name
+from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name, synchronize, to_host
 from ..ort.session import Graph, check_finite
 from ..sampling import Sampler, Step
 from ..sampling.denoise import Draw, init_latents
@@ -207,9 +207,8 @@ class _DeviceRun:
         return array
 
     def _copy(self, value: ort.OrtValue) -> np.ndarray:
-        self._binding.synchronize_outputs()
-        array: np.ndarray = value.numpy()
-        return array
+        synchronize(self._binding)
+        return to_host(value)
 
     def check_finite(self, name: str) -> None:
         """Wait for all runs, and raise an error if a denoiser output was not finite."""

@@ -45,8 +45,11 @@ def run_error(error: BaseException, graph: str, shapes: Mapping[str, Sequence[in
         shapes: input -> shape.
 
     Returns:
-        ProviderError where the device failed; otherwise ArgumentError: the graph cannot be run with these shapes.
+        ProviderError where the device failed; otherwise ArgumentError: the graph cannot be run with these shapes. An
+        error of Triptych stays as it is.
     """
+    if isinstance(error, TriptychError):
+        return error
     if failure := device_failure(error):
         return ProviderError(f"{graph} failed on its device: {failure}")
     sizes = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())

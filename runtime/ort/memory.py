@@ -106,6 +106,27 @@ def outputs_by_name(binding: ort.IOBinding, names: Sequence[str]) -> dict[str, o
     return dict(zip(names, binding.get_outputs(), strict=True))
 
 
+def synchronize(binding: ort.IOBinding) -> None:
+    """Wait for the runs that were launched with these outputs.
+
+    Raises:
+        ProviderError: the device failed in one of them.
+    """
+    with device_errors("a run on the device"):
+        binding.synchronize_outputs()
+
+
+def to_host(value: ort.OrtValue) -> np.ndarray:
+    """A copy of a tensor on the device, whose runs have ended.
+
+    Raises:
+        ProviderError: the device failed.
+    """
+    with device_errors("copying from the device"):
+        array: np.ndarray = value.numpy()
+    return array
+
+
 def _place(view: View) -> tuple[Any, ...]:
     address = view.whole.data_ptr() + view.offset
     return view.memory.kind, view.memory.index, view.dtype, view.shape, address

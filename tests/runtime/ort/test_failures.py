@@ -1,5 +1,8 @@
 """Messages are those of onnxruntime-gpu 1.31.1, and of older ones in its issues, with the machine's name replaced."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from triptych.runtime.errors import ArgumentError, ProviderError
 from triptych.runtime.ort import nvidia
 from triptych.runtime.ort.failures import device_errors, device_failure, run_error
 from triptych.runtime.ort.library import ort
-from triptych.runtime.ort.memory import Buffer, Memory
+from triptych.runtime.ort.memory import Buffer, Memory, synchronize, to_host
 
 CALL = (
     "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, void, onnxruntime::"
@@ -148,6 +151,11 @@ def test_other_failures_of_cuda_are_those_of_the_device_too() -> None:
     assert failure == "CUDA failure 801: operation not supported"
 
 
+def test_errors_of_triptych_stay_as_they_are() -> None:
+    error = ProviderError("cuda:0 belongs to the process that was forked")
+    assert run_error(error, "unet", {"sample": (1,)}) is error
+
+
 def test_failures_during_other_work_on_a_device_are_told_apart_too() -> None:
     with (
         pytest.raises(ProviderError, match="copying failed: CUDA failure 2: out of memory; a"),
@@ -167,6 +175,20 @@ def test_a_copy_to_a_device_without_memory_is_an_error_of_the_device(monkeypatch
     monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", refuse)
     with pytest.raises(ProviderError, match="copying to the device failed: Failed to allocate memory"):
         Buffer(np.zeros((2, 4)), Memory("cuda", 0))
+
+
+def test_a_fault_of_a_launched_run_is_an_error_of_the_device_when_it_is_waited_for() -> None:
+    """A kernel's fault is met by whatever waits for the device next."""
+
+    def fail() -> None:
+        raise RuntimeError(
+            f"Error when synchronizing bound outputs: CUDA failure 700: an illegal memory access was encountered{AT}"
+        )
+
+    with pytest.raises(ProviderError, match=r"a run on the device failed: CUDA failure 700: .*; the device is lost"):
+        synchronize(SimpleNamespace(synchronize_outputs=fail))
+    with pytest.raises(ProviderError, match="copying from the device failed: CUDA failure 700"):
+        to_host(SimpleNamespace(numpy=fail))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +221,12 @@ def test_wheels_and_drivers_are_those_of_the_cuda_that_onnxruntime_was_built_for
     assert nvidia.wheel(library) == wheel
     assert nvidia.needed_driver() == driver
     assert f"built for CUDA {cuda}" in nvidia.built_for()
+
+
+def test_a_machine_without_a_driver_says_so() -> None:
+    if any(Path(folder, nvidia.DRIVER).exists() for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64")):
+        pytest.skip("this machine has a driver")
+    assert nvidia.installed_driver() == f"none is installed ({nvidia.DRIVER} cannot be loaded)"
 
 
 @pytest.mark.parametrize("file", ["libcudnn.so.9", "libcudnn.so", "cudnn64_9.dll"])
