@@ -1,7 +1,7 @@
 """Execution providers: the requested one runs the graphs or is an error; there is no silent fallback.
 
 A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `tensorrt`) or a list of ONNX Runtime
-providers. Before any model is loaded, its first provider must really run a graph of one addition.
+providers. Before any model is loaded, its first provider must really run a small graph: see `probe`.
 """
 
 import warnings
