@@ -24,6 +24,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _SHOWN = 100  # characters of a value in a message
+_LONGEST_LINE = 400  # characters: cuDNN describes a whole graph in one line
 
 
 class TriptychError(Exception):
@@ -90,8 +91,9 @@ def system_reason(error: BaseException) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's message, or its class where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """First line of an error's message, cut to a length that can be read, or its class where it has none."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ..."
 
 
 def shown(value: object) -> str:

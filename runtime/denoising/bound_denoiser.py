@@ -4,8 +4,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import TriptychError
 from ..families.conditioning import EXTRA_CHANNELS, Conditioning
+from ..ort.failures import run_error
 from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, synchronize
 from ..ort.session import Graph, Tensor, fit
@@ -99,15 +100,22 @@ class BoundDenoiser:
         """Compute the output; on CUDA without waiting for it.
 
         Raises:
+            ProviderError: the device failed.
             ArgumentError: the graph cannot be run at this size.
         """
+        try:
+            self.launch()
+        except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            raise self.error(error) from None
+
+    def launch(self) -> None:
+        """Compute the output as `run` does, with ONNX Runtime's own exceptions."""
         for binding, options in self._calls:
-            try:
-                self._session.run_with_iobinding(binding, options)
-            except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
-                reason = str(error).splitlines()[0]
-                shape = [self._call_rows, *self._sample.shape[1:]]
-                raise ArgumentError(f"{self._name} cannot run with sample {shape}: {reason}") from None
+            self._session.run_with_iobinding(binding, options)
+
+    def error(self, error: Exception) -> TriptychError:
+        """Error of a run, to be raised in place of ONNX Runtime's."""
+        return run_error(error, self._name, {"sample": (self._call_rows, *self._sample.shape[1:])})
 
     def wait(self) -> None:
         """Wait for the runs that were launched."""

@@ -8,14 +8,16 @@ and at the end one number that shows whether all outputs were finite.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ..families.conditioning import TEXT, Conditioning, denoiser_inputs
+from ..ort.cuda import STEP_GRAPH
 from ..ort.device import Device
+from ..ort.failures import run_error
 from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name, synchronize, to_host
 from ..ort.session import Graph, check_finite
@@ -122,8 +124,22 @@ class BoundLoop:
         try:
             denoiser = self._pool.value[key_of(rows, shapes)].pop()
         except IndexError:
-            denoiser = BoundDenoiser(graph, rows, shapes)
+            denoiser = self._fresh(graph, rows, shapes)
         denoiser.condition(conditioning)
+        return denoiser
+
+    def _fresh(self, graph: Graph, rows: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> BoundDenoiser:
+        """New buffers. On CUDA they are run once, which captures the graph: what fails there is worked around."""
+        denoiser = BoundDenoiser(graph, rows, shapes)
+        if graph.device.on_cuda:
+            try:
+                denoiser.launch()
+                denoiser.wait()
+            except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+                if not graph.works_around(error):
+                    raise denoiser.error(error) from None
+                self._pool.value.clear()  # they are bound to the session that failed
+                return self._fresh(graph, rows, shapes)
         return denoiser
 
 
@@ -197,7 +213,10 @@ class _DeviceRun:
             bind_input(self._binding, name, inputs[name])
         for name in step.outputs:
             bind_output(self._binding, name, targets.get(name, self._memory))
-        step.session.run_with_iobinding(self._binding, step.options)
+        try:
+            step.session.run_with_iobinding(self._binding, step.options)
+        except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            raise run_error(error, "the step graph", {"latents": self._shape}) from None
         self._store(outputs_by_name(self._binding, step.outputs))
 
     def read(self, value: ort.OrtValue) -> np.ndarray:
@@ -243,7 +262,7 @@ class _DeviceRun:
 
 
 def _open(device: Device, graph: StepGraph) -> _Session:
-    providers = device.session_providers(use_tf32="0")
+    providers = device.session_providers(STEP_GRAPH)
     session = ort.InferenceSession(graph.to_bytes(), device.options(), providers=providers, enable_fallback=0)
     inputs, outputs = ([spec.name for spec in side] for side in (session.get_inputs(), session.get_outputs()))
     return _Session(session, inputs, outputs, device.run_options(bound=True))

@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 Provider = str | tuple[str, Mapping[str, Any]]
 _STOP = "session.force_spinning_stop"
+_WHOLE = "session.disable_cpu_ep_fallback"
 _FATAL = 4  # severity of ONNX Runtime's log
 
 
@@ -49,9 +50,14 @@ class Device:
         return self.provider == CPU
 
     @property
+    def on_cuda(self) -> bool:
+        """Whether ONNX Runtime's CUDA provider runs the graphs."""
+        return self.provider == CUDA
+
+    @property
     def memory(self) -> Memory:
         """Memory that graphs read and write."""
-        if self.provider == CUDA:
+        if self.on_cuda:
             return Memory("cuda", self._index)
         return Memory("cpu", 0)
 
@@ -77,24 +83,23 @@ class Device:
             raise ProviderError(f"device_id={shown(index)}; allowed: whole numbers from 0")
         return int(index)
 
-    def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
-        """Providers with their options for one session.
-
-        Args:
-            capture: its graph has fixed shapes and is run bound.
-            more: further options, on CUDA.
-        """
+    def session_providers(self, traits: cuda.Traits) -> list[tuple[str, dict[str, Any]]]:
+        """Providers with their options for the session of a graph."""
         (name, options), *others = self.providers
-        if name == CUDA:
-            options = {**cuda.provider_options(options, capture=capture), **more}
-        return [(name, options), *others]
+        if not self.on_cuda:
+            return [(name, options), *others]
+        if traits.whole:  # ONNX Runtime adds the CPU itself, and refuses the option where it is listed
+            others = [each for each in others if each[0] != CPU]
+        return [(name, cuda.provider_options(options, traits)), *others]
 
     def run_options(self, *, bound: bool = False) -> ort.RunOptions:
         """Options of a run, or of all runs of one set of buffers, `bound` at the same addresses each time."""
-        return cuda.run_options(bound=bound) if self.provider == CUDA else ort.RunOptions()
+        return cuda.run_options(bound=bound) if self.on_cuda else ort.RunOptions()
 
-    def options(self, *, keep_memory: bool = True, optimise: bool = True) -> ort.SessionOptions:
-        """New session options: this project's defaults, then those of the caller.
+    def options(
+        self, traits: cuda.Traits = cuda.PLAIN, *, keep_memory: bool = True, optimise: bool = True
+    ) -> ort.SessionOptions:
+        """New session options for a graph of such traits: this project's defaults, then those of the caller.
 
         `keep_memory` holds on to working memory from call to call; only the CPU has a choice. `optimise` is for graphs
         that were not optimised at export.
@@ -109,6 +114,8 @@ class Device:
         if self.on_cpu:
             options.enable_mem_pattern = False  # it plans one block a shape beside the arena: 40% more at the peak
             options.enable_cpu_mem_arena = keep_memory
+        if self.on_cuda and traits.whole:
+            options.add_session_config_entry(_WHOLE, "1")
         for key, value in self.session_options.items():
             if hasattr(options, key):
                 try:

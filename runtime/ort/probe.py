@@ -9,7 +9,7 @@ import ctypes
 import io
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,15 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
             or first_line(error)
         )
     return None
+
+
+@cache
+def option_names(provider: str) -> tuple[str, ...]:
+    """Names of the options that the installed provider has; () where it cannot be opened."""
+    try:
+        return tuple(_session(provider, {}).get_provider_options()[provider])
+    except Exception:  # of any class: the provider may have more than one fault
+        return ()
 
 
 def available_providers() -> list[str]:
@@ -111,21 +120,13 @@ def _probe() -> bytes:
 def _option_error(message: str, provider: str, options: Mapping[str, Any]) -> str | None:
     """The reason for an error of a provider's option, None for other errors."""
     if found := re.search(r'Unknown provider option: "([^"]*)"', message):
-        return f"unknown provider option {found[1]!r}; {nearest(found[1], _option_names(provider))}"
+        return f"unknown provider option {found[1]!r}; {nearest(found[1], option_names(provider))}"
     if found := re.search(r"Invalid device ID: (\d+), must be between 0 \(inclusive\) and (\d+)", message):
         last = int(found[2]) - 1
         return f"there is no device {found[1]}; allowed: {f'0 to {last}' if last else '0'}"
     if found := re.search(r'Failed to parse provider option "([^"]*)"', message):
         return f"provider option {found[1]}={options.get(found[1])} has a value that ONNX Runtime cannot read"
     return None
-
-
-def _option_names(provider: str) -> Iterable[str]:
-    """Names of the provider's options."""
-    try:
-        return list(_session(provider, {}).get_provider_options()[provider])
-    except Exception:  # of any class: the provider may have more than one fault
-        return []
 
 
 def _library_error(provider: str, preloaded: str) -> str | None:

@@ -3,17 +3,27 @@
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import ArgumentError, NumericalError, PackageError, PerformanceWarning, ProviderError, first_line
+from ..errors import (
+    ArgumentError,
+    NumericalError,
+    PackageError,
+    PerformanceWarning,
+    ProviderError,
+    TriptychError,
+    first_line,
+)
+from .cuda import PLAIN, Traits, without_failure
 from .device import Device
 from .device_thread import Owned
 from .failures import device_failure, run_error
 from .library import ort
+from .weight_types import has_halves
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -49,7 +59,7 @@ class Graph:
         keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
         optimised: the graph was optimised when it was exported and runs as it is: loading takes only the time
             to pack weights for matrix products.
-        capture: on CUDA, bound runs are captured as CUDA graphs; for graphs of fixed shapes.
+        traits: facts about the graph that matter on CUDA; whether it has float16 is read from its file.
         aliases: names of inputs in the file -> names used here.
 
     Attributes:
@@ -66,26 +76,24 @@ class Graph:
         *,
         keep_memory: bool = True,
         optimised: bool = False,
-        capture: bool = False,
+        traits: Traits = PLAIN,
         aliases: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.device = device
         self._rows = 1 if device.on_cpu else None
-        options = device.options(keep_memory=keep_memory, optimise=not optimised)
-        self._keeps_memory = device.on_cpu and options.enable_cpu_mem_arena
+        self._path, self._traits = path, replace(traits, exact=device.on_cuda and not has_halves(path))
+        self._options = device.options(self._traits, keep_memory=keep_memory, optimise=not optimised)
+        self._keeps_memory = device.on_cpu and self._options.enable_cpu_mem_arena
         start = time.perf_counter()
         try:
-            self._session, refused = device.call(_open, path, device, options, capture=capture)
+            self._session = self._open()
         except ProviderError:
             raise
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
-            if failure := device_failure(error):
-                raise ProviderError(f"{name} cannot be loaded: {failure}") from None
-            raise PackageError(f"{path} cannot be loaded by ONNX Runtime: {first_line(error)}") from None
+            if not self.works_around(error):
+                raise self._open_error(error) from None
         self.load_seconds = time.perf_counter() - start
-        if refused is not None:
-            warnings.warn(f"{name} runs without a CUDA graph: {refused}", PerformanceWarning, stacklevel=2)
         self.providers: tuple[str, ...] = tuple(self.session.get_providers())
         if self.providers[0] != device.provider:
             raise ProviderError(
@@ -129,28 +137,49 @@ class Graph:
         try:
             results = self.device.call(self.session.run, None, feeds, options)
         except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
+            if self.works_around(error):
+                return self._run(arrays, batch, release=release)
             raise run_error(error, self.name, {name: feed.shape for name, feed in feeds.items()}) from None
         return dict(zip(self.outputs, results, strict=True))
 
+    def works_around(self, error: Exception) -> bool:
+        """Open the session anew without what has failed on CUDA, with a warning; False where nothing is left to try.
 
-def _open(
-    path: Path, device: Device, options: ort.SessionOptions, *, capture: bool
-) -> tuple[Owned[ort.InferenceSession], str | None]:
-    """A session, and the reason where it is without the capture that was requested: a node on the CPU."""
+        A capture that fails is left out, and cuDNN's attention is replaced by flash attention.
+        """
+        if not self.device.on_cuda:
+            return False
+        lesser = without_failure(self._traits, self.device.providers[0][1], str(error))
+        if lesser is None:
+            return False
+        self._traits, how = lesser
+        try:
+            self._session = self._open()
+        except Exception as following:  # the reason is more than what is left out
+            return self.works_around(following)
+        reason = device_failure(error) or first_line(error)
+        warnings.warn(f"{self.name} runs {how}: {reason}", PerformanceWarning, stacklevel=2)
+        return True
 
-    def create(capture: bool) -> Owned[ort.InferenceSession]:
-        # By default ONNX Runtime would continue on the CPU, and print that
-        session = ort.InferenceSession(
-            str(path), options, providers=device.session_providers(capture=capture), enable_fallback=0
-        )
-        return device.own(session)
+    def _open(self) -> Owned[ort.InferenceSession]:
+        providers = self.device.session_providers(self._traits)
 
-    try:
-        return create(capture), None
-    except Exception as error:
-        if not capture:
-            raise
-        return create(False), str(error).splitlines()[0]
+        def create() -> Owned[ort.InferenceSession]:
+            # By default ONNX Runtime would continue on the CPU, and print that
+            session = ort.InferenceSession(str(self._path), self._options, providers=providers, enable_fallback=0)
+            return self.device.own(session)
+
+        return self.device.call(create)
+
+    def _open_error(self, error: Exception) -> TriptychError:
+        if failure := device_failure(error):
+            return ProviderError(f"{self.name} cannot be loaded: {failure}")
+        if self._traits.whole and "fallback to CPU EP has been explicitly disabled" in str(error):
+            return ProviderError(
+                f"{self._path} has nodes that CUDA has no kernels for in ONNX Runtime {ort.__version__}; export the "
+                "package again, or with --dialect portable"
+            )
+        return PackageError(f"{self._path} cannot be loaded by ONNX Runtime: {first_line(error)}")
 
 
 def fit(name: str, tensor: Tensor, array: np.ndarray, batch: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..errors import ArgumentError, ProviderError, nearest, shown
 from ..ort.blocking import channels_block
+from ..ort.cuda import Traits
 from ..ort.device import Device
 from ..ort.providers import PROVIDERS
 from ..ort.saturation import PAIR_LIMIT, saturates
@@ -124,7 +125,7 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         name,
         keep_memory=keep_memory,
         optimised=package.is_optimised(name),
-        capture=package.manifest.static is not None and name == family.denoiser,
+        traits=_traits(package, name),
         aliases=family.aliases,
     )
     signature, recorded = Signature(name, graph.inputs, graph.outputs), signature_of(package, name)
@@ -132,6 +133,15 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
     if recorded is not None:
         check_recorded(recorded, signature, str(path))
     return graph
+
+
+def _traits(package: Package, name: str) -> Traits:
+    manifest, operators = package.manifest, package.manifest.component(name).operators
+    return Traits(
+        capture=manifest.static is not None and name == family_of(package).denoiser,
+        channels_last="com.microsoft::NhwcConv" in operators and "Conv" not in operators,
+        whole=manifest.dialect == "cuda",
+    )
 
 
 def _check_manifest(package: Package) -> None:

@@ -63,6 +63,7 @@ class ComponentRecord:
         files: path relative to the package -> record, of the graph and its external weights.
         inputs, outputs: name -> tensor; None where they are not recorded.
         optimised: ONNX Runtime has optimised the graph at export, and runs it as it is.
+        operators: operator -> its occurrences in the graph, "Conv"; contrib operators as "com.microsoft::NhwcConv".
         macs: multiply-accumulates of one call with inputs of `default_shape`.
         default_shape: input -> its shape for one image of the checkpoint's own size.
     """
@@ -71,6 +72,7 @@ class ComponentRecord:
     inputs: Mapping[str, Tensor] | None = None
     outputs: Mapping[str, Tensor] | None = None
     optimised: bool = False
+    operators: Mapping[str, int] = field(default_factory=dict)
     macs: int | None = None
     default_shape: Mapping[str, tuple[int, ...]] | None = None
 
@@ -153,12 +155,13 @@ def _components(facts: JsonObject) -> dict[str, JsonObject]:
 
 
 def _component(facts: JsonObject) -> ComponentRecord:
-    shapes = facts.optional_object("default_shape")
+    shapes, operators = facts.optional_object("default_shape"), facts.optional_object("operators")
     return ComponentRecord(
         files=_files(facts),
         inputs=_tensors(facts, "inputs"),
         outputs=_tensors(facts, "outputs"),
         optimised=facts.optional("optimised", bool) or False,
+        operators={} if operators is None else {name: operators.whole(name, 0, _MOST) for name in operators},
         macs=facts.optional_whole("macs", 0, _MOST),
         default_shape=None if shapes is None else {name: shapes.whole_numbers(name, least=0) for name in shapes},
     )

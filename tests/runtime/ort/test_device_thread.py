@@ -49,7 +49,8 @@ def test_a_call_within_the_thread_is_an_ordinary_call() -> None:
 
 
 def test_calls_are_done_in_the_order_in_which_they_arrive() -> None:
-    thread, seen, ready = DeviceThread("cuda:0"), [], threading.Event()
+    thread, ready = DeviceThread("cuda:0"), threading.Event()
+    seen: list[int] = []
     with ThreadPoolExecutor(1) as caller:
         caller.submit(thread.call, ready.wait)
         thread.clear([])

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.graphs import Value, write_adder, write_graph
 from triptych.runtime.errors import ArgumentError, PackageError, PerformanceWarning, ProviderError
+from triptych.runtime.ort.cuda import Traits
 from triptych.runtime.ort.device import Device, open_device
 from triptych.runtime.ort.session import Graph
 
@@ -99,20 +100,24 @@ def test_another_provider_than_the_one_asked_for_is_an_error(tmp_path: Path, mon
 
 
 class Picky(Device):
-    """A device on which nothing can be captured."""
+    """A CUDA device, computing on the CPU, on which nothing can be captured."""
 
-    def session_providers(self, *, capture: bool = False, **more: str) -> list[tuple[str, dict[str, Any]]]:
-        if capture:
-            raise RuntimeError("not all nodes are on the device")
-        return super().session_providers()
+    @property
+    def on_cuda(self) -> bool:
+        return True
+
+    def session_providers(self, traits: Traits) -> list[tuple[str, dict[str, Any]]]:
+        if traits.capture:
+            raise RuntimeError("no graph capture: not all nodes are on the device")
+        return [("CPUExecutionProvider", {})]
 
 
 def test_a_graph_that_cannot_be_captured_runs_all_the_same_and_says_so(tmp_path: Path) -> None:
-    device = Picky("cpu", (("CPUExecutionProvider", {}),))
+    device, capture = Picky("cpu", (("CPUExecutionProvider", {}),)), Traits(capture=True)
     path = write_adder(tmp_path / "m.onnx", batch=5)
-    with pytest.warns(PerformanceWarning, match="unet runs without a CUDA graph: not all nodes"):
-        graph = Graph(path, device, "unet", capture=True)
+    with pytest.warns(PerformanceWarning, match="unet runs without a CUDA graph: no graph capture"):
+        graph = Graph(path, device, "unet", traits=capture)
     np.testing.assert_array_equal(graph({"x": X, "timestep": np.asarray(1)})["y"], X + 1)
     Graph(path, device, "unet")
     with pytest.raises(PackageError, match="cannot be loaded"):
-        Graph(tmp_path / "none.onnx", device, "unet", capture=True)
+        Graph(tmp_path / "none.onnx", device, "unet", traits=capture)

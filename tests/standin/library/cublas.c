@@ -87,3 +87,9 @@ int cublasSgemmStridedBatched(void *handle, int transpose_a, int transpose_b, in
 {
     return PRODUCT(handle, "cublasSgemmStridedBatched", "m=%d n=%d k=%d batch=%d type=0", m, n, k, batch);
 }
+
+int cublasSgeam(void *handle, int transpose_a, int transpose_b, int m, int n, const void *alpha, const void *a, int lda,
+                const void *beta, const void *b, int ldb, void *c, int ldc)
+{
+    return PRODUCT(handle, "cublasSgeam", "m=%d n=%d type=0", m, n); /* a sum of matrices: here a transpose */
+}

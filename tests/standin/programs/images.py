@@ -1,6 +1,7 @@
-"""Generate images on CUDA: python -m tests.standin.programs.images PACKAGE [ARGUMENTS as JSON] [CALLS]
+"""Generate images on CUDA: python -m tests.standin.programs.images PACKAGE [ARGUMENTS [CALLS [OPTIONS]]]
 
-Marks the calls and their steps in the log, and prints where the nodes of all sessions run and what was warned of.
+ARGUMENTS of a call and OPTIONS of the provider are JSON. Marks the calls and their steps in the log, and prints where
+the nodes of all sessions run and what was warned of.
 """
 
 import json
@@ -23,12 +24,13 @@ def main() -> None:
     package, *rest = sys.argv[1:]
     arguments = json.loads(rest[0]) if rest else {}
     calls = int(rest[1]) if len(rest) > 1 else 1
+    options = json.loads(rest[2]) if len(rest) > 2 else None
     sessions = Sessions()
     from triptych.runtime import TextToImage
 
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        pipe = TextToImage.load(package, device="cuda")
+        pipe = TextToImage.load(package, device="cuda", provider_options=options)
         for call in range(calls):
             mark(f"call {call}")
             pipe("red heart", seed=call, callback=partial(_mark_step, call), **arguments)
