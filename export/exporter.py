@@ -82,8 +82,9 @@ def export(
             optimised once, at export) or cuda (those of its CUDA provider, in fixed shapes); None is that of this
             machine.
         static: batch of the U-Net (2 is one image with guidance), height and width in pixels, for graphs of fixed
-            shapes; the other graphs have batch 1. None leaves batch, height and width open, or fixes them to one
-            image of the checkpoint's own size with guidance where the operator set has fixed shapes only.
+            shapes; text encoders have a batch of at most 2, the other graphs of 1. None leaves batch, height and width
+            open, or fixes them to one image of the checkpoint's own size with guidance where the operator set has
+            fixed shapes only.
         force: replace an existing package when the new one is whole.
         revision: branch, tag or commit of a hub id.
         variant: of the weights in a folder or hub id, such as fp16; a component without it has its plain weights.

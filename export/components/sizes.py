@@ -7,6 +7,9 @@ from triptych.runtime.errors import SourceError
 from ..checkpoint import Checkpoint
 from .component import Component
 
+GUIDED_TEXTS = 2
+"""Texts of an image with guidance: the prompt and the negative prompt."""
+
 
 @dataclass(frozen=True)
 class StaticShape:
@@ -20,7 +23,8 @@ class StaticShape:
 def static_sizes(checkpoint: Checkpoint, component: Component, static: StaticShape) -> dict[str, int]:
     """Size of every axis of a component's graph of fixed shapes.
 
-    Only the U-Net has the batch (2 is one image with guidance): texts are encoded and images decoded one by one.
+    Only the U-Net has the whole batch (2 is one image with guidance). Text encoders take the two texts of an image with
+    guidance at once, and images are decoded one by one.
 
     Raises:
         SourceError: height or width is not a multiple of the VAE's factor.
@@ -33,7 +37,8 @@ def static_sizes(checkpoint: Checkpoint, component: Component, static: StaticSha
             f"{static.height}, width {static.width}"
         )
     sizes = dict(component.default)
-    sizes["batch_size"] = static.batch if component.name == "unet" else 1
+    rows = {"unet": static.batch, **dict.fromkeys(checkpoint.family.text_encoders, min(static.batch, GUIDED_TEXTS))}
+    sizes["batch_size"] = rows.get(component.name, 1)
     for axis, pixels in sides.items():
         for name, size in ((f"sample_{axis}", pixels), (f"latent_{axis}", pixels // factor), (axis, pixels // factor)):
             if name in sizes:

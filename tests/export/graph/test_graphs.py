@@ -80,7 +80,7 @@ def test_fixed_shapes_in_float16(static_package: Path) -> None:
         "timestep": ("float", []),
         "encoder_hidden_states": ("float16", [batch, 77, WIDTH]),
     }
-    assert signature(session(static_package, "text_encoder").get_inputs()) == {"input_ids": ("int64", [1, 77])}
+    assert signature(session(static_package, "text_encoder").get_inputs()) == {"input_ids": ("int64", [2, 77])}
     assert signature(session(static_package, "vae_decoder").get_outputs()) == {
         "sample": ("float16", [1, 3, height, width])
     }

@@ -18,6 +18,7 @@ from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PromptWarning
 from triptych.runtime.families.conditioning import TEXT
 from triptych.runtime.image.pixels import read_settings
+from triptych.runtime.ort.session import Graph
 from triptych.runtime.text.chunks import batched, chunked, weighted
 from triptych.runtime.text.clip import ClipTokenizer
 
@@ -216,6 +217,26 @@ def test_a_package_of_fixed_shapes_says_what_it_leaves_out(static_package: Path,
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipe.encode(["a " * 75])
+
+
+@pytest.mark.parametrize(
+    ("texts", "calls"), [(["a fox", "grey"], 1), (["a fox"] * 2, 1), (["a fox"], 1), (["a fox", "a den", "grey"], 2)]
+)
+def test_a_package_of_fixed_shapes_takes_both_texts_of_an_image_at_once(
+    static_package: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str], calls: int
+) -> None:
+    encoders = TextToImage.load(static_package, device="cpu").text_encoders
+    alone = [encoders.encode([(text,)])[TEXT][0] for text in texts]
+    rows, original = [], Graph._run
+
+    def counting(graph: Graph, arrays: Any, batch: int, **options: Any) -> dict[str, np.ndarray]:
+        rows.append(batch)
+        return original(graph, arrays, batch, **options)
+
+    monkeypatch.setattr(Graph, "_run", counting)
+    together = encoders.encode([(text,) for text in texts])[TEXT]
+    assert rows == [2] * calls
+    np.testing.assert_allclose(together, alone, atol=1e-2)  # float16
 
 
 def test_an_image_is_repeated_from_its_prompt_as_written(
