@@ -14,7 +14,7 @@ import click
 from ..errors import TriptychError, system_reason
 from ..ort.device import silence_log
 from .images import batch, generate
-from .options import HEIGHT, WIDTH, calibrating, loading, sourcing
+from .options import HEIGHT, WIDTH, calibrating, device_of, loading, sourcing
 from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_status
 from .serve import ray_config, serve
 from .values import HeightAndWidth
@@ -133,14 +133,16 @@ def bench(
 @_PACKAGE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
-def inspect(package: Path, as_json: bool, verify: bool) -> None:
+@click.option("--device", help="Also open the graphs on this device and show where their nodes run.")
+def inspect(package: Path, as_json: bool, verify: bool, device: str | None) -> None:
     """Show the contents of a package."""
+    from ..ort.device import open_device
     from ..package.package import open_package
     from . import inspection
 
     opened = open_package(package)
     verified = list(opened.verify()) if verify else []
-    description = inspection.describe(opened)
+    description = inspection.describe(opened, None if device is None else open_device(device_of(device)))
     if as_json:
         print(json.dumps({**description, "verified": verified} if verify else description, indent=2))
         return

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..ort.device import open_device
+from ..ort.device import Device, open_device
+from ..ort.placement import placement_of, recording
 from ..ort.session import Graph, Tensor
+from ..package.graphs import load_graph
 from ..package.json_file import JsonObject, spelled
 from ..package.manifest import MANIFEST
 from ..package.package import Package
@@ -16,13 +18,15 @@ _UNKNOWN = "-"
 _WIDTH = 100  # characters a line
 
 
-def describe(package: Package) -> dict[str, Any]:
+def describe(package: Package, device: Device | None = None) -> dict[str, Any]:
     """A JSON object about the package: the manifest's facts, and each component's bytes on disk.
 
-    Without a manifest, inputs and outputs are read by loading the graphs; other facts are left out.
+    Without a manifest, inputs and outputs are read by loading the graphs; other facts are left out. With a device, each
+    graph is loaded there, one after the other, and `placement` says where its nodes run.
 
     Raises:
         PackageError: a graph cannot be loaded, or a folder cannot be read.
+        ProviderError: the package's operators run on another kind of device.
     """
     manifest = package.manifest.recorded
     recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
@@ -31,7 +35,10 @@ def describe(package: Package) -> dict[str, Any]:
         "package": str(package.given),
         "class": package.model_index.get("_class_name"),
         **facts,
-        "components": {name: _component(package, name) for name in package.components},
+        "components": {
+            name: _component(package, name) | ({} if device is None else _placement(package, name, device))
+            for name in package.components
+        },
     }
 
 
@@ -61,6 +68,9 @@ def as_text(description: Mapping[str, Any]) -> str:
             counts = component.optional_object(key)
             if counts:
                 lines += _operators(label, counts)
+        placement = component.optional_object("placement")
+        if placement is not None:
+            lines += _placement_lines(placement)
     return "\n".join(lines)
 
 
@@ -81,6 +91,14 @@ def _operators(label: str, counts: JsonObject) -> list[str]:
     ordered = sorted(numbers.items(), key=lambda item: -item[1])
     listed = f"{label}: " + ", ".join(f"{spelled(operator)} {count}" for operator, count in ordered)
     return textwrap.wrap(listed, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+
+
+def _placement_lines(placement: JsonObject) -> list[str]:
+    nodes, elsewhere = (placement.optional_object(key) for key in ("nodes", "elsewhere"))
+    lines = _operators("nodes", nodes) if nodes else []
+    if elsewhere:
+        lines += _operators(f"not on {spelled(placement.required('requested', str))}", elsewhere)
+    return lines
 
 
 def _facts(facts: JsonObject) -> dict[str, str | None]:
@@ -180,6 +198,13 @@ def _component(package: Package, name: str) -> dict[str, Any]:
         graph = Graph(package.graph(name), open_device("cpu"), name)
         facts = {**facts, "inputs": _tensors(graph.inputs.values()), "outputs": _tensors(graph.outputs.values())}
     return {**facts, "bytes": package.bytes_of(name)}
+
+
+def _placement(package: Package, name: str, device: Device) -> dict[str, Any]:
+    """The provider requested, provider -> number of nodes, and operators on other providers."""
+    placement = placement_of(load_graph(package, recording(device), name))
+    facts = {"requested": placement.requested, "nodes": placement.counts, "elsewhere": placement.elsewhere}
+    return {"placement": facts}
 
 
 def _tensors(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:

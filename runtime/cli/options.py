@@ -240,7 +240,7 @@ walking = group(
 
 def _load(values: dict[str, Any]) -> dict[str, Any]:
     return {
-        "device": _device(values["device"]),
+        "device": device_of(values["device"]),
         "memory": values["memory"],
         "session_options": pairs_of("--session-option", values["session_option"]),
         "provider_options": pairs_of("--provider-option", values["provider_option"]),
@@ -352,6 +352,6 @@ calibrating = group(
 """Adds the options of an int8 export; the command gets arguments of `triptych.export.CalibrationRun`."""
 
 
-def _device(name: str) -> str | list[str]:
+def device_of(name: str) -> str | list[str]:
     """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
     return name.split(",") if "Execution" in name else name

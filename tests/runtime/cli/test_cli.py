@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -165,6 +166,30 @@ def test_inspect_reads_the_graphs_of_packages_without_manifest(
     assert [tensor["name"] for tensor in json.loads(out)["components"]["unet"]["outputs"]] == ["out_sample"]
     assert run("inspect", tmp_path, capsys=capsys)[0] == 0
     assert "to verify against" in refused("inspect", tmp_path, "--verify", capsys=capsys)
+
+
+def test_inspect_shows_where_nodes_run(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nodes: " not in run("inspect", package, capsys=capsys)[1]
+    status, out, _ = run("inspect", package, "--device", "cpu", "--json", capsys=capsys)
+    assert status == 0
+    components = json.loads(out)["components"]
+    for component in components.values():
+        placement = component["placement"]
+        assert placement["nodes"].pop("CPUExecutionProvider") > 0
+        assert placement == {"requested": "CPUExecutionProvider", "nodes": {}, "elsewhere": {}}
+    status, out, _ = run("inspect", package, "--device", "cpu", capsys=capsys)
+    assert out.count("  nodes: CPUExecutionProvider ") == len(components)
+    assert "'gpu'" in refused("inspect", package, "--device", "gpu", capsys=capsys)
+
+
+def test_inspect_opens_no_graphs_on_a_device_without_their_operators(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(package, tmp_path / "package")
+    manifest = json.loads((copy / "triptych.json").read_text())
+    (copy / "triptych.json").write_text(json.dumps(manifest | {"dialect": "cuda"}))
+    error = refused("inspect", copy, "--device", "cpu", capsys=capsys)
+    assert "was exported with the operators of cuda" in error
 
 
 def test_doctor_lists_providers_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
