@@ -56,11 +56,9 @@ def environment() -> Environment:
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of the environment, made whole or not at all, in place of older ones of its kind."""
+    """A folder of the environment, made whole or not at all; older ones of its kind stay, as they may be in use."""
     folder = FOLDER / name
     if not folder.exists():
-        for older in FOLDER.glob(f"{name.rpartition('-')[0]}-*"):
-            shutil.rmtree(older)
         partial = FOLDER / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         make(partial)

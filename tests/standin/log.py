@@ -4,7 +4,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Capture:
 class Log:
     """Events in order."""
 
-    events: tuple[Event, ...]
+    events: tuple[Event, ...] = field(repr=False)
 
     def of(self, *kinds: str) -> "Log":
         """The events of these kinds."""
