@@ -25,6 +25,7 @@ class Setup:
 
 
 WHOLE = Setup()
+TWO_DEVICES = Setup(variables=MappingProxyType({"STANDIN_DEVICES": "2"}))
 
 BROKEN = {
     "no driver": Setup(missing=DRIVER),

@@ -12,7 +12,7 @@ from tests.support.tiny_package import write
 
 from .environment import Environment
 from .process import Finished, run
-from .setups import BROKEN, WHOLE, Setup
+from .setups import BROKEN, NO_CONVOLUTION, TWO_DEVICES, WHOLE, Setup
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +37,7 @@ CASES = {
     "no device": Case(("no CUDA-capable device is detected", "nvidia-smi"), BROKEN["no device"]),
     "no second device": Case(("there is no device 1", "allowed: 0"), device="cuda:1"),
     "no cuDNN": Case(("libcudnn.so", "pip install nvidia-cudnn-cu13"), BROKEN["no cuDNN"]),
+    "no convolution": Case(("CUDNN_FE failure", "pip install --upgrade nvidia-cudnn-cu13"), NO_CONVOLUTION),
     "no cuBLAS": Case(("libcublas.so.13", "pip install nvidia-cublas"), BROKEN["no cuBLAS"]),
     "misspelt option": Case(
         ("'arena_extend_strateg'", "did you mean arena_extend_strategy?"), option="arena_extend_strateg=x"
@@ -116,6 +117,9 @@ def test_the_doctor_gives_the_reason(standin: Environment, tmp_path: Path, name:
         assert word in reason
 
 
-def test_a_whole_machine_runs_cuda(standin: Environment, package: Path, tmp_path: Path) -> None:
-    found = json.loads(load(standin, tmp_path, package, Case(()), "auto").stdout)
+@pytest.mark.parametrize(("device", "setup"), [("auto", WHOLE), ("cuda", WHOLE), ("cuda:1", TWO_DEVICES)])
+def test_a_whole_machine_runs_cuda(
+    standin: Environment, package: Path, tmp_path: Path, device: str, setup: Setup
+) -> None:
+    found = json.loads(load(standin, tmp_path, package, Case((), setup), device).stdout)
     assert found == {"provider": "CUDAExecutionProvider", "warnings": []}
