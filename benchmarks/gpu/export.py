@@ -1,10 +1,10 @@
 """Packages to measure, from the checkpoint with random weights.
 
-python -m triptych.benchmarks.gpu.export cuda|others
+python -m triptych.benchmarks.gpu.export demo|cuda|others
 
-`cuda` is for one image with guidance; where the CPU tries the kit, which cannot run it, with the package in standard
-operators. `others` are that package, and copies of the cuda package, by hard links, with another U-Net:
-with another choice of the operator set, or for several images at once.
+`demo` are the packages of the demo model. `cuda` is the checkpoint for one image with guidance; where the CPU tries the
+kit, which cannot run it, with the package in standard operators. `others` are that package, and copies of the cuda
+package, by hard links, with another U-Net: with another choice of the operator set, or for several images at once.
 """
 
 import json
@@ -27,7 +27,7 @@ from triptych.export.components import StaticShape, components_of, static_sizes
 from triptych.export.dialects.cuda import cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
 from triptych.export.files import describe_files
-from triptych.export.graph import save, to_onnx
+from triptych.export.graph import describe, save, to_onnx
 from triptych.export.precision import FP16_FLOOR_DB
 from triptych.export.quiet import quiet
 from triptych.export.verification.parity import reference_cases, verify
@@ -35,6 +35,7 @@ from triptych.runtime.package.json_file import read_json
 from triptych.runtime.package.manifest import MANIFEST
 
 from . import kit
+from .demo import export_packages
 
 VARIANTS = {"cuda-apart": Choices(packed=False), "cuda-conv": Choices(nhwc_conv=False)}
 """Packages with one other choice."""
@@ -81,12 +82,17 @@ def export_other(target: Path, images: int, choices: Choices) -> None:
     with quiet():
         cases = reference_cases(component, sizes)[:1]
         component = replace(component, module=cuda_dialect(choices).rewrite(component.module).half())
-        files = save(to_onnx(component, torch.float16, sizes), partial / "unet")
-        del component
+        model = to_onnx(component, torch.float16, sizes)
+        signature = {
+            "inputs": [describe(value) for value in model.graph.inputs],
+            "outputs": [describe(value) for value in model.graph.outputs],
+        }
+        files = save(model, partial / "unet")
+        del component, model
         verify("unet", files[0], cases, FP16_FLOOR_DB)
     manifest = read_json(partial / MANIFEST)
     manifest["static"]["batch"] = kit.GUIDED * images
-    manifest["components"]["unet"]["files"] = describe_files(files, partial)
+    manifest["components"]["unet"] |= signature | {"files": describe_files(files, partial)}
     (partial / MANIFEST).unlink()  # it is a link to that of the cuda package
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
     shutil.rmtree(target, ignore_errors=True)
@@ -94,7 +100,7 @@ def export_other(target: Path, images: int, choices: Choices) -> None:
 
 
 def main() -> None:
-    """Export the package that all stages need, or the others; the seconds of each go into export-NAME.json."""
+    """Export those packages; the seconds of each go into export-NAME.json."""
     (name,) = sys.argv[1:]
     here = kit.settings()
     results = kit.Results(f"export-{name}")
@@ -107,6 +113,10 @@ def main() -> None:
 
         results.attempt(key, measure)
 
+    if name == "demo":
+        timed("demo", export_packages)
+        results.finish()
+        return
     timed("checkpoint", make_checkpoint)
     if name == "cuda":
         for dialect in ("cuda",) if here.on_cuda else ("cuda", "portable"):

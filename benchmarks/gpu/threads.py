@@ -20,6 +20,8 @@ from .repeat import Draw, drawing, run_to_run, spread
 AT_ONCE = (2, 3)
 AFTER_EACH_OTHER = 4
 MARGIN = 2.0
+SECONDS = 10.0
+"""Seconds that the figures of a package take at the published size."""
 MOST_GROWTH = 32 * 2**20
 """Bytes by which the memory in use on the device may grow from the second thread to the last."""
 
@@ -75,10 +77,12 @@ def measure(results: kit.Results, name: str, path: Path, steps: int) -> str:
 def main() -> None:
     """Measure, print and write."""
     results, here = kit.Results("threads"), kit.settings()
-    results.attempt("demo", measure, results, "demo", demo.package("fp16"), demo.STEPS)
-    path = kit.best_package()
-    if path.is_dir():
-        results.attempt(here.model, measure, results, here.model, path, here.steps[-1], expected=20 if here.full else 0)
+    plan = [("demo", demo.package("fp16"), demo.STEPS), (here.model, kit.best_package(), here.steps[-1])]
+    if not any(path.is_dir() for _, path, _ in plan):
+        raise SystemExit("there is no package: run the stage export-demo")
+    for name, path, steps in plan:
+        if path.is_dir():
+            results.attempt(name, measure, results, name, path, steps, expected=SECONDS if here.full else 0.0)
     results.finish()
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from triptych.benchmarks.gpu import kit
@@ -41,6 +42,14 @@ def test_the_kit_takes_sdxl(tmp_path: Path) -> None:
     assert expected == json.loads((out / "components.json").read_text()).keys()
 
 
+def check_signature(package: Path) -> None:
+    """The manifest has the U-Net's own inputs: it is not loaded on the CPU, where a GPU would refuse it."""
+    recorded = json.loads((package / "triptych.json").read_text())["components"]["unet"]["inputs"]
+    graph = onnx.load(package / "unet" / "model.onnx", load_external_data=False).graph
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in graph.input}
+    assert {each["name"]: each["shape"] for each in recorded} == shapes
+
+
 @pytest.mark.slow
 def test_every_stage_runs_without_a_gpu(tmp_path: Path) -> None:
     out = run_kit(tmp_path)
@@ -55,6 +64,8 @@ def test_every_stage_runs_without_a_gpu(tmp_path: Path) -> None:
         assert read("threads")[f"{model}, 3 threads at once"]["largest"] == 0
     assert {"unet, dB", "vae_decoder, dB", "cuda unet", "portable unet", "cuda-2 unet"} <= read("components").keys()
     assert {"cuda-apart, all that gained", "cuda-conv, all that gained", "best"} <= read("options").keys()
+    for package in ("cuda-2", "cuda-apart", "cuda-conv"):
+        check_signature(tmp_path / "work" / package)
     assert "1 at once, 3 steps, portable" in read("images")
     assert "torch.compile max-autotune, unet and vae, 2 steps" in read("peers")
     assert "com.microsoft::NhwcConv" not in read("where")["by operator"]
