@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 
+from triptych.runtime.ort.cuda import Traits
 from triptych.runtime.ort.device import open_device
 from triptych.runtime.ort.library import ort
+from triptych.runtime.ort.weight_types import has_halves
 from triptych.runtime.package.package import family_of, open_package
 
 from . import kit
@@ -33,7 +36,7 @@ def component(package: Path, name: str) -> Path:
 def open_session(
     graph: Path, options: Mapping[str, str] | None = None, device: str | None = None, profile: str | None = None
 ) -> ort.InferenceSession:
-    """A session of a graph with provider options, on the device of the settings or another one.
+    """A session of a graph on the device of the settings or another one, with the runtime's options and further ones.
 
     On the CPU a graph of the cuda operator set is expanded first. `profile` is the prefix of a file for a profile.
     """
@@ -47,11 +50,18 @@ def open_session(
 
         return open_on_cpu(graph, session_options)
     capture = dict(options or {}).get("enable_cuda_graph") == "1"
-    providers = open_device(device, provider_options=options).session_providers(capture=capture)
+    providers = open_device(device, provider_options=options).session_providers(traits(graph, capture=capture))
     session = ort.InferenceSession(str(graph), session_options, providers=providers, enable_fallback=0)
     if session.get_providers()[0] != providers[0][0]:
         raise RuntimeError(f"the session runs on {session.get_providers()}")
     return session
+
+
+def traits(graph: Path, *, capture: bool) -> Traits:
+    """What the runtime's options for a graph depend on, as it reads them from a package's manifest."""
+    operators = {node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
+    channels_last = "NhwcConv" in operators and "Conv" not in operators
+    return Traits(capture=capture, exact=not has_halves(graph), channels_last=channels_last)
 
 
 def random_inputs(session: ort.InferenceSession, seed: int = 0) -> dict[str, np.ndarray]:

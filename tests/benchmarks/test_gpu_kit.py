@@ -39,7 +39,7 @@ def test_the_kit_takes_sdxl(tmp_path: Path) -> None:
     out = run_kit(tmp_path, "export-cuda", "components", MODEL="sdxl") / "sdxl"
     components = {"text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"}
     expected = {f"cuda {name}" for name in components} | {f"{name}, dB" for name in components}
-    assert expected == json.loads((out / "components.json").read_text()).keys()
+    assert expected <= json.loads((out / "components.json").read_text()).keys()
 
 
 def check_signature(package: Path) -> None:
