@@ -17,7 +17,7 @@ for name in runtime export benchmarks; do ln -sfn "$PWD/$name" "$site/triptych/$
 printf 'Metadata-Version: 2.1\nName: triptych\nVersion: %s\n' "$version" > "$site/triptych-$version.dist-info/METADATA"
 export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
 
-all="environment export-demo demo attention threads export-cuda export-others components options images peers where"
+all="environment export-demo demo attention export-cuda threads export-others components options images peers where"
 # Stages and their seconds, the most important first; "&" starts a stage beside the next ones, until "wait": an export
 # needs no GPU
 quick="environment:35 export-cuda:195& export-demo:65 demo:50 attention:50 threads:30 wait peers:180 components:60"

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from triptych.benchmarks.gpu import launches
+
 from .checkpoints import export_unverified, write_model
 from .environment import Environment
 from .log import Capture, Log
@@ -90,3 +92,17 @@ def test_launches_of_a_denoiser_call(image: Run) -> None:
     if image.model == "sd15":
         assert kernels <= MOST_KERNELS, nodes.kernels
         assert others <= MOST_OTHERS
+
+
+def test_launches_are_those_recorded(image: Run) -> None:
+    """Where they have changed: write launches.json anew, then the page of CUDA by `make docs`."""
+    if image.model != "sd15":
+        pytest.skip("recorded are the launches of SD 1.5")
+    step = image.log.between("call 0 step 0", "call 0 step 1").of("kernel", "copy", "memset")
+    counted = {"unet": counts(denoiser_of(image.log).nodes), "step graph": counts(step)}
+    assert launches.recorded()["launches"] == counted
+
+
+def counts(log: Log) -> dict[str, int]:
+    """Launches as they are recorded."""
+    return {"kernels": sum(log.kernels.values()), "copies": sum(log.copies.values()) + log.memsets}
