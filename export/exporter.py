@@ -1,13 +1,16 @@
 """Export of a checkpoint as a package, which is verified before it is published."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from onnx_ir import Model
 from torch import nn
 
+from triptych.runtime.families.parts import MODEL
 from triptych.runtime.footprint import give_back
 from triptych.runtime.package.manifest import MANIFEST
 
@@ -25,9 +28,9 @@ from .checkpoint import (
 )
 from .components import Component, components_of, static_sizes
 from .components.macs import count_macs
-from .dialects import check_declared, declared_operators
+from .dialects import check_declared, declared_operators, graphs_of
 from .files import describe_files, write_json
-from .graph import count_operators, describe, opset_of, optimise, save, to_onnx
+from .graph import GRAPH, count_operators, describe, opset_of, optimise, save, to_onnx
 from .manifest import ComponentRecord, GraphRecord, manifest
 from .options import Options, checked_options
 from .precision import FP32_FLOOR_DB
@@ -192,11 +195,11 @@ def _export_component(
     give_back()  # the module's, before ONNX Runtime loads the graph
     name, precision, optimised = folder.name, options.precision, options.dialect.optimised
     files = optimise(folder) if optimised else written.files
-    operators = count_operators(files[0])
+    operators = count_operators(*(file for file in files if file.suffix == ".onnx"))
     check_declared(name, written.record.declared, operators)
     floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
     as_written = optimised or written.dtype == torch.float16
-    parity = verify(name, files[0], written.cases, floor_db, optimise=not as_written)
+    parity = verify(name, folder / GRAPH, written.cases, floor_db, written.record.parts or (), optimise=not as_written)
     give_back()
     return ComponentRecord(written.record, operators, optimised, parity, describe_files(files, folder.parent))
 
@@ -234,19 +237,24 @@ def _write_graph(
     elif kept_in_fp32 is not None:
         dtype = torch.float32
     component = replace(component, module=_rewritten(component.module, options, plan).to(dtype))
-    declared = declared_operators(component, dtype)
-    model = to_onnx(component, dtype, sizes)
-    files = save(model, folder)
+    models: dict[str, Model] = {}
+    declared: Counter[str] = Counter()
+    for name, each in graphs_of(component, sizes).items():
+        declared.update(declared_operators(each, dtype))
+        models[name] = to_onnx(each, dtype, sizes)
+    files = [file for name, model in models.items() for file in save(model, folder, name)]
+    described = {value.name: describe(value) for model in models.values() for value in model.graph.inputs}
     graph = GraphRecord(
-        inputs=[describe(value) for value in model.graph.inputs],
-        outputs=[describe(value) for value in model.graph.outputs],
+        inputs=[described[name] for name in component.inputs],
+        outputs=[describe(value) for value in models[MODEL].graph.outputs],
         parameters=parameters,
         default_shape={name: list(shape) for name, shape in component.shapes(component.default).items()},
         macs=macs,
         kept_in_fp32=kept_in_fp32,
         kept_in_float=None if plan is None else sorted(plan.kept),
-        opset=opset_of(model),
-        declared=declared,
+        opset=opset_of(models[MODEL]),
+        declared=dict(sorted(declared.items())),
+        parts=[name for name in models if name != MODEL] or None,
     )
     return _WrittenGraph(graph, files, dtype, cases)
 

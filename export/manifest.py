@@ -33,6 +33,7 @@ class GraphRecord:
         kept_in_float: layers of an int8 component that are not quantized; None where there is no calibration.
         opset: version of the standard operators.
         declared: operator -> number that the fused modules declare.
+        parts: names of the graphs beside the component's own; None where it is one graph.
     """
 
     inputs: Sequence[Mapping[str, Any]]
@@ -44,6 +45,7 @@ class GraphRecord:
     kept_in_float: Sequence[str] | None
     opset: int
     declared: Mapping[str, int]
+    parts: Sequence[str] | None
 
 
 @dataclass(frozen=True)

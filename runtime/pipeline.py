@@ -18,6 +18,7 @@ from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
 from .errors import ArgumentError, Cancelled, shown
 from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
+from .families.parts import AnyGraph
 from .footprint import check_footprint
 from .foreign import CALL, LOAD, known_arguments, without_foreign_members
 from .image.decoding import check_factor, decode, decode_in_tiles
@@ -26,7 +27,6 @@ from .image.pixels import to_image
 from .image.settings import Settings, settings_of
 from .init_latents import InitLatents, init_latents
 from .ort.device import Device, Provider, open_device
-from .ort.session import Graph
 from .package.geometry import scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.model import Model
@@ -79,7 +79,7 @@ class TextToImage:
         self.model = Model.of(package, self._graphs)
         self.text_encoders = TextEncoders(package, self._graphs, self.family)
         self._bound = device.memory.kind != "cpu"
-        self._loops: WeakKeyDictionary[Graph, BoundLoop] = WeakKeyDictionary()  # freed with the graph
+        self._loops: WeakKeyDictionary[AnyGraph, BoundLoop] = WeakKeyDictionary()  # freed with the graph
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentError(

@@ -119,8 +119,9 @@ class UNet(nn.Module):
 class TimeEmbedding(nn.Module):
     """Embedding of time, micro-conditioning and guidance for the blocks of a U-Net: timestep [m] -> [n, width].
 
-    m is the number of rows n, or 1; then the result has one row, too, unless another input has more. Timesteps and
-    time_ids are in float32 up to their sines and cosines, and `dtype` is that of the network.
+    m is the number of rows n, or 1; then the result has one row, too, unless another input has more. A timestep [m, 1]
+    is for every row: -> [m, n or 1, width]. Timesteps and time_ids are in float32 up to their sines and cosines, and
+    `dtype` is that of the network.
     """
 
     def __init__(self, net: Any) -> None:
@@ -137,7 +138,8 @@ class TimeEmbedding(nn.Module):
         time_ids: torch.Tensor | None,
     ) -> torch.Tensor:
         """See the class."""
-        time: torch.Tensor = self.embed(self.steps(timestep).to(dtype), timestep_cond)
+        steps = self.steps(timestep) if timestep.dim() == 1 else self.steps(timestep[:, 0])[:, None]
+        time: torch.Tensor = self.embed(steps.to(dtype), timestep_cond)
         if text_embeds is None or time_ids is None or self.sizes is None or self.add is None:
             return time
         micro = self.sizes(time_ids.reshape(-1)).reshape(text_embeds.shape[0], -1)  # micro-conditioning

@@ -7,9 +7,17 @@ from triptych.runtime.ort.providers import CUDA
 from ..arguments import DIALECTS as PRECISIONS
 from .cpu import CPU_DIALECT
 from .cuda import CUDA_DIALECT
-from .dialect import Dialect, check_declared, declared_operators
+from .dialect import Dialect, check_declared, declared_operators, graphs_of
 
-__all__ = ["DIALECTS", "Dialect", "check_declared", "declared_operators", "default_dialect", "dialect_named"]
+__all__ = [
+    "DIALECTS",
+    "Dialect",
+    "check_declared",
+    "declared_operators",
+    "default_dialect",
+    "dialect_named",
+    "graphs_of",
+]
 
 DIALECTS = {dialect.name: dialect for dialect in (Dialect("portable"), CPU_DIALECT, CUDA_DIALECT)}
 

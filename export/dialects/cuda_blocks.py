@@ -4,6 +4,7 @@ A residual sum at the end of one block is computed by the normalization at the s
 there, for it is also a skip connection.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,11 +12,12 @@ from torch import nn
 from torch.nn import functional
 
 from .cuda_layers import (
-    Attention,
     Choices,
     Conv,
+    CrossAttention,
     Dense,
     GroupNorm,
+    SelfAttention,
     ShiftedGroupNorm,
     SplitGelu,
     State,
@@ -25,6 +27,9 @@ from .cuda_layers import (
     Total,
     frozen,
 )
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""Key and value of the text for one block, [n, text tokens, channels] each."""
 
 
 class Entry(nn.Module):
@@ -72,8 +77,9 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norm1 = SummedLayerNorm(block.norm1) if summed else block.norm1
         self.norm2, self.norm3 = SummedLayerNorm(block.norm2), SummedLayerNorm(block.norm3)
-        self.attention1, self.out1 = _attention(block.attn1, choices, own=True)
-        self.attention2, self.out2 = _attention(block.attn2, choices, own=False)
+        self.attention1 = self_attention(block.attn1, choices)
+        self.attention2 = CrossAttention(block.attn2.to_q, block.attn2.heads)
+        self.out1, self.out2 = (Dense(each.to_out[0], bias=False) for each in (block.attn1, block.attn2))
         geglu, _, out = block.ff.net
         self.up, self.gelu, self.down = (
             Dense(geglu.proj, bias=False),
@@ -84,11 +90,11 @@ class TransformerBlock(nn.Module):
             frozen(layer.bias) for layer in (block.attn1.to_out[0], block.attn2.to_out[0], out)
         )
 
-    def forward(self, state: State, context: torch.Tensor) -> Sum:
-        """State of [n, tokens, channels], context [n, text tokens, width]."""
+    def forward(self, state: State, key: torch.Tensor, value: torch.Tensor) -> Sum:
+        """State of [n, tokens, channels], key and value of the text [n, text tokens, channels]."""
         normal, x = self.norm1(state) if isinstance(state, Sum) else (self.norm1(state), state)
-        normal, x = self.norm2(Sum(self.out1(self.attention1(normal, normal)), self.biases[0], x))
-        normal, x = self.norm3(Sum(self.out2(self.attention2(normal, context)), self.biases[1], x))
+        normal, x = self.norm2(Sum(self.out1(self.attention1(normal)), self.biases[0], x))
+        normal, x = self.norm3(Sum(self.out2(self.attention2(normal, key, value)), self.biases[1], x))
         return Sum(self.down(self.gelu(self.up(normal))), self.biases[2], x)
 
 
@@ -107,13 +113,13 @@ class Transformer(nn.Module):
         )
         self.total = Total()
 
-    def forward(self, state: State, context: torch.Tensor) -> tuple[torch.Tensor, State]:
-        """State of [n, h, w, channels], context [n, text tokens, width]."""
+    def forward(self, state: State, text: Iterator[Pair]) -> tuple[torch.Tensor, State]:
+        """State of [n, h, w, channels]; `text` gives the key and value of each block."""
         normal, x = self.entry(state)
         image = self.proj_in(normal)
         tokens: State = image.flatten(1, 2)
         for block in self.blocks:
-            tokens = block(tokens, context)
+            tokens = block(tokens, *next(text))
         mixed = self.total(tokens).reshape(image.shape)
         return x, Sum(self.proj_out(mixed), self.bias, x)
 
@@ -124,14 +130,14 @@ class SpatialAttention(nn.Module):
     def __init__(self, block: Any, choices: Choices) -> None:
         super().__init__()
         self.entry = Entry(block.group_norm, summed=True, silu=False)
-        self.attention, self.out = _attention(block, choices, own=True)
+        self.attention, self.out = self_attention(block, choices), Dense(block.to_out[0], bias=False)
         self.bias = frozen(block.to_out[0].bias)
 
     def forward(self, state: State) -> tuple[torch.Tensor, State]:
         """State of [n, h, w, channels]."""
         normal, x = self.entry(state)
         tokens = normal.flatten(1, 2)
-        return x, Sum(self.out(self.attention(tokens, tokens)).reshape(x.shape), self.bias, x)
+        return x, Sum(self.out(self.attention(tokens)).reshape(x.shape), self.bias, x)
 
 
 class Down(nn.Module):
@@ -176,7 +182,6 @@ class Exit(nn.Module):
         return convolved
 
 
-def _attention(attention: Any, choices: Choices, *, own: bool) -> tuple[Attention, Dense]:
-    """The attention, and the linear layer after it without its bias."""
-    layers = (attention.to_q, attention.to_k, attention.to_v)
-    return Attention(layers, attention.heads, choices, own=own), Dense(attention.to_out[0], bias=False)
+def self_attention(attention: Any, choices: Choices) -> SelfAttention:
+    """diffusers' Attention of tokens to each other, without the linear layer after it."""
+    return SelfAttention((attention.to_q, attention.to_k, attention.to_v), attention.heads, choices)

@@ -248,40 +248,57 @@ class SplitGelu(FusedModule):
 
 
 class Attention(FusedModule):
-    """Attention of `heads` heads; `layers` are those of query, key and value, and may have biases.
+    """Attention of `heads` heads, each of `size` channels; with `causal` each token sees those before it and itself."""
 
-    With `own` True it is self-attention: key and value come from the query's input.
-    """
-
-    def __init__(
-        self, layers: Sequence[nn.Linear], heads: int, choices: Choices, *, own: bool, causal: bool = False
-    ) -> None:
+    def __init__(self, heads: int, size: int, *, causal: bool = False) -> None:
         super().__init__()
-        self.heads, self.own, self.causal = heads, own, causal
-        self.width = layers[0].out_features
-        self.holds = self.width // heads <= FUSED_HEAD_SIZE
-        self.packed = choices.packed and own and self.holds
+        self.heads, self.causal, self.width = heads, causal, heads * size
+        self.holds = size <= FUSED_HEAD_SIZE
         if self.holds:
             self.emits = once("com.microsoft::MultiHeadAttention")
-        self.layers = nn.ModuleList([packed(layers, heads)] if self.packed else map(Dense, layers))
 
-    def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """[n, tokens, channels], [n, other tokens, other channels] -> [n, tokens, width]."""
-        if self.own:
-            inputs = [layer(x) for layer in self.layers]
-        else:
-            inputs = [self.layers[0](x), *(layer(context) for layer in self.layers[1:])]
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Query, key and value [n, tokens, width], or one [n, tokens, 3 width] by head -> [n, tokens, width]."""
         if not self.holds:
             return self._plain(*inputs)
-        if self.packed:
-            inputs = [inputs[0].reshape(*x.shape[:2], self.heads, 3, -1)]
+        first = inputs[0]
+        if len(inputs) == 1:
+            inputs = (first.reshape(*first.shape[:2], self.heads, 3, -1),)
         attributes = {"num_heads": self.heads} | ({"unidirectional": 1} if self.causal else {})
-        return emit("MultiHeadAttention", inputs, [*x.shape[:2], self.width], **attributes)
+        return emit("MultiHeadAttention", inputs, [*first.shape[:2], self.width], **attributes)
 
     def _plain(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         q, k, v = (t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2) for t in (query, key, value))
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return mixed.transpose(1, 2).reshape(*query.shape[:2], self.width)
+
+
+class SelfAttention(nn.Module):
+    """Attention of tokens to each other; `layers` are those of query, key and value, and may have biases."""
+
+    def __init__(self, layers: Sequence[nn.Linear], heads: int, choices: Choices, *, causal: bool = False) -> None:
+        super().__init__()
+        self.attention = Attention(heads, layers[0].out_features // heads, causal=causal)
+        together = choices.packed and self.attention.holds
+        self.layers = nn.ModuleList([packed(layers, heads)] if together else map(Dense, layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, tokens, channels] -> [n, tokens, width]."""
+        attended: torch.Tensor = self.attention(*(layer(x) for layer in self.layers))
+        return attended
+
+
+class CrossAttention(nn.Module):
+    """Attention to keys and values that are computed elsewhere, see `cuda_conditioning.Text`."""
+
+    def __init__(self, query: nn.Linear, heads: int) -> None:
+        super().__init__()
+        self.query, self.attention = Dense(query), Attention(heads, query.out_features // heads)
+
+    def forward(self, x: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """[n, tokens, channels], twice [n, text tokens, width] -> [n, tokens, width]."""
+        attended: torch.Tensor = self.attention(self.query(x), key, value)
+        return attended
 
 
 def packed(layers: Sequence[nn.Linear], heads: int) -> Dense:

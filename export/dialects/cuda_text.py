@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .cuda_layers import Attention, Choices, Dense
+from .cuda_layers import Choices, Dense, SelfAttention
 
 
 class ClipText(nn.Module):
@@ -58,11 +58,10 @@ class _Layer(nn.Module):
         attention, mlp = layer.self_attn, layer.mlp
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
         self.norm1, self.norm2, self.activation = layer.layer_norm1, layer.layer_norm2, mlp.activation_fn
-        self.attention = Attention(projections, attention.num_heads, choices, own=True, causal=True)
+        self.attention = SelfAttention(projections, attention.num_heads, choices, causal=True)
         self.out, self.up, self.down = Dense(attention.out_proj), Dense(mlp.fc1), Dense(mlp.fc2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normal = self.norm1(x)
-        x = x + self.out(self.attention(normal, normal))
+        x = x + self.out(self.attention(self.norm1(x)))
         mlp: torch.Tensor = self.down(self.activation(self.up(self.norm2(x))))
         return x + mlp

@@ -1,17 +1,22 @@
 """The U-Net of Stable Diffusion, channels last, as a sequence of blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from triptych.runtime.errors import SourceError
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.families.parts import CALLS, KEY, MODEL, SAMPLE, SHIFT, SHIFTS, TEXT_PART, TIME_PART, VALUE
 
-from ..components.modules import TimeEmbedding
-from .cuda_blocks import Down, Exit, Resnet, Transformer, Up
-from .cuda_layers import Choices, Conv, Dense, State, Total, frozen
+from ..components import Component, Input, Sizes
+from ..components.component import gaussian
+from .cuda_blocks import Down, Exit, Pair, Resnet, Transformer, Up
+from .cuda_conditioning import Text, Time, TimeTable
+from .cuda_layers import Choices, Conv, State, Total
 
 _PLAIN = {
     "resnet_time_scale_shift": "default",
@@ -26,9 +31,10 @@ _PLAIN = {
 
 
 class ChannelsLastUNet(nn.Module):
-    """Channels-last `components.modules.UNet`: sample, timestep and conditioning -> out_sample, both channels first.
+    """Channels-last `components.modules.UNet`, as three graphs: of the text, of time, and of the rest.
 
-    Kernels for attention sum scores in float32, as `upcast_attention` demands.
+    Keys and values of the text are the same for all steps of an image, and shifts by time are known for all steps
+    before the first. The rest takes both as inputs.
 
     Args:
         net: diffusers' UNet2DConditionModel.
@@ -45,30 +51,60 @@ class ChannelsLastUNet(nn.Module):
                 raise SourceError(
                     f"the cuda operator set has no U-Net with {option}={net.config[option]!r}; use portable"
                 )
-        self.time = TimeEmbedding(net)
+        self.text, self.time, self.body = Text(net), Time(net), Body(net, choices)
+
+    def parts(self, component: Component, sizes: Sizes) -> dict[str, Component]:
+        """The graphs by name, each as a component at these sizes."""
+        text, rows = component.inputs[TEXT], sizes["batch_size"]
+        pairs = {
+            f"{name}{number}": (*text.shape[:2], width)
+            for number, width in enumerate(self.text.widths)
+            for name in (KEY, VALUE)
+        }
+        shifts = {f"{SHIFT}{number}": ("batch_size", width) for number, width in enumerate(self.time.widths)}
+        times = {name: each for name, each in component.inputs.items() if name not in (SAMPLE, TEXT)}
+        calls = {**sizes, CALLS: 2}
+        return {
+            TEXT_PART: replace(component, module=self.text, inputs={TEXT: text}, outputs=pairs),
+            TIME_PART: replace(
+                component,
+                module=TimeTable(self.time, rows),
+                inputs={**times, "timestep": replace(times["timestep"], shape=(CALLS,))},
+                outputs={SHIFTS: (CALLS, rows * sum(self.time.widths))},
+                default=calls,
+                cases=(calls, calls),
+            ),
+            MODEL: replace(
+                component,
+                module=self.body,
+                inputs={SAMPLE: component.inputs[SAMPLE]}
+                | {name: Input(shape, gaussian()) for name, shape in (pairs | shifts).items()},
+            ),
+        }
+
+
+class Body(nn.Module):
+    """The U-Net without what `Text` and `Time` compute.
+
+    Kernels for attention sum scores in float32, as `upcast_attention` demands.
+    """
+
+    def __init__(self, net: Any, choices: Choices) -> None:
+        super().__init__()
         self.conv_in = Conv(net.conv_in, choices)
         self.down = nn.ModuleList(_going_down(net, choices))
         self.up = nn.ModuleList(_going_up(net, choices))
         self.exit = Exit(net.conv_norm_out, net.conv_out, choices)
         self.joins = sum(isinstance(block, Join) for block in self.up)
-        self.shifts = Shifts(net)
 
-    def forward(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        timestep_cond: torch.Tensor | None = None,
-        text_embeds: torch.Tensor | None = None,
-        time_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, ...]:
-        """See the class."""
-        time = self.time(timestep.reshape(1), sample.dtype, timestep_cond, text_embeds, time_ids)
-        shifts = iter(self.shifts(functional.silu(time), sample.shape[0]))
+    def forward(self, sample: torch.Tensor, **inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Sample [n, C, h, w]; a key and value for each attention to the text, a shift for each Resnet, by number."""
+        text = zip(_numbered(inputs, KEY), _numbered(inputs, VALUE), strict=False)
+        shifts = _numbered(inputs, SHIFT)
         state: State = self.conv_in(sample.permute(0, 2, 3, 1))
         skips: list[torch.Tensor] = []
         for block in self.down:
-            total, state = _run(block, state, shifts, encoder_hidden_states)
+            total, state = _run(block, state, text, shifts)
             # a block's input is a skip connection, but between a Resnet and its Transformer, and in the middle
             if not isinstance(block, Transformer) and len(skips) < self.joins:
                 skips.append(total)
@@ -78,37 +114,8 @@ class ChannelsLastUNet(nn.Module):
             elif isinstance(block, Up):
                 _, state = block(state, (skips[-1].shape[1], skips[-1].shape[2]))
             else:
-                _, state = _run(block, state, shifts, encoder_hidden_states)
+                _, state = _run(block, state, text, shifts)
         return (self.exit(state).permute(0, 3, 1, 2),)
-
-
-class Shifts(nn.Module):
-    """Shift of each Resnet by the time embedding, with the bias of the convolution before it: a product per width.
-
-    One product for all would be split unevenly, for which ONNX Runtime copies sizes from the host: in a captured CUDA
-    graph, versions before its pull request 32121 read them from memory that has been freed.
-    """
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        levels = (*net.down_blocks, net.mid_block, *net.up_blocks)
-        resnets = [resnet for level in levels for resnet in level.resnets]
-        self.widths = [resnet.out_channels for resnet in resnets]
-        self.products = nn.ModuleDict()
-        for width in dict.fromkeys(self.widths):
-            equal = [resnet for resnet in resnets if resnet.out_channels == width]
-            joined = nn.Linear(1, 1, device="meta")
-            joined.weight = frozen(torch.cat([resnet.time_emb_proj.weight for resnet in equal]))
-            joined.bias = frozen(torch.cat([resnet.time_emb_proj.bias + resnet.conv1.bias for resnet in equal]))
-            self.products[str(width)] = Dense(joined)
-
-    def forward(self, time: torch.Tensor, rows: int) -> list[torch.Tensor]:
-        """[1 or rows, width of the time embedding] -> [rows, channels] for every Resnet, in their order."""
-        parts = {
-            width: iter(product(time).expand(rows, -1).split(int(width), dim=1))
-            for width, product in self.products.items()
-        }
-        return [next(parts[str(width)]) for width in self.widths]
 
 
 class Join(nn.Module):
@@ -123,14 +130,18 @@ class Join(nn.Module):
         return torch.cat([self.total(state), skip], dim=-1)
 
 
+def _numbered(inputs: Mapping[str, torch.Tensor], name: str) -> Iterator[torch.Tensor]:
+    return (inputs[f"{name}{number}"] for number in count())
+
+
 def _run(
-    block: nn.Module, state: State, shifts: Iterator[torch.Tensor], context: torch.Tensor
+    block: nn.Module, state: State, text: Iterator[Pair], shifts: Iterator[torch.Tensor]
 ) -> tuple[torch.Tensor, State]:
     result: tuple[torch.Tensor, State]
     if isinstance(block, Resnet):
         result = block(state, next(shifts))
     else:
-        result = block(state, context) if isinstance(block, Transformer) else block(state)
+        result = block(state, text) if isinstance(block, Transformer) else block(state)
     return result
 
 

@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 from torch._subclasses import FakeTensorMode
 
 from triptych.runtime.errors import VerificationError
+from triptych.runtime.families.parts import MODEL
 
-from ..components import Component
+from ..components import Component, Sizes
 from ..hooks import hooked
 
 
@@ -62,6 +63,23 @@ class Dialect:
         for name, child in module.named_children():
             setattr(module, name, self.rewrite(child))
         return module
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """A module that is written as several graphs."""
+
+    def parts(self, component: Component, sizes: Sizes) -> dict[str, Component]:
+        """The graphs by name, each as a component at these sizes; the last one is the component's own graph."""
+        ...
+
+
+def graphs_of(component: Component, sizes: Sizes | None) -> dict[str, Component]:
+    """The graphs that a component is written as, by name: one, but for a `Divided` module."""
+    if isinstance(component.module, Divided):
+        assert sizes is not None  # operator sets with such modules have fixed shapes
+        return component.module.parts(component, sizes)
+    return {MODEL: component}
 
 
 def declared_operators(component: Component, dtype: torch.dtype = torch.float32) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Captured modules as ONNX graphs, and their files."""
 
 from .capture import OPSET, describe, opset_of, to_onnx
-from .writing import count_operators, optimise, save
+from .writing import GRAPH, count_operators, optimise, save
 
-__all__ = ["OPSET", "count_operators", "describe", "opset_of", "optimise", "save", "to_onnx"]
+__all__ = ["GRAPH", "OPSET", "count_operators", "describe", "opset_of", "optimise", "save", "to_onnx"]

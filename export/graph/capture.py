@@ -29,19 +29,19 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     Args:
         component: to export.
         dtype: of the outputs, and of the inputs that have no dtype of their own.
-        static: the size of every axis for a graph of fixed shapes; None leaves the named axes open.
+        static: the sizes of axes that are fixed; other named axes stay open.
     """
-    sizes = static if static is not None else component.cases[1]  # 2 rows: tracing makes a size of 1 a constant
-    example = component.zeros(sizes, dtype)
+    fixed = static or {}
+    example = component.zeros({**component.cases[1], **fixed}, dtype)  # 2 rows: tracing makes a size of 1 a constant
     open_axes = {
-        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(declared.shape) if isinstance(size, str)}
+        name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(declared.shape) if _opens(size, fixed)}
         for name, declared in component.inputs.items()
     }
     # Captured here: torch.onnx.export would capture with asserts, which fails for a U-Net, and then fall back to
     # another strategy, which takes several times as long and copies all weights
     with torch.no_grad(), config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         captured = torch.export.export(
-            component.module, (), example, dynamic_shapes=None if static is not None else open_axes, strict=False
+            component.module, (), example, dynamic_shapes=open_axes if any(open_axes.values()) else None, strict=False
         )
         skip_decomposition(captured)
         program = torch.onnx.export(
@@ -56,7 +56,7 @@ def to_onnx(component: Component, dtype: torch.dtype, static: Sizes | None = Non
     assert program is not None
     model = program.model
     shapes = [declared.shape for declared in component.inputs.values()] + list(component.outputs.values())
-    _name_axes(model, shapes, static)
+    _name_axes(model, shapes, fixed)
     _name_scores(model)
     _leave_out_unused(model)
     _pack_nibbles(model)
@@ -87,7 +87,11 @@ def _forget_origin(model: ir.Model) -> None:
         value.metadata_props.clear()
 
 
-def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> None:
+def _opens(axis: int | str, fixed: Sizes) -> bool:
+    return isinstance(axis, str) and axis not in fixed
+
+
+def _name_axes(model: ir.Model, shapes: list[Shape], fixed: Sizes) -> None:
     """Give the graph's inputs and outputs their declared axes, and the tracer's symbols the same names everywhere."""
     values = [*model.graph.inputs, *model.graph.outputs]
     names: dict[str, str] = {}
@@ -100,7 +104,7 @@ def _name_axes(model: ir.Model, shapes: list[Shape], static: Sizes | None) -> No
             if value.shape is not None:
                 value.shape = ir.Shape([_renamed(dim, names) for dim in value.shape])
     for value, declared in zip(values, shapes, strict=True):
-        value.shape = ir.Shape([_size(axis, static) for axis in declared])
+        value.shape = ir.Shape([_size(axis, fixed) for axis in declared])
 
 
 def _name_scores(model: ir.Model) -> None:
@@ -141,9 +145,11 @@ def _renamed(dim: int | ir.SymbolicDim, names: dict[str, str]) -> int | str | No
     return re.sub(r"\w+", lambda word: names.get(word[0], word[0]), str(dim.value))
 
 
-def _size(axis: int | str, static: Sizes | None) -> int | str:
-    """An axis as declared, or in a graph of fixed shapes its size, with `latent_height * 8` evaluated."""
-    if static is None or isinstance(axis, int):
+def _size(axis: int | str, fixed: Sizes) -> int | str:
+    """An axis as declared, or if it is fixed its size, with `latent_height * 8` evaluated."""
+    if isinstance(axis, int):
         return axis
     name, operator, factor = [*axis.split(" "), "*", "1"][:3]
-    return static[name] * int(factor) if operator == "*" else static[name] // int(factor)
+    if name not in fixed:
+        return axis
+    return fixed[name] * int(factor) if operator == "*" else fixed[name] // int(factor)

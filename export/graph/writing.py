@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
+from triptych.runtime.families.parts import MODEL
 from triptych.runtime.ort.library import ort
 
 EXTERNAL_DATA_BYTES = 100_000_000
@@ -15,14 +16,15 @@ Runtime maps weights beside the graph, but copies those inside."""
 GRAPH, WEIGHTS = "model.onnx", "model.onnx_data"
 
 
-def save(model: ir.Model, folder: Path) -> list[Path]:
-    """Write the graph into `folder`, its weights beside it above EXTERNAL_DATA_BYTES, and return the files."""
+def save(model: ir.Model, folder: Path, name: str = MODEL) -> list[Path]:
+    """Write a graph into `folder`, its weights beside it above EXTERNAL_DATA_BYTES, and return the files."""
+    graph, beside = folder / f"{name}.onnx", folder / f"{name}.onnx_data"
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if weights <= EXTERNAL_DATA_BYTES:
-        ir.save(model, folder / GRAPH)
-        return [folder / GRAPH]
-    ir.save(model, folder / GRAPH, external_data=WEIGHTS)
-    return [folder / GRAPH, folder / WEIGHTS]
+        ir.save(model, graph)
+        return [graph]
+    ir.save(model, graph, external_data=beside.name)
+    return [graph, beside]
 
 
 def optimise(folder: Path) -> list[Path]:
@@ -45,12 +47,10 @@ def optimise(folder: Path) -> list[Path]:
         return [file.replace(folder / file.name) for file in sorted(Path(temporary).iterdir())]
 
 
-def count_operators(path: Path) -> dict[str, int]:
-    """Operator -> its occurrences in a written graph: "Conv": 98; contrib operators as "com.microsoft::X"."""
-    model = ir.load(path)
-    nodes = [
-        *model.graph.all_nodes(),
-        *(node for function in model.functions.values() for node in function.all_nodes()),
-    ]
+def count_operators(*paths: Path) -> dict[str, int]:
+    """Operator -> its occurrences in written graphs: "Conv": 98; contrib operators as "com.microsoft::X"."""
+    models = [ir.load(path) for path in paths]
+    nodes = [node for model in models for node in model.graph.all_nodes()]
+    nodes += [node for model in models for function in model.functions.values() for node in function.all_nodes()]
     counts = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes)
     return dict(sorted(counts.items()))

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 
 from triptych.runtime.errors import VerificationError
-from triptych.runtime.ort.library import ort
 
 from ..components import Component, Sizes
-from .expansion import open_on_cpu
+from .on_cpu import OnCpu
 
 MOST_DB = 200.0
 """Parity of equal outputs, so that the figure stays a number; float32 outputs that differ in one bit are below it."""
@@ -74,8 +73,18 @@ def reference_cases(
     return cases
 
 
-def verify(name: str, graph: Path, cases: list[ReferenceCase], floor_db: float, *, optimise: bool = True) -> Parity:
+def verify(
+    name: str,
+    graph: Path,
+    cases: list[ReferenceCase],
+    floor_db: float,
+    parts: Sequence[str] = (),
+    *,
+    optimise: bool = True,
+) -> Parity:
     """Run the written graph on the same inputs in ONNX Runtime on CPU; without `optimise` it runs as it is.
+
+    A component in parts is run as the runtime runs it: what the parts give is fed to its own graph.
 
     Operators that only CUDA has are expanded there, see `expansion`. The CPU computes float16 in float32: of a graph
     that runs as it is, each weight is widened when its turn comes, else all of them before the first.
@@ -83,13 +92,8 @@ def verify(name: str, graph: Path, cases: list[ReferenceCase], floor_db: float, 
     Raises:
         VerificationError: an output has another shape, holds NaN or infinity, or is below the floor.
     """
-    options = ort.SessionOptions()
-    options.enable_cpu_mem_arena = False  # the peak is what the largest case needs, not what all of them together do
-    if not optimise:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
-    session = open_on_cpu(graph, options)
-    results = tuple(_case_parity(name, session, case) for case in cases)
+    component = OnCpu(graph, parts, optimise=optimise)
+    results = tuple(_case_parity(name, component, case) for case in cases)
     parity = Parity(min(case.db for case in results), max(case.max_abs_error for case in results), floor_db, results)
     if parity.db < floor_db:
         raise VerificationError(
@@ -98,11 +102,8 @@ def verify(name: str, graph: Path, cases: list[ReferenceCase], floor_db: float, 
     return parity
 
 
-def _case_parity(name: str, session: ort.InferenceSession, case: ReferenceCase) -> CaseParity:
-    types = {spec.name: np.float16 if spec.type == "tensor(float16)" else None for spec in session.get_inputs()}
-    inputs = {key: value.astype(types[key] or value.dtype) for key, value in case.inputs.items()}
-    names = [spec.name for spec in session.get_outputs()]
-    outputs = dict(zip(names, session.run(None, inputs), strict=True))
+def _case_parity(name: str, component: OnCpu, case: ReferenceCase) -> CaseParity:
+    outputs = component(case.inputs)
     compared = [_compare(name, output, outputs[output], reference) for output, reference in case.outputs.items()]
     return CaseParity(
         shapes={key: list(value.shape) for key, value in case.inputs.items()},

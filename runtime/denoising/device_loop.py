@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..families.conditioning import TEXT, Conditioning, denoiser_inputs
+from ..families.parts import AnyGraph, body_of
 from ..ort.cuda import STEP_GRAPH
 from ..ort.device import Device
 from ..ort.failures import run_error
 from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, outputs_by_name, synchronize, to_host
-from ..ort.session import Graph, check_finite
+from ..ort.session import check_finite
 from ..sampling import Sampler, Step
 from ..sampling.denoise import Draw, init_latents
 from ..sampling.matrices import Layout, matrices
@@ -44,7 +45,7 @@ class BoundLoop:
         pool: defaultdict[Hashable, list[BoundDenoiser]] = defaultdict(list)
         self._pool, self._sessions = device.own(pool), device.own(lru_cache(_STEP_GRAPHS)(partial(_open, device)))
 
-    def denoise(self, graph: Graph, run: Run, timings: dict[str, float] | None = None) -> Iterator[Step]:
+    def denoise(self, graph: AnyGraph, run: Run, timings: dict[str, float] | None = None) -> Iterator[Step]:
         """Denoise step by step; nothing runs until the first step is requested.
 
         Args:
@@ -69,7 +70,7 @@ class BoundLoop:
 
     def _steps(
         self,
-        graph: Graph,
+        graph: AnyGraph,
         run: Run,
         latents: np.ndarray,
         conditioning: Mapping[bool, Conditioning],
@@ -95,7 +96,7 @@ class BoundLoop:
 
     def _begin(
         self,
-        graph: Graph,
+        graph: AnyGraph,
         run: Run,
         latents: np.ndarray,
         conditioning: Mapping[bool, Conditioning],
@@ -117,7 +118,7 @@ class BoundLoop:
             denoiser.wait()
             self._pool.value[denoiser.key].append(denoiser)
 
-    def _take(self, graph: Graph, latents: np.ndarray, conditioning: Conditioning) -> BoundDenoiser:
+    def _take(self, graph: AnyGraph, latents: np.ndarray, conditioning: Conditioning) -> BoundDenoiser:
         """Buffers that are not in use by another run."""
         shapes = {name: array.shape for name, array in conditioning.items()}
         rows = (len(conditioning[TEXT]), *latents.shape[1:])
@@ -128,7 +129,7 @@ class BoundLoop:
         denoiser.condition(conditioning)
         return denoiser
 
-    def _fresh(self, graph: Graph, rows: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> BoundDenoiser:
+    def _fresh(self, graph: AnyGraph, rows: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> BoundDenoiser:
         """New buffers. On CUDA they are run once, which captures the graph: what fails there is worked around."""
         denoiser = BoundDenoiser(graph, rows, shapes)
         if graph.device.on_cuda:
@@ -136,7 +137,7 @@ class BoundLoop:
                 denoiser.launch()
                 denoiser.wait()
             except Exception as error:  # ONNX Runtime raises its own classes and RuntimeError alike
-                if not graph.works_around(error):
+                if not body_of(graph).works_around(error):
                     raise denoiser.error(error) from None
                 self._pool.value.clear()  # they are bound to the session that failed
                 return self._fresh(graph, rows, shapes)
@@ -175,10 +176,7 @@ class _DeviceRun:
         self._shape = latents.shape
         self.to_denoised = run.sampler.to_denoised.astype(np.float32)
         next_timesteps = [*run.sampler.timesteps[1:], run.sampler.timesteps[-1]]
-        self._timesteps = {
-            both: Buffer(np.stack(denoiser.timesteps(next_timesteps)), memory, apart=True)
-            for both, denoiser in denoisers.items()
-        }
+        self._times = {both: denoiser.inputs.times(next_timesteps) for both, denoiser in denoisers.items()}
         rows = {"matrix": matrices(run.sampler), "scalars": scalars(run.sampler, run.guidance)}
         if self._layout.noise and run.draw is not None:
             rows["noise"] = _noise(run.sampler, run.draw, latents.shape)
@@ -205,9 +203,9 @@ class _DeviceRun:
             **{name: rows.row(i) for name, rows in self._rows.items()},
             **successor.extra_channels,
             "output": current.output,
-            "next_timestep": self._timesteps[follows_guided].row(i),
+            "next_time": self._times[follows_guided].row(i),
         }
-        targets: dict[str, View] = {"sample": successor.sample, "timestep": successor.timestep}
+        targets: dict[str, View] = {"sample": successor.sample, "time": successor.inputs.time}
         self._binding = step.session.io_binding()
         for name in step.inputs:
             bind_input(self._binding, name, inputs[name])
@@ -256,8 +254,8 @@ class _DeviceRun:
             output=current.output.dtype,
             sample=successor.sample.dtype,
             sample_shape=successor.sample.shape,
-            timestep=successor.timestep.dtype,
-            timestep_shape=successor.timestep.shape,
+            time=successor.inputs.time.dtype,
+            time_shape=successor.inputs.time.shape,
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..families.conditioning import Conditioning, denoiser_inputs
-from ..ort.session import Graph, check_finite
+from ..families.parts import AnyGraph
+from ..ort.session import check_finite
 from ..sampling import Step, denoise
 from .guidance import guided
 from .mask_blending import mask_blending
@@ -14,7 +15,7 @@ from .run import Run
 
 
 def denoise_on_host(
-    load: Callable[[], Graph], name: str, run: Run, timings: dict[str, float] | None = None
+    load: Callable[[], AnyGraph], name: str, run: Run, timings: dict[str, float] | None = None
 ) -> Iterator[Step]:
     """Denoise step by step; leaving the loop early stops the computation.
 
@@ -43,7 +44,7 @@ class HostDenoiser:
         calls: of the run.
     """
 
-    def __init__(self, load: Callable[[], Graph], name: str, calls: int, timings: dict[str, float] | None) -> None:
+    def __init__(self, load: Callable[[], AnyGraph], name: str, calls: int, timings: dict[str, float] | None) -> None:
         self._load, self._name, self._calls, self._timings = load, name, calls, timings
         self._call = 0
 

@@ -47,8 +47,9 @@ class StepGraph:
             negative and positive.
         rescale, projection: see `Guidance`.
         blends: the known region is restored, see `mask_blending`.
-        output, sample, timestep: types of the denoiser's output and inputs.
-        sample_shape, timestep_shape: of the denoiser's inputs; the sample [n, C, H, W], or 2n or 3n rows where the next
+        output, sample, time: types of the denoiser's output and inputs; time is the timestep, or what a part of the
+            denoiser computes of it.
+        sample_shape, time_shape: of the denoiser's inputs; the sample [n, C, H, W], or 2n or 3n rows where the next
             call has guidance, with more channels than the latents where there are extra channels.
     """
 
@@ -62,15 +63,15 @@ class StepGraph:
     output: np.dtype
     sample: np.dtype
     sample_shape: tuple[int, ...]
-    timestep: np.dtype
-    timestep_shape: tuple[int, ...]
+    time: np.dtype
+    time_shape: tuple[int, ...]
 
     def to_bytes(self) -> bytes:
         """Write the graph.
 
         Inputs: output; latents and the other lines of the layout; matrix [outputs, inputs]; scalars [9], see `scalars`;
-        next_timestep; fault; average for projected guidance; `KNOWN` for mask blending; extra_channels.
-        Outputs: the output lines of the layout; sample and timestep, the denoiser's next inputs; next_fault, NaN once
+        next_time; fault; average for projected guidance; `KNOWN` for mask blending; extra_channels.
+        Outputs: the output lines of the layout; sample and time, the denoiser's next inputs; next_fault, NaN once
         an output was not finite; next_average.
         """
         graph = GraphWriter("step")
@@ -177,8 +178,8 @@ class StepGraph:
 
     def _feed(self, graph: GraphWriter) -> None:
         """Write the next inputs of the denoiser into its own buffers."""
-        timestep = graph.input("next_timestep", self.timestep, self.timestep_shape)
-        graph.output(graph.node("Identity", timestep, name="timestep"), self.timestep, self.timestep_shape)
+        time = graph.input("next_time", self.time, self.time_shape)
+        graph.output(graph.node("Identity", time, name="time"), self.time, self.time_shape)
         latents = "next_latents"
         if self.sample != _FLOAT:
             latents = graph.node("Cast", latents, to=DATA_TYPES[self.sample.name])

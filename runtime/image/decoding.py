@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 
 from ..errors import PackageError
-from ..ort.session import Graph, check_finite
+from ..families.parts import AnyGraph
+from ..ort.session import check_finite
 from .pixels import to_pixels
 
 TILE = 64
@@ -17,7 +18,7 @@ OVERLAP = 16
 """Latents that neighbours share, at least: a quarter of a tile, as in diffusers' `AutoencoderKL.tiled_decode`."""
 
 
-def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
+def decode(decoder: AnyGraph, latents: np.ndarray) -> np.ndarray:
     """Pixels uint8 [n, H, W, 3] of latents float32 [n, C, h, w]; one image at a time, to save memory.
 
     `latents` are those of the graph: divided by the scaling factor.
@@ -29,7 +30,7 @@ def decode(decoder: Graph, latents: np.ndarray) -> np.ndarray:
 
 
 def decode_in_tiles(
-    decoder: Graph, latents: np.ndarray, factor: int, *, tile: int = TILE, overlap: int = OVERLAP
+    decoder: AnyGraph, latents: np.ndarray, factor: int, *, tile: int = TILE, overlap: int = OVERLAP
 ) -> np.ndarray:
     """Decode one tile at a time; an image no larger than a tile is decoded whole.
 
@@ -101,7 +102,7 @@ def spans(side: int, tile: int, overlap: int, factor: int) -> list[tuple[int, np
     ]
 
 
-def _run(decoder: Graph, latents: np.ndarray) -> np.ndarray:
+def _run(decoder: AnyGraph, latents: np.ndarray) -> np.ndarray:
     decoded = decoder({"latent_sample": latents})["sample"].astype(np.float32, copy=False)
     check_finite(decoded, decoder.name)
     return decoded

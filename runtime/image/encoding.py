@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..ort.session import Graph, check_finite
+from ..families.parts import AnyGraph
+from ..ort.session import check_finite
 
 ENCODER = "vae_encoder"
 
@@ -12,7 +13,7 @@ _LOG_VARIANCES = (-30.0, 20.0)  # as diffusers' DiagonalGaussianDistribution bou
 
 
 def encode_pixels(
-    encoder: Graph, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]
+    encoder: AnyGraph, pixels: np.ndarray, draws: Sequence[Callable[[tuple[int, ...]], np.ndarray]]
 ) -> np.ndarray:
     """Latents float32 [n, C, h, w] of images, as the decoder takes them.
 

@@ -1,9 +1,10 @@
 """Arrays in the memory of a device: written from the host, bound to sessions, read back on request."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -59,6 +60,23 @@ class Buffer:
             padded[:, : math.prod(array.shape[1:])] = array.reshape(len(array), -1)
             array = padded
         self._value = memory.put(array)
+
+    @classmethod
+    def of(cls, value: ort.OrtValue, memory: Memory, dtype: np.dtype) -> Self:
+        """A tensor that is there already, its rows beside each other."""
+        buffer = cls.__new__(cls)
+        buffer.memory, buffer.dtype, buffer.shape = memory, dtype, tuple(value.shape())
+        buffer._row_bytes = math.prod(buffer.shape[1:]) * dtype.itemsize
+        buffer._value = value
+        return buffer
+
+    def parts(self, shapes: Sequence[Sequence[int]]) -> list[View]:
+        """Tensors that lie one after another in it, of these shapes."""
+        ends = itertools.accumulate((math.prod(shape) * self.dtype.itemsize for shape in shapes), initial=0)
+        return [
+            View(self._value, self.memory, self.dtype, tuple(shape), offset)
+            for shape, offset in zip(shapes, ends, strict=False)
+        ]
 
     def write(self, array: np.ndarray) -> None:
         """Other content of the same shape.

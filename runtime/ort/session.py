@@ -118,7 +118,7 @@ class Graph:
         Raises:
             ArgumentError: an array does not fit the shape of its input, or the graph cannot be run at this size.
         """
-        batch = max(array.shape[0] for array in arrays.values() if array.ndim > 1)
+        batch = max((array.shape[0] for array in arrays.values() if array.ndim > 1), default=1)
         fixed = next((t.shape[0] for t in self.inputs.values() if len(t.shape) > 1), None)
         rows = fixed if isinstance(fixed, int) else self._rows or batch
         starts = range(0, batch, rows)

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import ArgumentError, ProviderError, nearest, shown
+from ..errors import ArgumentError, PackageError, ProviderError, nearest, shown
+from ..families.parts import PARTS, AnyGraph, DividedGraph
 from ..ort.blocking import channels_block
 from ..ort.cuda import Traits
 from ..ort.device import Device
@@ -60,7 +61,7 @@ class Components:
         if memory not in POLICIES:
             raise ArgumentError(f"unknown memory policy {shown(memory)}; {nearest(memory, POLICIES)}")
         self.memory = memory
-        self.loaded: dict[str, Graph] = {}
+        self.loaded: dict[str, AnyGraph] = {}
         self._signatures: dict[str, Signature] = {}
         self._package, self._device, self._lock = package, device, threading.Lock()
         _check_manifest(package)
@@ -70,7 +71,7 @@ class Components:
             for name in names:
                 self[name]
 
-    def __getitem__(self, name: str) -> Graph:
+    def __getitem__(self, name: str) -> AnyGraph:
         with self._lock:
             if name not in self.loaded:
                 self._make_room(name)
@@ -84,7 +85,7 @@ class Components:
             self._signatures[name] = recorded or Signature(name, self[name].inputs, self[name].outputs)
         return self._signatures[name]
 
-    def _load(self, name: str) -> Graph:
+    def _load(self, name: str) -> AnyGraph:
         if self.memory == "fast":
             # A decoder's working memory is as large as the denoiser's, and is needed once an image
             keeps = name not in (DECODER, PREVIEW_DECODER)
@@ -108,8 +109,8 @@ def _mapping(package: Package, device: Device, name: str) -> Device:
     return replace(device, session_options={**_PACKING, **layout, **device.session_options})
 
 
-def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool = True) -> Graph:
-    """A session for the named component; `keep_memory` as in `Graph`.
+def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool = True) -> AnyGraph:
+    """Sessions for the named component; `keep_memory` as in `Graph`.
 
     Raises:
         ProviderError: its operators run on another kind of device.
@@ -117,9 +118,8 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
             manifest records.
     """
     check_device(package, device)
-    family = family_of(package)
-    path = package.graph(name)
-    graph = Graph(
+    family, path = family_of(package), package.graph(name)
+    own = Graph(
         path,
         device,
         name,
@@ -128,11 +128,26 @@ def load_graph(package: Package, device: Device, name: str, *, keep_memory: bool
         traits=_traits(package, name),
         aliases=family.aliases,
     )
+    graph = _with_parts(package, own) if package.manifest.component(name).parts else own
     signature, recorded = Signature(name, graph.inputs, graph.outputs), signature_of(package, name)
     _check_signature(package, signature, str(path))
     if recorded is not None:
         check_recorded(recorded, signature, str(path))
     return graph
+
+
+def _with_parts(package: Package, body: Graph) -> DividedGraph:
+    """A denoiser whose manifest lists parts.
+
+    Raises:
+        PackageError: the parts are not those that this version knows, or do not fit the denoiser's own graph.
+    """
+    folder, listed = package.graph(body.name).parent, package.manifest.component(body.name).parts
+    if set(listed) != set(PARTS):
+        raise PackageError(f"{folder} has the parts {', '.join(listed)}; this version runs {' and '.join(PARTS)}")
+    traits = Traits(whole=package.manifest.dialect == "cuda")
+    text, time = (Graph(folder / f"{part}.onnx", body.device, body.name, traits=traits) for part in PARTS)
+    return DividedGraph(body, text, time)
 
 
 def _traits(package: Package, name: str) -> Traits:

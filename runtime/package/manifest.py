@@ -64,6 +64,7 @@ class ComponentRecord:
         inputs, outputs: name -> tensor; None where they are not recorded.
         optimised: ONNX Runtime has optimised the graph at export, and runs it as it is.
         operators: operator -> its occurrences in the graph, "Conv"; contrib operators as "com.microsoft::NhwcConv".
+        parts: names of graphs beside the component's own, see `families.parts`.
         macs: multiply-accumulates of one call with inputs of `default_shape`.
         default_shape: input -> its shape for one image of the checkpoint's own size.
     """
@@ -73,6 +74,7 @@ class ComponentRecord:
     outputs: Mapping[str, Tensor] | None = None
     optimised: bool = False
     operators: Mapping[str, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
     macs: int | None = None
     default_shape: Mapping[str, tuple[int, ...]] | None = None
 
@@ -162,9 +164,17 @@ def _component(facts: JsonObject) -> ComponentRecord:
         outputs=_tensors(facts, "outputs"),
         optimised=facts.optional("optimised", bool) or False,
         operators={} if operators is None else {name: operators.whole(name, 0, _MOST) for name in operators},
+        parts=_parts(facts),
         macs=facts.optional_whole("macs", 0, _MOST),
         default_shape=None if shapes is None else {name: shapes.whole_numbers(name, least=0) for name in shapes},
     )
+
+
+def _parts(facts: JsonObject) -> tuple[str, ...]:
+    listed = facts.optional("parts", list) or []
+    if not all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in listed):
+        raise facts.error("parts", "a list of names")
+    return tuple(listed)
 
 
 def _files(facts: JsonObject) -> dict[str, FileRecord]:

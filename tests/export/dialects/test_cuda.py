@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,16 @@ from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import Component, StaticShape, components_of, static_sizes
 from triptych.export.components.modules import Decoder, UNet
-from triptych.export.dialects import declared_operators
+from triptych.export.dialects import declared_operators, graphs_of
 from triptych.export.dialects.cuda import CUDA_DIALECT, cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
 from triptych.export.dialects.dialect import FusedModule
 from triptych.export.graph import OPSET, count_operators, save, to_onnx
 from triptych.export.quiet import quiet
 from triptych.export.verification import expansion
+from triptych.export.verification.on_cpu import OnCpu
 from triptych.export.verification.parity import ReferenceCase, reference_cases
+from triptych.runtime.families.parts import MODEL
 
 FLOOR_DB = 100.0
 """In float32, where what remains is rounding; a wrong layout or a lost bias gives less than 30 dB."""
@@ -54,8 +57,27 @@ SIZES_THAT_HOLD: dict[str, Any] = {
 """Sizes that the kernels take in all layers but those of 32 channels."""
 
 
+class Evaluated(OnCpu):
+    """A component whose operators are evaluated as numpy defines them."""
+
+    def __init__(self, graph: Path, parts: Sequence[str]) -> None:
+        super().__init__(graph, parts)
+        names = {MODEL: graph, **{part: graph.with_name(f"{part}.onnx") for part in parts}}
+        self._evaluators = {name: ReferenceEvaluator(str(file), new_ops=OPERATORS) for name, file in names.items()}
+
+    def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        evaluator = self._evaluators[name]
+        return dict(zip(evaluator.output_names, evaluator.run(None, dict(inputs)), strict=True))
+
+
 class Exported:
-    """A component of a checkpoint in the cuda operator set: its declared operators, and its graph in float32."""
+    """A component of a checkpoint in the cuda operator set, in float32.
+
+    Attributes:
+        path, parts: file of its own graph, and names of those beside it.
+        counts: declared operators.
+        cases: inputs and PyTorch's outputs.
+    """
 
     def __init__(self, checkpoint: Path, name: str, folder: Path, choices: Choices) -> None:
         opened = open_checkpoint(checkpoint)
@@ -65,8 +87,17 @@ class Exported:
         with quiet():
             self.cases = reference_cases(component, sizes)
             component = replace(component, module=cuda_dialect(choices).rewrite(component.module))
-            self.counts = declared_operators(component)
-            self.path = save(to_onnx(component, torch.float32, sizes), folder)[0]
+            graphs = graphs_of(component, sizes)
+            self.counts: Counter[str] = Counter()
+            for part, each in graphs.items():
+                self.counts.update(declared_operators(each))
+                self.path = save(to_onnx(each, torch.float32, sizes), folder, part)[0]  # the own graph is the last
+            self.parts = [part for part in graphs if part != MODEL]
+
+    @property
+    def files(self) -> list[Path]:
+        """All graphs."""
+        return [self.path, *(self.path.with_name(f"{part}.onnx") for part in self.parts)]
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +128,7 @@ def decibels(outputs: dict[str, np.ndarray], case: ReferenceCase) -> float:
 def test_the_numpy_definitions_give_what_pytorch_gives(graphs: Any, component: str, sizes: str) -> None:
     made: Exported = graphs(sizes, component)
     case = made.cases[0]
-    evaluator = ReferenceEvaluator(str(made.path), new_ops=OPERATORS)
-    outputs = dict(zip(case.outputs, evaluator.run(None, dict(case.inputs)), strict=True))
-    assert decibels(outputs, case) > FLOOR_DB
+    assert decibels(Evaluated(made.path, made.parts)(case.inputs), case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
@@ -108,16 +137,15 @@ def test_expanded_graphs_give_what_pytorch_gives(graphs: Any, component: str, si
     if choices == OTHERS and (component, sizes) != ("unet", "hold"):
         pytest.skip("what can be chosen is the same in all of them")
     made: Exported = graphs(sizes, component, choices)
-    loaded = expansion.open_on_cpu(made.path)
+    expanded = OnCpu(made.path, made.parts)
     for case in made.cases:
-        outputs = dict(zip(case.outputs, loaded.run(None, dict(case.inputs)), strict=True))
-        assert decibels(outputs, case) > FLOOR_DB
+        assert decibels(expanded(case.inputs), case) > FLOOR_DB
 
 
 @pytest.mark.parametrize(("component", "sizes"), CASES)
 def test_the_graph_holds_what_was_said(graphs: Any, component: str, sizes: str) -> None:
     made: Exported = graphs(sizes, component)
-    contrib = {name: number for name, number in count_operators(made.path).items() if "::" in name}
+    contrib = {name: number for name, number in count_operators(*made.files).items() if "::" in name}
     assert contrib == made.counts != {}
 
 
@@ -133,9 +161,34 @@ def test_keys_and_values_of_the_text_are_apart(graphs: Any, choices: Choices, ow
     model = onnx.load(graphs("hold", "unet", choices).path, load_external_data=False)
     attentions = [node for node in model.graph.node if node.op_type == "MultiHeadAttention"]
     assert [len(node.input) for node in attentions] == [own, 3] * (len(attentions) // 2)
-    products = {name: node for node in model.graph.node if node.op_type == "MatMul" for name in node.output}
-    for node in attentions[1::2]:
-        assert [products[name].input[0] for name in node.input[1:]] == ["encoder_hidden_states"] * 2
+    for number, node in enumerate(attentions[1::2]):
+        assert list(node.input[1:]) == [f"key_{number}", f"value_{number}"]
+
+
+def test_a_call_of_the_unet_computes_nothing_of_the_text_or_of_time(graphs: Any) -> None:
+    made: Exported = graphs("hold", "unet")
+    assert made.parts == ["text", "time"]
+    own, text, time = (count_operators(file) for file in made.files)
+    assert text == {"MatMul": 2 * made.counts["com.microsoft::MultiHeadAttention"] / 2}
+    assert not own.keys() & {"Sin", "Cos"}
+    assert time["Sin"] == time["Cos"] == 1
+    assert not (text | time).keys() & {"Shape", "Range", "ConstantOfShape", "Where", "Reshape"}
+    model = onnx.load(made.path, load_external_data=False)
+    shifted = [node for node in model.graph.node if node.op_type == "SkipGroupNorm" and len(node.input) == 4]
+    assert [node.input[3] for node in shifted] == [f"shift_{number}" for number in range(len(shifted))]
+
+
+@pytest.mark.parametrize(
+    ("model", "unet"),
+    [("sdxl", {}), ("refiner", {}), ("sd15", {"time_cond_proj_dim": 32})],
+    ids=["sdxl", "refiner", "guidance embedded"],
+)
+def test_micro_conditioning_is_that_of_each_row(tmp_path: Path, model: str, unet: dict[str, Any]) -> None:
+    source = make_checkpoint(tmp_path / "source", model, unet=unet)
+    made = Exported(source, "unet", tmp_path / "graphs", Choices())
+    component = OnCpu(made.path, made.parts)
+    for case in made.cases:
+        assert decibels(component(case.inputs), case) > FLOOR_DB
 
 
 @pytest.mark.parametrize("encoder", ["text_encoder", "text_encoder_2"])

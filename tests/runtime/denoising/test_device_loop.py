@@ -362,7 +362,7 @@ def test_the_denoiser_reads_and_writes_at_the_same_addresses(
     run = BoundDenoiser.run
 
     def watched(denoiser: BoundDenoiser) -> None:
-        views = (denoiser.sample, denoiser.timestep, denoiser.output)
+        views = (denoiser.sample, denoiser.inputs.time, denoiser.output)
         addresses.add(tuple(view.whole.data_ptr() + view.offset for view in views))
         run(denoiser)
 
