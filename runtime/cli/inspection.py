@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..families.parts import graphs_in
 from ..ort.device import Device, open_device
 from ..ort.placement import placement_of, recording
 from ..ort.session import Graph, Tensor
@@ -202,7 +203,7 @@ def _component(package: Package, name: str) -> dict[str, Any]:
 
 def _placement(package: Package, name: str, device: Device) -> dict[str, Any]:
     """The provider requested, provider -> number of nodes, and operators on other providers."""
-    placement = placement_of(load_graph(package, recording(device), name))
+    placement = placement_of(*graphs_in(load_graph(package, recording(device), name)))
     facts = {"requested": placement.requested, "nodes": placement.counts, "elsewhere": placement.elsewhere}
     return {"placement": facts}
 

@@ -75,6 +75,11 @@ def body_of(graph: AnyGraph) -> Graph:
     return graph.body if isinstance(graph, DividedGraph) else graph
 
 
+def graphs_in(graph: AnyGraph) -> tuple[Graph, ...]:
+    """All graphs of a component, its own first."""
+    return (graph.body, graph.text, graph.time) if isinstance(graph, DividedGraph) else (graph,)
+
+
 def fixed_rows(body: Graph) -> int:
     """Rows of a call of a denoiser in parts, whose shapes are fixed."""
     return int(body.inputs[SAMPLE].shape[0])

@@ -10,8 +10,8 @@ The reason for each option; benchmarks/gpu/README.md lists measurements to be ma
 - `enable_cuda_graph`: for bound graphs of fixed shapes. The first run for a `gpu_graph_id` captures, later ones replay;
   inputs and outputs must be at the same addresses each time, so that every set of buffers has an id of its own. Runs
   that are not bound have the id -1, which neither captures nor replays. Sessions without the option ignore the id.
-- `use_tf32`: off for graphs without float16, whose products and convolutions would lose 13 of 23 bits. It stays on
-  with float16: turned off it would take tensor cores from all convolutions (core/providers/cuda/nn/conv.cc).
+- `use_tf32`: off for graphs in float32, whose products and convolutions would lose 13 of 23 bits. It stays on with
+  float16: turned off it would take tensor cores from all convolutions (core/providers/cuda/nn/conv.cc).
 - `fuse_conv_bias`: the bias is added by cuDNN's own kernel, where all convolutions are channels last. For another one
   ONNX Runtime clears the output by a call that waits, which a capture forbids.
 - `sdpa_kernel`: 1, flash attention, where cuDNN's attention cannot be built.
@@ -55,7 +55,7 @@ class Traits:
 
     Attributes:
         capture: it has fixed shapes and is run bound.
-        exact: it has no weights in float16.
+        exact: it is in float32, and is to compute in it.
         channels_last: all of its convolutions are `NhwcConv`.
         whole: it is written in CUDA's operators, and no node may run elsewhere.
         flash: attention by flash attention alone, as cuDNN's has failed.

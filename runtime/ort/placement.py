@@ -4,7 +4,7 @@ A provider takes the nodes that it has kernels for; the others run on the CPU, w
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import ProviderError
@@ -55,14 +55,15 @@ def recording(device: Device) -> Device:
     return replace(device, session_options={**device.session_options, **_SETTINGS})
 
 
-def placement_of(graph: Graph) -> Placement:
-    """Placement of a graph that was loaded on a device that is `recording`."""
-    return Placement(graph.device.provider, graph.device.call(_assignment, graph))
+def placement_of(*graphs: Graph) -> Placement:
+    """Placement of the graphs of a component, which were loaded on a device that is `recording`."""
+    device = graphs[0].device
+    return Placement(device.provider, device.call(_assignment, graphs))
 
 
-def _assignment(graph: Graph) -> dict[str, dict[str, int]]:
+def _assignment(graphs: Iterable[Graph]) -> dict[str, dict[str, int]]:
     found: dict[str, Counter[str]] = {}
-    for part in graph.session.get_provider_graph_assignment_info():
+    for part in (part for graph in graphs for part in graph.session.get_provider_graph_assignment_info()):
         nodes = (f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in part.get_nodes())
         found.setdefault(part.ep_name, Counter()).update(nodes)
     return {provider: dict(sorted(operators.items())) for provider, operators in found.items()}

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -23,7 +23,6 @@ from .device import Device
 from .device_thread import Owned
 from .failures import device_failure, run_error
 from .library import ort
-from .weight_types import has_halves
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -59,7 +58,7 @@ class Graph:
         keep_memory: hold on to working memory from call to call, which is faster; on the CPU only.
         optimised: the graph was optimised when it was exported and runs as it is: loading takes only the time
             to pack weights for matrix products.
-        traits: facts about the graph that matter on CUDA; whether it has float16 is read from its file.
+        traits: facts about the graph that matter on CUDA.
         aliases: names of inputs in the file -> names used here.
 
     Attributes:
@@ -82,7 +81,7 @@ class Graph:
         self.name = name
         self.device = device
         self._rows = 1 if device.on_cpu else None
-        self._path, self._traits = path, replace(traits, exact=device.on_cuda and not has_halves(path))
+        self._path, self._traits = path, traits
         self._options = device.options(self._traits, keep_memory=keep_memory, optimise=not optimised)
         self._keeps_memory = device.on_cpu and self._options.enable_cpu_mem_arena
         start = time.perf_counter()
@@ -162,9 +161,8 @@ class Graph:
         return True
 
     def _open(self) -> Owned[ort.InferenceSession]:
-        providers = self.device.session_providers(self._traits)
-
         def create() -> Owned[ort.InferenceSession]:
+            providers = self.device.session_providers(self._traits)
             # By default ONNX Runtime would continue on the CPU, and print that
             session = ort.InferenceSession(str(self._path), self._options, providers=providers, enable_fallback=0)
             return self.device.own(session)

@@ -12,6 +12,7 @@ from ..ort.device import Device
 from ..ort.providers import PROVIDERS
 from ..ort.saturation import PAIR_LIMIT, saturates
 from ..ort.session import Graph
+from ..ort.weight_types import has_halves
 from .geometry import latent_channels
 from .manifest import MANIFEST, Integers
 from .package import Package, family_of
@@ -140,12 +141,12 @@ def _with_parts(package: Package, body: Graph) -> DividedGraph:
     """A denoiser whose manifest lists parts.
 
     Raises:
-        PackageError: the parts are not those that this version knows, or do not fit the denoiser's own graph.
+        PackageError: the parts are not those that this version knows.
     """
     folder, listed = package.graph(body.name).parent, package.manifest.component(body.name).parts
     if set(listed) != set(PARTS):
         raise PackageError(f"{folder} has the parts {', '.join(listed)}; this version runs {' and '.join(PARTS)}")
-    traits = Traits(whole=package.manifest.dialect == "cuda")
+    traits = replace(_traits(package, body.name), capture=False)
     text, time = (Graph(folder / f"{part}.onnx", body.device, body.name, traits=traits) for part in PARTS)
     return DividedGraph(body, text, time)
 
@@ -154,6 +155,8 @@ def _traits(package: Package, name: str) -> Traits:
     manifest, operators = package.manifest, package.manifest.component(name).operators
     return Traits(
         capture=manifest.static is not None and name == family_of(package).denoiser,
+        # What an fp16 package keeps in float32 needs its range, not its precision, which is float16's in TF32
+        exact=manifest.precision != "fp16" and not has_halves(package.graph(name)),
         channels_last="com.microsoft::NhwcConv" in operators and "Conv" not in operators,
         whole=manifest.dialect == "cuda",
     )
