@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..errors import PackageError
 from ..ort.session import Graph
 from .conditioning import TEXT
 
@@ -41,9 +42,13 @@ class DividedGraph:
     Attributes:
         inputs, outputs: of all together, without what one part gives another.
         others: as `Graph` has them.
+
+    Raises:
+        PackageError: the parts do not give what the own graph takes.
     """
 
     def __init__(self, body: Graph, text: Graph, time: Graph) -> None:
+        _check_fit(body, text, time)
         self.body, self.text, self.time = body, text, time
         self.name, self.device, self.providers = body.name, body.device, body.providers
         self.load_seconds = body.load_seconds + text.load_seconds + time.load_seconds
@@ -102,6 +107,20 @@ def shift_shapes(shapes: Mapping[str, Sequence[int | str]]) -> dict[str, tuple[i
     """Shapes of the shifts by name, in the order in which they lie in a row of `SHIFTS`."""
     names = [f"{SHIFT}{number}" for number in range(sum(name.startswith(SHIFT) for name in shapes))]
     return {name: tuple(int(axis) for axis in shapes[name]) for name in names}
+
+
+def _check_fit(body: Graph, text: Graph, time: Graph) -> None:
+    pairs = {name: tensor.shape for name, tensor in body.inputs.items() if name.startswith((KEY, VALUE))}
+    if pairs != {name: tensor.shape for name, tensor in text.outputs.items()}:
+        raise PackageError(
+            f"the parts of {body.name} do not fit: {TEXT_PART} gives other keys and values than it takes"
+        )
+    shifts = shift_shapes({name: tensor.shape for name, tensor in body.inputs.items()})
+    width = sum(math.prod(shape) for shape in shifts.values())
+    if SHIFTS not in time.outputs or time.outputs[SHIFTS].shape[1:] != (width,):
+        raise PackageError(
+            f"the parts of {body.name} do not fit: {TIME_PART} does not give the {width} shifts it takes"
+        )
 
 
 def _rows(array: np.ndarray, start: int, count: int) -> np.ndarray:

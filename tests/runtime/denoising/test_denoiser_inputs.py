@@ -11,6 +11,7 @@ from tests.support.graphs import write_graph
 from triptych.runtime.denoising.bound_denoiser import BoundDenoiser
 from triptych.runtime.denoising.device_loop import BoundLoop
 from triptych.runtime.denoising.guidance import Guidance
+from triptych.runtime.errors import PackageError
 from triptych.runtime.families.conditioning import POOLED, TEXT
 from triptych.runtime.families.parts import SHIFTS, DividedGraph, shift_shapes, shifts_of
 from triptych.runtime.ort.session import Graph
@@ -105,6 +106,13 @@ def values(graph: DividedGraph, batch: int) -> dict[str, Any]:
 def test_inputs_are_those_of_a_denoiser_of_one_graph(graph: DividedGraph) -> None:
     assert graph.inputs.keys() - {POOLED} == {"sample", "timestep", TEXT}
     assert list(graph.outputs) == ["out_sample"]
+
+
+def test_parts_that_do_not_fit_are_refused(graph: DividedGraph) -> None:
+    with pytest.raises(PackageError, match="unet do not fit: text gives other keys and values"):
+        DividedGraph(graph.body, graph.time, graph.time)
+    with pytest.raises(PackageError, match="unet do not fit: time does not give the 10 shifts"):
+        DividedGraph(graph.body, graph.text, graph.text)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])

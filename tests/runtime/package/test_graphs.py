@@ -15,7 +15,8 @@ import pytest
 from tests.processors import PROCESSORS, environment_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ArgumentError, PackageError, ProviderError
-from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.cuda import Traits
+from triptych.runtime.ort.device import Device, open_device
 from triptych.runtime.ort.session import Graph
 from triptych.runtime.package import graphs as policy
 from triptych.runtime.package.graphs import Components
@@ -183,3 +184,52 @@ def test_an_early_int8_package_is_refused_by_processors_without_vnni(
             assert "int8 weights up to 127" in done.stderr
             assert len(done.stderr.splitlines()) == 1
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def traits_of(package: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **manifest: Any) -> dict[str, Traits]:
+    """Traits with which the graphs of a package with such a manifest are opened."""
+    changed = shutil.copytree(package, folder / "changed")
+    recorded = json.loads((changed / "triptych.json").read_text())
+    (changed / "triptych.json").write_text(json.dumps(recorded | manifest))
+    found: dict[str, Traits] = {}
+
+    class Noting(Graph):
+        def __init__(self, path: Path, device: Device, name: str, *, traits: Traits, **others: Any) -> None:
+            found[name] = traits
+            super().__init__(path, device, name, **others)
+
+    monkeypatch.setattr(policy, "Graph", Noting)
+    for name in ("unet", "vae_decoder"):
+        policy.load_graph(open_package(changed), open_device("cpu"), name)
+    return found
+
+
+def test_float32_packages_compute_exactly(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert traits_of(package, tmp_path, monkeypatch) == {name: Traits(exact=True) for name in ("unet", "vae_decoder")}
+
+
+def test_what_an_fp16_package_keeps_in_float32_may_be_rounded(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = traits_of(package, tmp_path, monkeypatch, precision="fp16")
+    assert found == {name: Traits() for name in ("unet", "vae_decoder")}
+
+
+def test_the_denoiser_of_fixed_shapes_is_captured(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = traits_of(package, tmp_path, monkeypatch, static={"batch": 2, "height": 64, "width": 64})
+    assert {name: traits.capture for name, traits in found.items()} == {"unet": True, "vae_decoder": False}
+
+
+def test_unknown_parts_are_refused(package: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(package, tmp_path / "changed")
+    recorded = json.loads((changed / "triptych.json").read_text())
+    recorded["components"]["unet"]["parts"] = ["text", "depth"]
+    (changed / "triptych.json").write_text(json.dumps(recorded))
+    with pytest.raises(PackageError, match="has the parts text, depth; this version runs text and time"):
+        policy.load_graph(open_package(changed), open_device("cpu"), "unet")
+    recorded["components"]["unet"]["parts"] = "text"
+    (changed / "triptych.json").write_text(json.dumps(recorded))
+    with pytest.raises(PackageError, match=r"components.unet.parts|parts"):
+        open_package(changed)
