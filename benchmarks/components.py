@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from triptych.runtime import TextToImage
+from triptych.runtime.conditioning import completed
 from triptych.runtime.denoising.guidance import Guidance
 from triptych.runtime.families.family import TEXT_TO_IMAGE, Family
 from triptych.runtime.footprint import give_back
@@ -48,7 +49,7 @@ def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str,
     random = np.random.default_rng(0)
     sides = height // pipe.model.latents.factor, width // pipe.model.latents.factor
     latents = random.standard_normal((1, pipe.model.latents.channels, *sides), np.float32)
-    conditioning = pipe.completed(pipe.encode([PROMPT]), latents, Guidance())
+    conditioning = completed(pipe.model, pipe.encode([PROMPT]), latents, Guidance())
     # A mask or an image in further channels costs the same, whatever is in it
     extra_channels = pipe.model.latents.denoiser_channels - pipe.model.latents.channels
     return {

@@ -85,7 +85,7 @@ MEMBERS = {
     "set_adapters": _AT_EXPORT.format("lora FILE:WEIGHT"),
     "load_textual_inversion": _AT_EXPORT.format("embedding FILE=TOKEN"),
     "load_ip_adapter": "IP-Adapters are not supported",
-    "set_progress_bar_config": "use callback= of the call",
+    "set_progress_bar_config": "the bar is off; the call shows it with progress=True",
     "scheduler": "give scheduler= to the call",
     "unet": "graphs are sessions of ONNX Runtime: see encode, denoise and decode",
     "vae": "see encode_image and decode",

@@ -1,32 +1,32 @@
 """Text to image and image to image: plan, init latents, encode, denoise, decode, output."""
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .conditioning import completed, conditioning_of
 from .denoising.device_loop import BoundLoop
 from .denoising.guidance import Guidance
 from .denoising.host import denoise_on_host
 from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
 from .errors import ArgumentError, Cancelled, shown
-from .families.conditioning import GUIDANCE, TEXT, Conditioning, MicroConditioning, embedded
+from .families.conditioning import GUIDANCE, TEXT, Conditioning
 from .families.parts import AnyGraph
 from .footprint import check_footprint
 from .foreign import CALL, LOAD, known_arguments, without_foreign_members
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
-from .image.settings import Settings, settings_of
+from .image.settings import settings_of
 from .init_latents import InitLatents, init_latents
 from .ort.device import Device, Provider, open_device
+from .output import Output as Output
+from .output import Stopwatch
 from .package.geometry import scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.model import Model
@@ -34,41 +34,19 @@ from .package.package import Package, family_of, open_package
 from .plan import Plan, plan
 from .request import Images, Request
 from .sampling import Sampler, Step
+from .stream import AsyncStream, Stream, progress_bar, taking_arguments_of
 from .text.encoders import TextEncoders
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Callback = Callable[[Step], bool | None]
 """Called after every step; returning False stops the run."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """Images, with their latents, seeds, timings and settings.
-
-    Attributes:
-        images: Pillow images; saved as PNG, they carry their settings.
-        latents: input of the decoder, float32 [n, C, h, w]; `pipe.decode(out.latents)` gives the images again.
-        seeds: of each image; None with latents of the caller.
-        timings: seconds by component. `sampler` is the loop without the denoiser; on a GPU the denoiser's seconds hold
-            the sampler's arithmetic too.
-        settings: of each image.
-    """
-
-    images: "list[Image]"
-    latents: np.ndarray
-    seeds: list[int | None]
-    timings: dict[str, float] = field(default_factory=dict)
-    settings: list[Settings] = field(default_factory=list)
 
 
 @without_foreign_members
 class TextToImage:
     """A loaded package: each graph in a session of its own, no state between images.
 
-    Use `load`. With `memory="low"` nothing of a package with a manifest is loaded until it is run, so the attributes
-    can be read on a machine that cannot run the package.
+    Use `load`; a `with` block, or `close`, frees the sessions. With `memory="low"` nothing of a package with a manifest
+    is loaded until it is run, so the attributes can be read on a machine that cannot run the package.
     """
 
     def __init__(self, package: Package, device: Device, memory: str = "fast") -> None:
@@ -80,6 +58,29 @@ class TextToImage:
         self.text_encoders = TextEncoders(package, self._graphs, self.family)
         self._bound = device.memory.kind != "cpu"
         self._loops: WeakKeyDictionary[AnyGraph, BoundLoop] = WeakKeyDictionary()  # freed with the graph
+
+    def __repr__(self) -> str:
+        facts = {"family": self.family.name, "device": self.device.name, "memory": self.memory}
+        if self.package.manifest.precision is not None:
+            facts["precision"] = self.package.manifest.precision
+        listed = ", ".join(f"{name}={value}" for name, value in facts.items())
+        return f"<TextToImage {str(self.package.given)!r}: {listed}{', closed' if self._graphs.closed else ''}>"
+
+    def __enter__(self) -> Self:
+        self._graphs.check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free all sessions and their memory; a second call does nothing.
+
+        A closed pipeline raises an error in one line when it is called. Images that other threads are generating end
+        with that error at their next component or, on the CPU, at their next step.
+        """
+        self._loops.clear()
+        self._graphs.close()
 
     def __reduce__(self) -> NoReturn:
         raise ArgumentError(
@@ -159,53 +160,75 @@ class TextToImage:
         prompt_embeds: Conditioning | None = None,
         noise: str = "torch",
         callback: Callback | None = None,
+        progress: bool = False,
     ) -> Output:
-        """Generate images. `Request` documents each argument; `callback` and errors are those of `generate`."""
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "callback")}
-        return self.generate(Request(**arguments), callback)
+        """Generate images.
+
+        `Request` documents each argument; `callback`, `progress` and errors are those of `generate`.
+        """
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "callback", "progress")}
+        return self.generate(Request(**arguments), callback, progress)
+
+    @known_arguments(CALL)
+    @taking_arguments_of(__call__)
+    def stream(self, prompt: Any, *, callback: Callback | None = None, progress: bool = False, **rest: Any) -> Stream:
+        """Generate images step by step: `for step in stream`, and then `stream.result` is the `Output`.
+
+        Arguments and errors are those of a call. They are checked at once; nothing else is computed before the first
+        step is taken, and leaving the loop stops.
+        """
+        return self._stream(Request(prompt, **rest), callback, progress)
+
+    @known_arguments(CALL)
+    @taking_arguments_of(__call__)
+    def astream(self, *args: Any, **kwargs: Any) -> AsyncStream:
+        """Generate images step by step in a thread: `async for step in stream`, and then `stream.result`.
+
+        Arguments and errors are those of a call; the callback is called in the thread.
+        """
+        return AsyncStream(lambda: self.stream(*args, **kwargs))
+
+    @known_arguments(CALL)
+    @taking_arguments_of(__call__)
+    async def agenerate(self, *args: Any, **kwargs: Any) -> Output:
+        """Generate images in a thread: `await pipe.agenerate("a red fox")`. Cancelling the task stops after a step.
+
+        Arguments and errors are those of a call; the callback is called in the thread.
+        """
+        async with self.astream(*args, **kwargs) as stream:
+            async for _ in stream:
+                pass
+        return stream.result
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request without computing anything; every error of its arguments is raised here.
 
         Raises:
             ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed, or a size that
-                does not fit into memory.
+                does not fit into memory; or the pipeline is closed.
         """
+        self._graphs.check_open()
         resolved = plan(request, self.model)
         check_footprint(resolved, on_host=self.device.on_cpu, tiled=self.memory == "low")
         return resolved
 
-    def generate(self, request: Request, callback: Callback | None = None) -> Output:
+    def generate(self, request: Request, callback: Callback | None = None, progress: bool = False) -> Output:
         """Generate the images of a request.
 
         Args:
             request: the arguments of the call.
             callback: called after every step; returning False stops the run.
+            progress: show a progress bar of the steps on stderr.
 
         Raises:
             ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed.
             NumericalError: a component gave NaN or infinity.
             Cancelled: the callback returned False.
         """
-        if callback is not None and not callable(callback):
-            raise ArgumentError(f"callback={shown(callback)}; allowed: a function that takes a Step")
-        timings: dict[str, float] = {}
-        with _measured(timings, "total"):
-            resolved = self.plan(request)
-            with _measured(timings, ENCODER):
-                start = init_latents(resolved, self.encode_image)
-            with _measured(timings, "text_encoder"):
-                positive, negative = self._encode(resolved, start.extra_channels)
-            with _measured(timings, "sampler"):
-                latents = self._loop(resolved, start, positive, negative, timings, callback)
-            with _measured(timings, DECODER):
-                pixels = self.decode(latents)
-        timings["sampler"] -= timings[self.family.denoiser]
-        if resolved.init_image is None:
-            del timings[ENCODER]
-        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, resolved.variation_seeds, self.package)
-        images = [to_image(each, image_settings) for each, image_settings in zip(pixels, settings, strict=True)]
-        return Output(images, latents, list(resolved.seeds), timings, settings)
+        stream = self._stream(request, callback, progress)
+        for _ in stream:
+            pass
+        return stream.result
 
     def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
         """The conditioning of prompts, a row for each, padded to the longest: see `TextEncoders.encode`.
@@ -250,14 +273,14 @@ class TextToImage:
             NumericalError: the denoiser gave NaN or infinity; names the step.
         """
         guidance = guidance_scale if isinstance(guidance_scale, Guidance) else Guidance(guidance_scale)
-        positive = self.completed(positive, noise, guidance)
+        positive = completed(self.model, positive, noise, guidance)
         if GUIDANCE in positive:
             negative, guidance = None, Guidance(1.0)
         if negative is not None:
             if negative[TEXT].shape[1] != positive[TEXT].shape[1]:
                 lengths = f"{positive[TEXT].shape[1]} tokens and {negative[TEXT].shape[1]} of the negative"
                 raise ArgumentError(f"the conditioning has {lengths}; encode both in one call, for one length")
-            negative = self.completed(negative, noise, guidance, negative=True)
+            negative = completed(self.model, negative, noise, guidance, negative=True)
         known = None if mask is None or image_latents is None else KnownRegion(mask, image_latents, noise)
         start = image_latents if known is None or sampler.strength < 1 else None  # redrawn whole: from noise alone
         if sampler.resumes and image_latents is not None:
@@ -301,40 +324,45 @@ class TextToImage:
         config = self.package.config(PREVIEW_DECODER)
         return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor_of(config, default=1.0)))
 
-    def completed(
-        self, conditioning: Conditioning, latents: np.ndarray, guidance: Guidance, *, negative: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Add the inputs that a conditioning lacks: default micro-conditioning, and guidance where it is embedded.
+    def _stream(self, request: Request, callback: Callback | None, progress: bool) -> Stream:
+        """The steps of a request, whose arguments are checked."""
+        if callback is not None and not callable(callback):
+            raise ArgumentError(f"callback={shown(callback)}; allowed: a function that takes a Step")
+        clock = Stopwatch()
+        with clock.measure("total"):
+            resolved = self.plan(request)
+        return Stream(self._steps(resolved, clock, callback, progress))
 
-        Args:
-            conditioning: of prompts, or with `negative` of negative prompts.
-            latents: of the run, [n, C, h, w].
-            guidance: of the run.
-            negative: see `conditioning`.
+    def _steps(
+        self, resolved: Plan, clock: Stopwatch, callback: Callback | None, progress: bool
+    ) -> Generator[Step, None, Output]:
+        """Run all phases of a plan: yield each step, and return the output.
+
+        Raises:
+            Cancelled: the callback returned False.
         """
-        count, inputs = len(latents), self.model.inputs
-        height, width = (side * self.model.latents.factor for side in latents.shape[2:])
-        added = MicroConditioning().rows(self.model.micro_conditioning, count, height, width)[negative]
-        if GUIDANCE in inputs:
-            added[GUIDANCE] = np.tile(embedded(guidance.only_scale(), int(inputs[GUIDANCE].shape[-1])), (count, 1))
-        return {**added, **conditioning}
-
-    def _encode(
-        self, resolved: Plan, extra_channels: Conditioning
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
-        """The whole conditioning of prompts and, if needed, of negative prompts, a row for each image."""
-        count, encoders, embeds = len(resolved.texts), len(self.family.encoders), resolved.request.prompt_embeds
-        rows = MicroConditioning.of(resolved.request).rows(self.model.micro_conditioning, count, *resolved.size)
-        negatives = [text.negative(encoders) for text in resolved.texts] if resolved.needs_negative else []
-        if embeds is None:
-            encoded = self.text_encoders.encode([*(text.positive(encoders) for text in resolved.texts), *negatives])
-            positive = {name: array[:count] for name, array in encoded.items()}
-            negative = {name: array[count:] for name, array in encoded.items()}
-        else:
-            positive = dict(embeds)
-            negative = self.text_encoders.encode(negatives, embeds[TEXT].shape[1]) if negatives else {}
-        positive = positive | rows[0] | dict(extra_channels)
-        return positive, negative | rows[1] | dict(extra_channels) if resolved.needs_negative else None
+        with clock.measure("total"):
+            with clock.measure(ENCODER):
+                start = init_latents(resolved, self.encode_image)
+            with clock.measure("text_encoder"):
+                positive, negative = conditioning_of(resolved, self.text_encoders, start.extra_channels)
+            with clock.measure("sampler"), progress_bar(len(resolved.sampler), shown=progress) as count:
+                for step in self._loop(resolved, start, positive, negative, clock.seconds):
+                    count()
+                    if callback is not None and _stops(callback(step)):
+                        raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
+                    with clock.pause():
+                        yield step
+                latents = np.array(step.latents)
+            with clock.measure(DECODER):
+                pixels = self.decode(latents)
+        timings = clock.seconds
+        timings["sampler"] -= timings[self.family.denoiser]
+        if resolved.init_image is None:
+            del timings[ENCODER]
+        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, resolved.variation_seeds, self.package)
+        images = [to_image(each, image_settings) for each, image_settings in zip(pixels, settings, strict=True)]
+        return Output(images, latents, list(resolved.seeds), timings, settings)
 
     def _loop(
         self,
@@ -343,14 +371,9 @@ class TextToImage:
         positive: Conditioning,
         negative: Conditioning | None,
         timings: dict[str, float],
-        callback: Callback | None,
-    ) -> np.ndarray:
-        """Run all steps and return a copy of the latents.
-
-        Raises:
-            Cancelled: the callback returned False.
-        """
-        steps = self.denoise(
+    ) -> Iterator[Step]:
+        """The denoising steps of a plan, see `denoise`."""
+        return self.denoise(
             positive,
             negative,
             start.noise,
@@ -361,20 +384,8 @@ class TextToImage:
             image_latents=start.image_latents,
             mask=start.mask,
         )
-        for step in steps:
-            if callback is not None and _stops(callback(step)):
-                raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
-        return np.array(step.latents)
 
 
 def _stops(answer: Any) -> bool:
     """Whether a callback's answer is False, Python's or numpy's; every other answer goes on."""
     return isinstance(answer, bool | np.bool_) and not answer
-
-
-@contextmanager
-def _measured(timings: dict[str, float], name: str) -> Iterator[None]:
-    """Record the seconds of a block under a name."""
-    start = time.perf_counter()
-    yield
-    timings[name] = time.perf_counter() - start

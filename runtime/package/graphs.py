@@ -51,6 +51,7 @@ class Components:
 
     Attributes:
         loaded: name -> graph in memory.
+        closed: nothing is in memory, nor will be.
 
     Raises:
         ArgumentError: an unknown policy.
@@ -63,6 +64,7 @@ class Components:
             raise ArgumentError(f"unknown memory policy {shown(memory)}; {nearest(memory, POLICIES)}")
         self.memory = memory
         self.loaded: dict[str, AnyGraph] = {}
+        self.closed = False
         self._signatures: dict[str, Signature] = {}
         self._package, self._device, self._lock = package, device, threading.Lock()
         _check_manifest(package)
@@ -74,10 +76,29 @@ class Components:
 
     def __getitem__(self, name: str) -> AnyGraph:
         with self._lock:
+            self.check_open()
             if name not in self.loaded:
                 self._make_room(name)
                 self.loaded[name] = self._load(name)
             return self.loaded[name]
+
+    def check_open(self) -> None:
+        """Raise an error after `close`.
+
+        Raises:
+            ArgumentError: names the package.
+        """
+        if self.closed:
+            raise ArgumentError(
+                f"the pipeline of {self._package.given} is closed; load the package again with TextToImage.load"
+            )
+
+    def close(self) -> None:
+        """Free all graphs, and on CUDA wait until the device's thread has freed them."""
+        with self._lock:
+            self.closed = True
+            self.loaded.clear()
+        self._device.call(lambda: None)  # after what frees the sessions, see `Owned`
 
     def signature(self, name: str) -> Signature:
         """Inputs and outputs of a graph, which is loaded for them, once, only where no manifest lists them."""

@@ -286,7 +286,7 @@ def test_settings_are_complete() -> None:
         "image",
         "mask_image",
     }  # settings of such an image have no seed, or a strength
-    assert arguments - fields == {"self", "num_images_per_prompt", "callback", *unrepeatable}
+    assert arguments - fields == {"self", "num_images_per_prompt", "callback", "progress", *unrepeatable}
 
 
 def test_an_fp16_package_of_fixed_shapes_takes_its_own_size_only(
