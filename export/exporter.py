@@ -162,7 +162,7 @@ def _write_package(
         start = time.perf_counter()
         plan = None if calibration is None else calibration.plans.get(name)
         with quiet():
-            records[name] = _export_component(load, checkpoint, folder / name, options, plan)
+            records[name] = export_component(load, checkpoint, folder / name, options, plan)
         report(_summary(name, records[name], time.perf_counter() - start))
         if reason := records[name].graph.kept_in_fp32:
             report(f"{name}: kept in fp32, because {reason}")
@@ -186,7 +186,7 @@ def _calibrate(checkpoint: Checkpoint, options: Options, report: Report) -> Cali
     return calibration
 
 
-def _export_component(
+def export_component(
     load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
 ) -> ComponentRecord:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""

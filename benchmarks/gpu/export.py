@@ -7,7 +7,6 @@ kit, which cannot run it, with the package in standard operators. `others` are t
 package, by hard links, with another U-Net: with another choice of the operator set, or for several images at once.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -17,20 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES
 from triptych.benchmarks.checkpoints.make_checkpoint import write_checkpoint
 from triptych.export import export
 from triptych.export.checkpoint import open_checkpoint
-from triptych.export.components import StaticShape, components_of, static_sizes
+from triptych.export.components import components_of
 from triptych.export.dialects.cuda import cuda_dialect
 from triptych.export.dialects.cuda_layers import Choices
-from triptych.export.files import describe_files
-from triptych.export.graph import describe, save, to_onnx
-from triptych.export.precision import FP16_FLOOR_DB
+from triptych.export.exporter import export_component
+from triptych.export.files import write_json
+from triptych.export.options import checked_options
 from triptych.export.quiet import quiet
-from triptych.export.verification.parity import reference_cases, verify
 from triptych.runtime.package.json_file import read_json
 from triptych.runtime.package.manifest import MANIFEST
 
@@ -68,33 +64,20 @@ def export_dialect(name: str) -> None:
 
 
 def export_other(target: Path, images: int, choices: Choices) -> None:
-    """Copy the cuda package and export another U-Net into it, verified on one draw."""
+    """Copy the cuda package and export another U-Net into it."""
     here = kit.settings()
-    source = here.package("cuda")
-    partial = target.with_suffix(".partial")
+    source, partial = here.package("cuda"), target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=os.link, ignore=shutil.ignore_patterns("*.onnx*"))
-    for graph in source.glob("[!u]*/*.onnx*"):
-        os.link(graph, partial / graph.parent.name / graph.name)
+    shutil.copytree(source, partial, copy_function=os.link, ignore=shutil.ignore_patterns("unet", MANIFEST))
     checkpoint = open_checkpoint(here.checkpoint)
-    component = components_of(checkpoint)["unet"]()
-    sizes = static_sizes(checkpoint, component, StaticShape(kit.GUIDED * images, here.side, here.side))
+    options = checked_options("fp16", "cuda", (kit.GUIDED * images, here.side, here.side), None, False)
+    options = replace(options, dialect=cuda_dialect(choices))
     with quiet():
-        cases = reference_cases(component, sizes)[:1]
-        component = replace(component, module=cuda_dialect(choices).rewrite(component.module).half())
-        model = to_onnx(component, torch.float16, sizes)
-        signature = {
-            "inputs": [describe(value) for value in model.graph.inputs],
-            "outputs": [describe(value) for value in model.graph.outputs],
-        }
-        files = save(model, partial / "unet")
-        del component, model
-        verify("unet", files[0], cases, FP16_FLOOR_DB)
-    manifest = read_json(partial / MANIFEST)
+        unet = export_component(components_of(checkpoint)["unet"], checkpoint, partial / "unet", options, None)
+    manifest = read_json(source / MANIFEST)
     manifest["static"]["batch"] = kit.GUIDED * images
-    manifest["components"]["unet"] |= signature | {"files": describe_files(files, partial)}
-    (partial / MANIFEST).unlink()  # it is a link to that of the cuda package
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2))
+    manifest["components"]["unet"] = unet.as_json()
+    write_json(partial / MANIFEST, manifest)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 

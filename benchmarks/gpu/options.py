@@ -46,7 +46,8 @@ def main() -> None:
 
     def unet(package: str, options: dict[str, str], first: bool = False) -> Any:
         graph = graphs.denoiser(here.package(package))
-        return measure(graph, options, keep=kept if first else None, compare=None if first else kept)
+        comparable = not first and package != "portable"  # that one has other inputs
+        return measure(graph, options, keep=kept if first else None, compare=kept if comparable else None)
 
     own = results.attempt("base", unet, "cuda", {}, True)
     if own is None:
@@ -65,7 +66,7 @@ def main() -> None:
             continue
         together = gained | options
         found = results.attempt(f"{name}, all that gained", unet, package, together)
-        if found is not None and found["in_a_row"] < best and found["db"] >= FLOOR_DB:
+        if found is not None and found["in_a_row"] < best and found.get("db", FLOOR_DB) >= FLOOR_DB:
             best, best_options, best_package = found["in_a_row"], together, package
     results.add("best", {"seconds": best, "package": best_package, "options": best_options})
 

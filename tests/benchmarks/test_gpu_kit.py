@@ -42,12 +42,15 @@ def test_the_kit_takes_sdxl(tmp_path: Path) -> None:
     assert expected <= json.loads((out / "components.json").read_text()).keys()
 
 
-def check_signature(package: Path) -> None:
-    """The manifest has the U-Net's own inputs: it is not loaded on the CPU, where a GPU would refuse it."""
-    recorded = json.loads((package / "triptych.json").read_text())["components"]["unet"]["inputs"]
+def check_denoiser(package: Path, rows: int) -> None:
+    """Manifest and graphs of a U-Net fit each other: the CPU does not load it, and a GPU would refuse it."""
+    unet = json.loads((package / "triptych.json").read_text())["components"]["unet"]
+    assert {part["name"]: part["shape"][:1] for part in unet["inputs"]}["sample"] == [rows]
+    names = {file.name for file in (package / "unet").glob("*.onnx")}
+    assert names == {f"{part}.onnx" for part in ("model", *unet["parts"])}
     graph = onnx.load(package / "unet" / "model.onnx", load_external_data=False).graph
     shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in graph.input}
-    assert {each["name"]: each["shape"] for each in recorded} == shapes
+    assert shapes["sample"][0] == rows
 
 
 @pytest.mark.slow
@@ -64,8 +67,8 @@ def test_every_stage_runs_without_a_gpu(tmp_path: Path) -> None:
         assert read("threads")[f"{model}, 3 threads at once"]["largest"] == 0
     assert {"unet, dB", "vae_decoder, dB", "cuda unet", "portable unet", "cuda-2 unet"} <= read("components").keys()
     assert {"cuda-apart, all that gained", "cuda-conv, all that gained", "best"} <= read("options").keys()
-    for package in ("cuda-2", "cuda-apart", "cuda-conv"):
-        check_signature(tmp_path / "work" / package)
+    for package, rows in {"cuda-2": 4, "cuda-apart": 2, "cuda-conv": 2}.items():
+        check_denoiser(tmp_path / "work" / package, rows)
     assert "1 at once, 3 steps, portable" in read("images")
     assert "torch.compile max-autotune, unet and vae, 2 steps" in read("peers")
     assert "com.microsoft::NhwcConv" not in read("where")["by operator"]
