@@ -1,5 +1,6 @@
 """Inputs of a denoiser beside the sample, at fixed addresses on its device: written, or computed there from parts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -117,8 +118,7 @@ class ComputedInputs:
     @property
     def time(self) -> View:
         """The shifts of all calls, one after another: [width]."""
-        whole = self._shifts.whole()
-        return View(whole.whole, whole.memory, whole.dtype, (int(np.prod(whole.shape)),), 0)
+        return self._shifts.parts([(math.prod(self._shifts.shape),)])[0]
 
     def bind(self, binding: ort.IOBinding, start: int) -> None:
         """See `DenoiserInputs`."""
