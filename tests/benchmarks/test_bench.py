@@ -6,13 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from tests.runtime.denoising.test_device_loop import SIZE, TOKENS, write_denoiser
 from triptych.benchmarks import measure as measuring
 from triptych.benchmarks.bench import bench
+from triptych.benchmarks.components import bound_call
 from triptych.benchmarks.result import Result
+from triptych.runtime.denoising.bound_denoiser import BoundDenoiser
 from triptych.runtime.errors import ArgumentError, PackageError
+from triptych.runtime.families.conditioning import TEXT
+from triptych.runtime.ort.device import open_device
+from triptych.runtime.ort.memory import to_host
+from triptych.runtime.ort.session import Graph
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "bench-schema.md"
 STEPS = 3
@@ -55,6 +63,30 @@ def test_latencies_are_ordered_and_rates_follow_from_them(written: dict[str, Any
         assert figures["flops_per_second"] == pytest.approx(rate)
         share = rate / written["matrix_product"]["flops_per_second"]
         assert figures["share_of_matrix_product"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("extra", [0, 5])
+def test_a_call_on_the_device_is_that_of_the_graph(tmp_path: Path, extra: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Graph(write_denoiser(tmp_path / "m.onnx", extra=extra), open_device("cpu"), "unet")
+    random = np.random.default_rng(0)
+    inputs = {
+        "sample": random.standard_normal((2, SIZE[0] + extra, *SIZE[1:]), np.float32),
+        "timestep": np.asarray(500, np.float32),
+        TEXT: random.uniform(0.5, 1, (2, *TOKENS)).astype(np.float32),
+    }
+    made: list[BoundDenoiser] = []
+    original = BoundDenoiser.run
+
+    def run(denoiser: BoundDenoiser) -> None:
+        made.append(denoiser)
+        original(denoiser)
+
+    monkeypatch.setattr(BoundDenoiser, "run", run)
+    call = bound_call(graph, inputs)
+    for _ in range(2):
+        call()
+    assert made[0] is made[1]
+    np.testing.assert_allclose(to_host(made[0].output.whole), graph(inputs)["out_sample"], atol=1e-6)
 
 
 def test_a_network_call_is_measured_with_the_two_rows_of_guidance(written: dict[str, Any], package: Path) -> None:
