@@ -26,13 +26,16 @@ def conditioning_of(plan: Plan, text_encoders: TextEncoders, extra_channels: Con
 
 def _embeddings(plan: Plan, text_encoders: TextEncoders) -> tuple[Rows, Rows]:
     """The embeddings of prompts and negative prompts; {} for negative prompts that are not needed."""
-    encoders, embeds = len(plan.model.family.encoders), plan.request.prompt_embeds
-    positives = [text.positive(encoders) for text in plan.texts]
-    negatives = [text.negative(encoders) for text in plan.texts] if plan.needs_negative else []
-    if embeds is not None:
-        return dict(embeds), text_encoders.encode(negatives, embeds[TEXT].shape[1]) if negatives else {}
-    encoded, count = text_encoders.encode([*positives, *negatives]), len(positives)
-    return {name: rows[:count] for name, rows in encoded.items()}, {name: r[count:] for name, r in encoded.items()}
+    encoders, request = len(plan.model.family.encoders), plan.request
+    given, negative_given = request.prompt_embeds, request.negative_prompt_embeds
+    encodes_negatives = plan.needs_negative and negative_given is None
+    positives = [text.positive(encoders) for text in plan.texts] if given is None else []
+    negatives = [text.negative(encoders) for text in plan.texts] if encodes_negatives else []
+    tokens = max((embeds[TEXT].shape[1] for embeds in (given, negative_given) if embeds is not None), default=0)
+    encoded = text_encoders.encode([*positives, *negatives], tokens) if positives or negatives else {}
+    positive = {name: rows[: len(positives)] for name, rows in encoded.items()} if given is None else dict(given)
+    negative = {name: rows[len(positives) :] for name, rows in encoded.items()}
+    return positive, negative if negative_given is None else dict(negative_given)
 
 
 def completed(

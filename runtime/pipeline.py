@@ -158,6 +158,7 @@ class TextToImage:
         scheduler_options: Mapping[str, Any] | None = None,
         latents: np.ndarray | None = None,
         prompt_embeds: Conditioning | None = None,
+        negative_prompt_embeds: Conditioning | None = None,
         noise: str = "torch",
         callback: Callback | None = None,
         progress: bool = False,

@@ -136,6 +136,9 @@ def _guidance(request: Request) -> Guidance:
 
 
 def _check_texts(request: Request, encoders: int) -> None:
+    for name in ("negative_prompt", "negative_prompt_2"):
+        if request.negative_prompt_embeds is not None and getattr(request, name) is not None:
+            raise ArgumentError(f"{name} and negative_prompt_embeds: the latter takes its place; leave one out")
     for name in ("prompt_2", "negative_prompt_2"):
         if encoders == 1 and getattr(request, name) is not None:
             raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
@@ -151,8 +154,15 @@ def _check_arrays(
         if init_image is not None and init_image.resumes_unmasked:
             raise ArgumentError("latents are the starting noise, which denoising_start does not use; leave it out")
         check_latents(request.latents, shape)
-    if request.prompt_embeds is not None:
-        _check_embeds(request.prompt_embeds, model.inputs, shape[0])
+    both = {name: getattr(request, name) for name in ("prompt_embeds", "negative_prompt_embeds")}
+    given = {name: embeds for name, embeds in both.items() if embeds is not None}
+    for name, embeds in given.items():
+        _check_embeds(name, embeds, model.inputs, shape[0])
+    lengths = [embeds[TEXT].shape[1] for embeds in given.values()]
+    if len(set(lengths)) > 1:
+        raise ArgumentError(
+            f"prompt_embeds has {lengths[0]} tokens and negative_prompt_embeds {lengths[1]}; encode both in one call"
+        )
 
 
 def _check_variation(request: Request, init_image: InitImage | None) -> None:
@@ -163,21 +173,21 @@ def _check_variation(request: Request, init_image: InitImage | None) -> None:
         raise ArgumentError(f"variation_strength varies the noise of a seed, and {name} leaves none; leave one out")
 
 
-def _check_embeds(embeds: Mapping[str, np.ndarray], inputs: Mapping[str, Tensor], count: int) -> None:
-    """Raise an error for embeddings that are missing, or that the denoiser cannot take."""
+def _check_embeds(argument: str, embeds: Mapping[str, np.ndarray], inputs: Mapping[str, Tensor], count: int) -> None:
+    """Raise an error for embeddings of an argument that are missing, or that the denoiser cannot take."""
     for name in (TEXT, POOLED):
         if name in inputs and name not in embeds:
-            raise ArgumentError(f"prompt_embeds lacks {name}; it has: {', '.join(embeds)}")
+            raise ArgumentError(f"{argument} lacks {name}; it has: {', '.join(embeds)}")
     for name, array in embeds.items():
         if name not in inputs or name in ("sample", "timestep"):
             taken = [each for each in inputs if each not in ("sample", "timestep")]
-            raise ArgumentError(f"prompt_embeds has {name}, which this model does not take; {nearest(name, taken)}")
+            raise ArgumentError(f"{argument} has {name}, which this model does not take; {nearest(name, taken)}")
         shape = inputs[name].shape
         if array.ndim == len(shape) and len(array) != count:
-            raise ArgumentError(f"prompt_embeds has {len(array)} rows of {name} for {count} images")
+            raise ArgumentError(f"{argument} has {len(array)} rows of {name} for {count} images")
         if array.ndim != len(shape) or any(
             isinstance(side, int) and side != given for side, given in zip(shape[1:], array.shape[1:], strict=True)
         ):
-            raise ArgumentError(f"prompt_embeds: {name} has shape {list(array.shape)}; allowed: {[count, *shape[1:]]}")
+            raise ArgumentError(f"{argument}: {name} has shape {list(array.shape)}; allowed: {[count, *shape[1:]]}")
         if not np.isfinite(array).all():
-            raise ArgumentError(f"prompt_embeds: {name} holds NaN or infinity")
+            raise ArgumentError(f"{argument}: {name} holds NaN or infinity")

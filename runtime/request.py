@@ -160,7 +160,10 @@ class Request:
             see `triptych.runtime.sampling.registry.find`.
         scheduler_options: options of the scheduler by name, as in scheduler_config.json, in place of its own.
         latents: the starting noise in place of the seed's, unit Gaussian float32 [n, C, h, w].
-        prompt_embeds: conditioning in place of that of `prompt`, see `TextToImage.encode`.
+        prompt_embeds: conditioning in place of that of `prompt`, by the names of the denoiser's inputs:
+            encoder_hidden_states, float32 [n, tokens, width], and for SDXL the pooled text_embeds [n, width]; see
+            `TextToImage.encode`.
+        negative_prompt_embeds: the same in place of that of `negative_prompt`, of as many tokens.
         noise: source of the seed's noise: torch (as PyTorch on CPU), torch_cuda or numpy.
 
     Raises:
@@ -211,6 +214,7 @@ class Request:
     scheduler_options: Mapping[str, Any] | None = _argument(None, *_OPTIONS)
     latents: np.ndarray | None = field(default=None, metadata={"rule": _ARRAY})
     prompt_embeds: Mapping[str, np.ndarray] | None = _argument(None, *_ARRAYS)
+    negative_prompt_embeds: Mapping[str, np.ndarray] | None = _argument(None, *_ARRAYS)
     noise: str = _argument("torch", *_NAME)
 
     def __post_init__(self) -> None:

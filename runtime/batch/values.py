@@ -121,5 +121,6 @@ LEFT_OUT = {
     "num_images_per_prompt": "a row is one image",
     "latents": "an array of the caller's process",
     "prompt_embeds": "an array of the caller's process",
+    "negative_prompt_embeds": "an array of the caller's process",
 }
 """Arguments of `Request` that have no column -> the reason."""

@@ -221,6 +221,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
 LEFT_OUT = {
     "prompt": "the PROMPT arguments of the command",
     "prompt_embeds": "an array of the caller's process",
+    "negative_prompt_embeds": "an array of the caller's process",
 }
 """Arguments of `Request` that have no option -> the reason."""
 

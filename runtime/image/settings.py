@@ -144,7 +144,7 @@ def settings_of(
         "precision": package.manifest.precision or "unknown",
         "version": own_version(),
     }
-    reproducible = request.prompt_embeds is None
+    reproducible = request.prompt_embeds is None and request.negative_prompt_embeds is None
     variations: Sequence[int | None] = variation_seeds or [None] * len(texts)
     return [
         Settings(**(shared | text._asdict() | {"seed": seed if reproducible else None, "variation_seed": variation}))
@@ -229,6 +229,7 @@ LEFT_OUT = {
     "mask_image": "see image",
     "latents": "arrays are not stored; the seed is None then",
     "prompt_embeds": "see latents",
+    "negative_prompt_embeds": "see latents",
     "num_images_per_prompt": "settings are those of one image",
 }
 """Arguments that settings do not hold -> the reason."""

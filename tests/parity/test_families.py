@@ -149,6 +149,20 @@ def test_sdxl_takes_a_prompt_for_each_encoder_and_sizes(
     check(pipes["sdxl"](**asked, seed=123456789012), *theirs(references["sdxl"], 1, **asked))
 
 
+def test_embeddings_of_diffusers_take_the_place_of_both_prompts(
+    pipes: dict[str, TextToImage], references: dict[str, Any]
+) -> None:
+    reference, names = references["sdxl"], ("prompt_embeds", "negative_prompt_embeds")
+    encoded = reference.encode_prompt("a red fox", negative_prompt="blurry", do_classifier_free_guidance=True)
+    both = dict(zip((*names, "pooled_prompt_embeds", "negative_pooled_prompt_embeds"), encoded, strict=True))
+    expected = theirs(reference, 1, num_inference_steps=STEPS, **both)
+    ours: dict[str, Any] = {
+        name: {"encoder_hidden_states": both[name], "text_embeds": both[name.replace("prompt", "pooled_prompt")]}
+        for name in names
+    }
+    check(pipes["sdxl"]("", num_inference_steps=STEPS, seed=123456789012, **ours), *expected)
+
+
 def test_a_negative_that_is_not_given_is_zeros_where_the_checkpoint_says_so(
     folders: dict[str, tuple[Path, Path]], pipes: dict[str, TextToImage], references: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -283,6 +283,7 @@ def test_settings_are_complete() -> None:
     unrepeatable = {
         "latents",
         "prompt_embeds",
+        "negative_prompt_embeds",
         "image",
         "mask_image",
     }  # settings of such an image have no seed, or a strength

@@ -107,6 +107,22 @@ def test_extreme_values_of_any_argument_are_refused_or_planned(pipe: TextToImage
             {"prompt_embeds": {"encoder_hidden_states": np.zeros((1, 77, 4)), "text_embeds": np.zeros((1, 4))}},
             "text_embeds, which this model does not take",
         ),
+        ({"negative_prompt_embeds": {}}, "negative_prompt_embeds lacks encoder_hidden_states"),
+        (
+            {"negative_prompt_embeds": {"encoder_hidden_states": np.zeros((2, 77, 4))}},
+            "negative_prompt_embeds has 2 rows of encoder_hidden_states for 1 images",
+        ),
+        (
+            {"negative_prompt_embeds": {"encoder_hidden_states": np.zeros((1, 77, 4))}, "negative_prompt": "x"},
+            "negative_prompt and negative_prompt_embeds: the latter takes its place; leave one out",
+        ),
+        (
+            {
+                "prompt_embeds": {"encoder_hidden_states": np.zeros((1, 77, 4))},
+                "negative_prompt_embeds": {"encoder_hidden_states": np.zeros((1, 154, 4))},
+            },
+            "prompt_embeds has 77 tokens and negative_prompt_embeds 154; encode both in one call",
+        ),
         ({"noise": 3}, "noise=3; allowed: a name"),
         ({"callback": 3}, "callback=3; allowed: a function that takes a Step"),
         ({"generator": None}, "generator: use seed="),

@@ -202,6 +202,7 @@ LEFT_OUT = {
     "denoising_end": "returns latents, which are not sent over HTTP",
     "latents": "an array, which is not sent over HTTP",
     "prompt_embeds": "an array, which is not sent over HTTP",
+    "negative_prompt_embeds": "an array, which is not sent over HTTP",
 }
 """Arguments of `Request` that have no field -> the reason."""
 

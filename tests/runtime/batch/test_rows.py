@@ -70,7 +70,15 @@ def test_options_of_the_scheduler_are_an_object_or_its_text(suffix: str, tmp_pat
 
 def test_the_columns_are_the_arguments_of_one_picture() -> None:
     arguments = set(inspect.signature(TextToImage.__call__).parameters)
-    of_a_call = {"self", "num_images_per_prompt", "latents", "prompt_embeds", "callback", "progress"}
+    of_a_call = {
+        "self",
+        "num_images_per_prompt",
+        "latents",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "callback",
+        "progress",
+    }
     assert set(VALUES) == arguments - of_a_call
 
 

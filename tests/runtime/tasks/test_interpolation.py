@@ -82,6 +82,26 @@ def test_embeddings_take_the_place_of_the_prompt(pipe: TextToImage) -> None:
         pipe(["a", "b"], prompt_embeds=pipe.encode(["a fox"]), num_inference_steps=STEPS)
 
 
+def test_embeddings_take_the_place_of_the_negative_prompt(pipe: TextToImage) -> None:
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "seed": 4}
+    expected = pipe("a fox BREAK at night", negative_prompt="grey", **arguments).latents
+    both = pipe.encode(["a fox BREAK at night", "grey"])
+    positive, negative = ({TEXT: both[TEXT][row : row + 1]} for row in (0, 1))
+    outs = [
+        pipe("a fox BREAK at night", negative_prompt_embeds=negative, **arguments),
+        pipe("whatever", prompt_embeds=positive, negative_prompt_embeds=negative, **arguments),
+        pipe("whatever", prompt_embeds=positive, negative_prompt="grey", **arguments),
+    ]
+    for out in outs:
+        np.testing.assert_array_equal(out.latents, expected)
+    assert [out.settings[0].seed for out in outs] == [None] * 3, "settings do not hold the embeddings"
+    assert not np.allclose(pipe("a fox BREAK at night", **arguments).latents, expected)
+    short = pipe("a fox", negative_prompt_embeds=negative, **arguments).latents  # padded to the negative's length
+    assert not np.allclose(short, expected)
+    with pytest.raises(ArgumentError, match="154 tokens and 77 of the negative; encode both in one call"):
+        pipe("a fox BREAK at night", negative_prompt_embeds=pipe.encode(["grey"]), **arguments)
+
+
 def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["generate", package, "a fox", "--steps", 1, "--seed", 3, "--out", tmp_path / "out"]
     status, out, err = run(*command, "--walk", 3, "--to-seed", 4, capsys=capsys)
