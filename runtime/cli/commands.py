@@ -13,20 +13,32 @@ import click
 
 from ..errors import TriptychError, system_reason
 from ..ort.device import silence_log
+from .flags import Flags, Group, flags
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, device_of, loading, sourcing
-from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_status
+from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_line, print_status
 from .serve import ray_config, serve
 from .values import HeightAndWidth
+from .wording import in_option_words
 
 _PATH = click.Path(path_type=Path)
 _PACKAGE = click.argument("package", type=_PATH)
+_CALIBRATION = {
+    "guidance_scale": "--calibration-guidance",
+    "num_inference_steps": "--calibration-steps",
+    "steps": "--calibration-steps",
+}
+"""Argument of a calibration -> its option."""
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Group,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=flags(),
+)
 @click.version_option(package_name="triptych")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """Text to image in three ONNX graphs: export once, run on numpy and ONNX Runtime alone."""
 
 
@@ -77,13 +89,15 @@ def export(
     try:
         from triptych.export.arguments import Arguments
 
-        Arguments(source, package, calibrated=bool(calibration), **options).check()
+        with in_option_words():
+            Arguments(source, package, calibrated=bool(calibration), **options).check()
         from triptych.export import CalibrationRun
         from triptych.export import export as run
     except ImportError as error:
         raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
-    run_of = CalibrationRun(**calibration) if calibration else None
-    print(run(source, package, **options, calibration=run_of, report=print_status))
+    with in_option_words(_CALIBRATION):
+        run_of = CalibrationRun(**calibration) if calibration else None
+        print(run(source, package, **options, calibration=run_of, report=print_status))
 
 
 @cli.command()
@@ -115,18 +129,13 @@ def bench(
         from triptych.benchmarks.peers.against import compare
     except ImportError as error:
         raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
-    if against is not None:
-        compare(
-            package,
-            against.split(","),
-            load,
-            checkpoint=checkpoint,
-            steps=steps,
-            json_file=json_file,
-            report=print_status,
-        )
-        return
-    run(package, load, steps=steps, width=width, height=height, json_file=json_file, plot=plot, report=print_status)
+    with in_option_words({"num_inference_steps": "--steps"}):
+        if against is None:
+            size = {"width": width, "height": height}
+            run(package, load, steps=steps, **size, json_file=json_file, plot=plot, report=print_status)
+        else:
+            peers = against.split(",")
+            compare(package, peers, load, checkpoint=checkpoint, steps=steps, json_file=json_file, report=print_status)
 
 
 @cli.command()
@@ -198,21 +207,21 @@ def main() -> None:
     warnings.showwarning = _show_warning
     warnings.filterwarnings("ignore", module="PIL")  # of metadata that is not used
     silence_log()
-    is_debugged = "--debug" in sys.argv[1:]
+    given = Flags()
     try:
         try:
-            status = cli.main(standalone_mode=False)
+            status = cli.main(standalone_mode=False, obj=given)
         finally:
             flush_stdout()
         sys.exit(status)
     except click.ClickException as error:  # wrong use, with click's message
         fail(error.format_message(), error.exit_code)
     except TriptychError as error:
-        if is_debugged:
+        if given.debug:
             raise
         fail(str(error), error.exit_status)
     except OSError as error:  # of a file that no command checks
-        if is_debugged:
+        if given.debug:
             raise
         place = f"{error.filename}: " if error.filename else ""
         fail(f"{place}{system_reason(error)}", TriptychError.exit_status)
@@ -221,4 +230,4 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print_status(f"warning: {message}")
+    print_line(f"warning: {message}")

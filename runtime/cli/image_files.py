@@ -1,4 +1,4 @@
-"""Image files of the command line, and a progress bar while images are generated."""
+"""Image files of the command line: their names, and writing them whole or not at all."""
 
 import errno
 import itertools
@@ -6,216 +6,124 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
-from PIL.Image import Image
-from tqdm import tqdm
 
-from ..errors import ArgumentError, ReproductionWarning, TriptychWarning, system_reason
-from ..image.pixels import contact_sheet, read_settings
-from ..image.settings import Settings
-from ..ort.device import open_device
-from ..package.graphs import Components
-from ..package.model import Model
-from ..package.package import open_package
-from ..pipeline import Output, TextToImage
-from ..plan import plan
-from ..request import Request
-from ..sampling import Step
-from ..tasks.interpolation import walk
-from ..tasks.upscaling import passes, upscaled
+from ..errors import ArgumentError, TriptychWarning, system_reason
 
-_SLUG_LENGTH = 40  # characters of the prompt in a file's name
+if TYPE_CHECKING:
+    from PIL.Image import Image  # Pillow is slow to import, and not needed before there are images
+
+    from ..image.settings import Settings
+
+SLUG_LENGTH = 40
+"""Characters of the prompt in a file's name."""
+QUALITY = 90
+"""Quality of a JPEG by default."""
+_JPEG = (".jpg", ".jpeg")
+_IMAGES = (".png", *_JPEG)
+_OTHER_IMAGES = (".avif", ".bmp", ".gif", ".heic", ".jxl", ".ppm", ".svg", ".tif", ".tiff", ".webp")
 _TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files that a command writes.
+    """The files that a command writes. No file is replaced, unless `force` is set.
 
     Attributes:
-        out: a folder for the images, or a file name that ends in .png.
+        out: a folder for PNGs, or a file name that ends in .png, .jpg or .jpeg.
         latents: a file name that ends in .npy, or None.
         grid: also write a contact sheet.
+        force: replace files that exist.
+        quality: of JPEGs, 1 to 100; None is `QUALITY`.
     """
 
     out: Path
     latents: Path | None = None
     grid: bool = False
+    force: bool = False
+    quality: int | None = None
+    _written: set[Path] = field(default_factory=set)
 
-    def check(self) -> None:
+    @property
+    def is_file(self) -> bool:
+        """Whether `out` is the name of a file."""
+        return self.out.suffix.lower() in _IMAGES
+
+    def check(self, images: int) -> None:
         """Raise an error for paths that cannot be written, before anything is computed.
 
+        Args:
+            images: number of images that will be written.
+
         Raises:
-            ArgumentError: a path cannot be written; the message names it.
+            ArgumentError: a path cannot be written, or exists; the message names it.
         """
-        _check_writable("--out", self.out, self.out.parent if self.out.suffix.lower() == ".png" else self.out)
+        if self.out.suffix.lower() in _OTHER_IMAGES and not self.out.is_dir():
+            raise ArgumentError(f"--out {self.out}; allowed: a folder, or a name that ends in {', '.join(_IMAGES)}")
+        if self.quality is not None and self.out.suffix.lower() not in _JPEG:
+            raise ArgumentError(f"--quality {self.quality} is for JPEGs; give --out a name that ends in .jpg")
+        _check_writable("--out", self.out, self.out.parent if self.is_file else self.out)
+        if self.is_file and images == 1:
+            self._check_free("--out", self.out)
         if self.latents is not None:
             _check_writable("--save-latents", self.latents, self.latents.parent)
+            self._check_free("--save-latents", self.latents)
+
+    def name_of(self, prompt: str, seed: int | None, *, several: bool, detail: str = "") -> Path:
+        """The file of an image: `out` if it is the only one of a file name, else a new name.
+
+        Args:
+            prompt: words for the name.
+            seed: of the image, None for none.
+            several: more images than this one are written.
+            detail: more words for the name.
+        """
+        if self.is_file and not several:
+            return self.out
+        parts = [_slug(prompt), *([] if seed is None else [str(seed)]), *([_slug(detail, dots=True)] if detail else [])]
+        folder, suffix = self.out, ".png"
+        if self.is_file:
+            folder, suffix, parts = self.out.parent, self.out.suffix, [self.out.stem, *parts]
+        stem = "-".join(parts)
+        names = itertools.chain([f"{stem}{suffix}"], (f"{stem}-{n}{suffix}" for n in itertools.count(2)))
+        return next(folder / name for name in names if self._is_free(folder / name))
+
+    def save(self, image: "Image", path: Path, settings: "Settings | None" = None) -> Path:
+        """Write an image, with its settings in a PNG's text or a JPEG's EXIF data."""
+        self._written.add(path)
+        if path.suffix.lower() not in _JPEG:
+            return write(path, lambda file: image.save(file, format="PNG"))
+        from ..image.exif import exif_of
+
+        exif = None if settings is None else exif_of(settings)
+        if settings is not None and exif is None:
+            text = f"{path}: the settings are longer than a JPEG has room for, and are left out; a PNG has them"
+            warnings.warn(text, TriptychWarning, stacklevel=2)
+        quality = QUALITY if self.quality is None else self.quality
+        # Colours at full resolution: edges between them are what halving it blurs
+        return write(path, lambda file: image.save(file, "JPEG", quality=quality, subsampling=0, exif=exif or b""))
+
+    def save_latents(self, latents: np.ndarray, path: Path) -> Path:
+        """Write latents as a .npy file."""
+        return write(path, lambda file: np.save(file, latents))
+
+    def _check_free(self, option: str, path: Path) -> None:
+        if path.exists() and not self.force:
+            raise ArgumentError(f"{option} {path} exists; give another name, or --force to replace it")
+
+    def _is_free(self, path: Path) -> bool:
+        return path not in self._written and (self.force or not path.exists())
 
 
-def generate(
-    package: Path,
-    source: Sequence[Request] | Path,
-    load_options: Mapping[str, Any],
-    files: Files,
-    *,
-    upscale: float | None = None,
-    report: Callable[[str], None] = lambda line: None,
-) -> Iterator[Path]:
-    """Generate the images of each request and yield the files as they are written.
-
-    Every request without a seed starts from the same drawn seed, so that each column of a contact sheet has one seed.
-
-    Args:
-        package: folder of ONNX graphs.
-        source: requests of one prompt each; or a PNG, whose stored settings are used.
-        load_options: arguments of `TextToImage.load`.
-        files: the files to write.
-        upscale: factor of `upscaling.upscaled`, or None.
-        report: called with lines of text: the device in use, and the time taken.
-
-    Raises:
-        ArgumentError: a file cannot be written, or the PNG cannot be read; raised before anything is computed.
-    """
-    settings = read_settings(source) if isinstance(source, Path) else None
-    requests = list(source) if not isinstance(source, Path) else []
-    if settings is not None:
-        arguments = settings.arguments()
-        upscale = arguments.pop("upscale", None)
-        requests = [Request(**arguments)]
-    _check(package, requests, upscale)
-    files.check()
-    pipe = TextToImage.load(package, **load_options)
-    report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
-    if settings is not None and settings.model_hash != pipe.package.fingerprint:
-        text = f"{source} was generated with another package, {settings.model}; the image will differ"
-        warnings.warn(text, ReproductionWarning, stacklevel=2)
-    seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
-    outputs: list[Output] = []
-    for request in requests:
-        if request.seed is None:
-            request = replace(request, seed=seed)
-        if request.variation_seed is None and variation_seeds is not None:
-            request = replace(request, variation_seed=variation_seeds[0])
-        output = _run(pipe, request, upscale)
-        outputs.append(output)
-        several = len(requests) * len(output.images) > 1
-        for image, image_seed, settings_used in zip(output.images, output.seeds, output.settings, strict=True):
-            yield _save(image, _name(files.out, settings_used.prompt, image_seed, several))
-    if files.grid:
-        prompts = [output.settings[0].prompt for output in outputs]
-        yield _save(_sheet(prompts, outputs), _name(files.out, "grid", None, True))
-    if files.latents is not None:
-        yield _write(files.latents, lambda file: np.save(file, outputs[-1].latents))
-    report(_summary(outputs))
-
-
-def _check(package: Path, requests: Sequence[Request], upscale: float | None) -> None:
-    """Raise an error for arguments that the package cannot use, with the package opened but nothing of it loaded.
-
-    Raises:
-        PackageError, ArgumentError, SamplerError: see `plan` and `upscaling.passes`.
-    """
-    opened = open_package(package)
-    if opened.manifest.absent:  # only its graphs tell their inputs: they are loaded first, and checked then
-        return
-    model = Model.of(opened, Components(opened, open_device("cpu"), (), memory="low"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TriptychWarning)  # given again by the run
-        for request in requests:
-            if upscale is None:
-                plan(request, model)
-            else:
-                passes(model, request, upscale)
-
-
-def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
-    """The images of a request, under a progress bar."""
-    (prompt,) = {text.prompt for text in request.texts()}
-    # disable=None: no bar where stderr is not a terminal
-    with tqdm(desc=prompt[:_SLUG_LENGTH], unit="step", leave=False, disable=None) as bar:
-
-        def advance(step: Step) -> None:
-            if step.index == 0:
-                bar.reset(step.total)
-            bar.update()
-
-        return pipe.generate(request, advance) if upscale is None else upscaled(pipe, request, upscale, advance)
-
-
-def generate_walk(
-    package: Path,
-    request: Request,
-    images: int,
-    to_seed: int | None,
-    load_options: Mapping[str, Any],
-    out: Path,
-    *,
-    report: Callable[[str], None] = lambda line: None,
-) -> Iterator[Path]:
-    """Generate images from each prompt to the next and yield the numbered files as they are written.
-
-    Args:
-        package, load_options, report: see `generate`.
-        request, images, to_seed: see `interpolation.walk`.
-        out: see `Files`.
-
-    Raises:
-        ArgumentError: `out` cannot be written, or the walk has no second prompt and no second seed.
-    """
-    _check(package, [request], None)
-    Files(out).check()
-    pipe = TextToImage.load(package, **load_options)
-    report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
-    outputs: list[Output] = []
-    for output in tqdm(walk(pipe, request, images, to_seed), unit="image", leave=False, disable=None):
-        yield _save(output.images[0], _name(out, f"walk {len(outputs):03}", None, True))
-        outputs.append(output)
-    report(_summary(outputs))
-
-
-def _summary(outputs: Sequence[Output]) -> str:
-    """Seconds by component, over all images."""
-    seconds = {name: sum(output.timings[name] for output in outputs) for name in outputs[0].timings}
-    count = sum(len(output.images) for output in outputs)
-    parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
-    return f"{count} image{'s' if count > 1 else ''} in {seconds['total']:.2f} s: {parts}"
-
-
-def _sheet(prompts: Sequence[str], outputs: Sequence[Output]) -> Image:
-    images = [image for output in outputs for image in output.images]
-    seeds = [_label(each) for each in outputs[0].settings]
-    return contact_sheet(images, len(seeds), row_labels=prompts, column_labels=seeds)
-
-
-def _label(settings: Settings) -> str:
-    """Heading of a column of a contact sheet."""
-    variation = "" if settings.variation_seed is None else f", variation {settings.variation_seed}"
-    return f"seed {settings.seed}{variation}"
-
-
-def _name(out: Path, prompt: str, seed: int | None, several: bool) -> Path:
-    """File of an image: `out` if it is a single file name, else a new name that does not exist yet."""
-    suffix = "" if seed is None else f"-{seed}"
-    if out.suffix.lower() == ".png":
-        if not several:
-            return out
-        folder, stem = out.parent, f"{out.stem}-{_slug(prompt)}{suffix}"
-    else:
-        folder, stem = out, _slug(prompt) + suffix
-    names = itertools.chain([f"{stem}.png"], (f"{stem}-{n}.png" for n in itertools.count(2)))
-    return next(folder / name for name in names if not (folder / name).exists())
-
-
-def _slug(prompt: str) -> str:
-    return re.sub(r"\W+", "-", prompt.lower())[:_SLUG_LENGTH].strip("-") or "image"
+def _slug(text: str, *, dots: bool = False) -> str:
+    return re.sub(r"[^\w.]+" if dots else r"\W+", "-", text.lower())[:SLUG_LENGTH].strip("-") or "image"
 
 
 def _check_writable(option: str, path: Path, folder: Path) -> None:
@@ -229,18 +137,14 @@ def _check_writable(option: str, path: Path, folder: Path) -> None:
         raise ArgumentError(f"{option} {path}: cannot write there: {system_reason(error)}") from None
 
 
-def _save(image: Image, path: Path) -> Path:
-    return _write(path, lambda file: image.save(file, format="PNG"))
-
-
-def _write(path: Path, write: Callable[[IO[bytes]], None]) -> Path:
+def write(path: Path, content: Callable[[IO[bytes]], object]) -> Path:
     """Write a file atomically: under a temporary name, then renamed."""
     prefix = f".{crc32(os.fsencode(path.name)):08x}."  # short, whatever the length of the name
     temporary = path.with_name(f"{prefix}{os.getpid()}{_TEMPORARY}")
     try:
         _clear(path.parent, prefix)
         with temporary.open("wb") as file:
-            write(file)
+            content(file)
         os.replace(temporary, path)
     except BaseException as error:  # an interruption, too, leaves nothing half written
         with suppress(OSError):

@@ -1,15 +1,22 @@
 """`triptych generate` and `triptych batch`."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ..errors import ArgumentError, TriptychError
 from ..request import Request
-from .options import imaging, loading, walking
+from .image_files import Files
+from .options import IMAGE_OPTIONS, imaging, loading, walking, writing
 from .output import fail, print_status
-from .values import DEFAULT_PACKAGE, package_and_prompts
+from .values import DEFAULT_PACKAGE, package_and_prompts, with_lines
+from .wording import in_option_words
+
+if TYPE_CHECKING:
+    from .generation import Written
 
 _PATH = click.Path(path_type=Path)
 
@@ -25,51 +32,90 @@ _PATH = click.Path(path_type=Path)
     help='Resize the image and refine it at --strength, 0.5 if left out, with the same graphs ("hires fix").',
 )
 @loading
-@click.option("--out", type=_PATH, default=Path(), help="Folder, or a name that ends in .png.")
-@click.option("--save-latents", type=_PATH, metavar="FILE.npy", help="Also write the latents, for --latents.")
-@click.option("--grid", is_flag=True, help="Also write a contact sheet.")
+@writing
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each image on stdout, and nothing else.")
+@click.option(
+    "--prompts", "prompts_file", type=_PATH, metavar="FILE", help="More PROMPTs, one on each line; - is standard input."
+)
 @click.option("--package", "named", type=_PATH, help="PACKAGE by name: every word is a PROMPT then.")
-@click.option("--from-image", type=_PATH, help="Generate an image again from the settings in its PNG.")
+@click.option("--from-image", type=_PATH, metavar="FILE", help="Generate an image again from the settings in its file.")
 def generate(
     words: tuple[str, ...],
     arguments: dict[str, Any],
     walk: dict[str, Any],
     upscale: float | None,
     load: dict[str, Any],
-    out: Path,
-    save_latents: Path | None,
-    grid: bool,
+    files: Files,
+    as_json: bool,
+    prompts_file: Path | None,
     named: Path | None,
     from_image: Path | None,
 ) -> None:
-    """Generate images from prompts, as PNGs that carry their settings.
+    """Generate images from prompts, as PNGs or JPEGs that carry their settings.
 
-    In a PROMPT, (words:1.3) and (words) raise the weight, [words] lowers it, and BREAK starts a new chunk.
+    In a PROMPT, (words:1.3) and (words) raise the weight, [words] lowers it, and BREAK starts a new chunk. A PROMPT of
+    - stands for the lines of standard input.
 
     PACKAGE is a folder. It may be left out where models/emoji-package exists.
+
+    No file is replaced without --force: in a folder, images get new names; a file name that exists is refused.
+
+    Objects of --json have file, seed, settings and timings: seconds by component, of all images of the same call.
     """
-    package, prompts = package_and_prompts(list(words), named, from_image)
+    has_more = prompts_file is not None
+    package, prompts = package_and_prompts(list(words), named, from_image, has_more=has_more)
+    prompts = with_lines(prompts, prompts_file)
     if package == DEFAULT_PACKAGE:
         print_status(f"package: {package}")
-    from .image_files import Files, generate_walk
-    from .image_files import generate as run
+    if from_image is not None:
+        _check_only_settings()
+    elif "walk" in walk:
+        if arguments["num_images_per_prompt"] > 1 or files.grid or files.latents is not None or upscale is not None:
+            raise ArgumentError("--walk cannot be combined with --num, --grid, --upscale or --save-latents")
+        if len(prompts) < 2 and "to_seed" not in walk:
+            raise ArgumentError("a walk needs two PROMPTs or two seeds; give a second PROMPT, or --to-seed")
+    elif walk:
+        raise ArgumentError("--to-seed is the end of a walk; add --walk")
+    _check_latents(arguments, prompts, files.latents)
+    from .generation import Job, generate_walk, read_job
+    from .generation import generate as run
 
-    _check_latents(arguments, prompts, save_latents)
-    files = Files(out, save_latents, grid)
-    if "walk" not in walk:
-        if walk:
-            raise ArgumentError("--to-seed is the end of a walk; add --walk")
-        source = from_image or [Request(prompt, **arguments) for prompt in prompts]
-        paths = run(package, source, load, files, upscale=upscale, report=print_status)
+    if from_image is not None:
+        job, requests = read_job(package, load, files, from_image)
     else:
-        if arguments["num_images_per_prompt"] > 1 or grid or from_image or upscale is not None or save_latents:
-            raise ArgumentError(
-                "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents"
-            )
-        request = Request(prompts, **arguments)
-        paths = generate_walk(package, request, walk["walk"], walk.get("to_seed"), load, out, report=print_status)
-    for path in paths:
-        print(path)
+        job, requests = Job(package, load, files, upscale), []
+    with in_option_words():
+        if "walk" in walk:
+            paths = generate_walk(job, Request(prompts, **arguments), walk["walk"], walk.get("to_seed"))
+        else:
+            paths = run(job, requests or [Request(prompt, **arguments) for prompt in prompts])
+        for written in paths:
+            _print(written, as_json=as_json)
+
+
+def _print(written: "Written", *, as_json: bool) -> None:
+    """Print a file that was written: its path, or for an image a JSON object."""
+    if not as_json:
+        print(written.path, flush=True)
+    elif written.settings is None:  # a contact sheet, or latents
+        print_status(str(written.path))
+    else:
+        settings = json.loads(written.settings.to_json())
+        facts = {"file": str(written.path), "seed": written.settings.seed, "settings": settings}
+        print(json.dumps(facts | {"timings": dict(written.timings)}), flush=True)
+
+
+def _check_only_settings() -> None:
+    """Raise an error for options beside --from-image, whose settings would not be those of the image."""
+    context = click.get_current_context()
+    given = [
+        max(each.opts, key=len)
+        for each in context.command.params
+        if each.name in (*IMAGE_OPTIONS, "walk", "to_seed", "upscale", "prompts_file")
+        and context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise ArgumentError(f"--from-image uses the settings of the image; leave {' and '.join(given)} out")
 
 
 def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: Path | None) -> None:

@@ -9,6 +9,7 @@ import click
 
 from ..parsing import lines_of, pairs_of, value_of
 from ..request import Request
+from .image_files import QUALITY, Files
 from .values import HeightAndWidth, ImageFile, LatentsFile, Numbers, weighted
 
 Command = Callable[..., None]
@@ -203,6 +204,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
         help="Initial noise in place of the seed's, or with --denoising-start the latents to resume from.",
     ),
     "num_images_per_prompt": click.option(
+        "-n",
         "--num",
         "num_images_per_prompt",
         default=Request.num_images_per_prompt,
@@ -231,12 +233,46 @@ imaging = group("arguments", IMAGE_OPTIONS, only_set)
 walking = group(
     "walk",
     {
-        "walk": click.option("--walk", type=int, metavar="N", help="Generate N images from each PROMPT to the next."),
+        "walk": click.option(
+            "--walk", type=click.IntRange(min=2), metavar="N", help="Generate N images from each PROMPT to the next."
+        ),
         "to_seed": click.option("--to-seed", type=int, help="With --walk: the seed of the last image."),
     },
     only_set,
 )
 """Adds the options of a walk; the command gets the values as `walk`."""
+
+
+def _files(values: dict[str, Any]) -> Files:
+    latents = values.pop("save_latents")
+    return Files(**values, latents=latents)
+
+
+writing = group(
+    "files",
+    {
+        "out": click.option(
+            "-o",
+            "--out",
+            type=_PATH,
+            default=Path(),
+            help="Folder, or a name that ends in .png, .jpg or .jpeg, by which the format is chosen.",
+        ),
+        "force": click.option("--force", is_flag=True, help="Replace files that exist."),
+        "quality": click.option(
+            "--quality", type=click.IntRange(1, 100), help=f"Quality of JPEGs; {QUALITY} if left out."
+        ),
+        "save_latents": click.option(
+            "--save-latents",
+            type=_PATH,
+            metavar="FILE.npy",
+            help="Also write the latents, for --latents.",
+        ),
+        "grid": click.option("--grid", is_flag=True, help="Also write a contact sheet."),
+    },
+    _files,
+)
+"""Adds the options of the files that a command writes; the command gets them as `files`."""
 
 
 def _load(values: dict[str, Any]) -> dict[str, Any]:

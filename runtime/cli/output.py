@@ -34,11 +34,19 @@ def flush_stdout() -> None:
 
 def fail(message: str, status: int) -> NoReturn:
     """Print an error on one line, and exit."""
-    print_status(f"error: {message}")
+    print_line(f"error: {message}")
     sys.exit(status)
 
 
 def print_status(line: str) -> None:
+    """Print a line on progress or results on stderr, unless the command has --quiet."""
+    from .flags import is_quiet  # click is imported where Ctrl-C is one line
+
+    if not is_quiet():
+        print_line(line)
+
+
+def print_line(line: str) -> None:
     """Print a line on stderr."""
     try:
         print(line, file=sys.stderr, flush=True)

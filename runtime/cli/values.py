@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +16,13 @@ from ..errors import ArgumentError, PackageError, shown
 from ..image.files import read_image
 from ..image.npy import read_latents
 from ..parsing import size_of
+from ..reading import read_file
+from ..request import MAX_COUNT
 
 DEFAULT_PACKAGE = Path("models/emoji-package")
+
+_STDIN = "-"
+_MOST_BYTES = 1 << 24  # of prompts
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -126,7 +132,9 @@ def weighted(text: str) -> tuple[str, float]:
     return (name, float(weight)) if colon and _NUMBER.fullmatch(weight) else (text, 1.0)
 
 
-def package_and_prompts(words: list[str], named: Path | None, from_image: Path | None) -> tuple[Path, list[str]]:
+def package_and_prompts(
+    words: list[str], named: Path | None, from_image: Path | None, *, has_more: bool = False
+) -> tuple[Path, list[str]]:
     """Split words into package and prompts.
 
     The package is `named`, or the first word if that is a folder, or else the default one if that exists. A first word
@@ -136,6 +144,7 @@ def package_and_prompts(words: list[str], named: Path | None, from_image: Path |
         words: of the command.
         named: the package by an option, or None.
         from_image: an image that has its prompt in its settings, or None.
+        has_more: there are prompts beside the words.
 
     Raises:
         ArgumentError: no prompt, or prompts together with `from_image`.
@@ -144,13 +153,44 @@ def package_and_prompts(words: list[str], named: Path | None, from_image: Path |
     package, prompts = (named, words) if named is not None else _first_word(words)
     if from_image is not None and prompts:
         raise ArgumentError("--from-image uses the prompt of the image; leave PROMPT out")
-    if from_image is None and not prompts:
+    if from_image is None and not (prompts or has_more):
         taken = f" ({words[0]!r} is a folder, and was taken as PACKAGE)" if words else ""
         raise ArgumentError(f"no prompt{taken}: triptych generate PACKAGE PROMPT...")
     if package is None:
         first = f"{words[0]} is not a folder, and " if len(words) > 1 else ""
         raise PackageError(f"no package: {first}{DEFAULT_PACKAGE} does not exist; triptych generate PACKAGE PROMPT...")
     return package, prompts
+
+
+def with_lines(prompts: list[str], file: Path | None) -> list[str]:
+    """Prompts, with the lines of standard input in place of a prompt of -, and the lines of a file after them.
+
+    Raises:
+        ArgumentError: standard input twice, no lines, or lines that cannot be read.
+    """
+    sources = [prompt for prompt in prompts if prompt == _STDIN] + [str(each) for each in (file,) if each is not None]
+    if sources.count(_STDIN) > 1:
+        raise ArgumentError("- is given twice; standard input can be read once")
+    lines = [each for prompt in prompts for each in (_lines(prompt) if prompt == _STDIN else [prompt])]
+    return lines if file is None else lines + _lines(str(file))
+
+
+def _lines(name: str) -> list[str]:
+    """The lines of a file, or of standard input for -, without empty ones."""
+    content = sys.stdin.buffer.read(_MOST_BYTES + 1) if name == _STDIN else read_file(Path(name), _MOST_BYTES)
+    place = "standard input" if name == _STDIN else name
+    if len(content) > _MOST_BYTES:
+        raise ArgumentError(f"{place} has more than {_MOST_BYTES} bytes of prompts")
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ArgumentError(f"{place} cannot be read: it is not UTF-8 text") from None
+    prompts = [line.strip() for line in lines if line.strip()]
+    if not prompts:
+        raise ArgumentError(f"{place} has no prompts; give one on each line")
+    if len(prompts) > MAX_COUNT:
+        raise ArgumentError(f"{place} has {len(prompts)} prompts; allowed: {MAX_COUNT}; `triptych batch` takes more")
+    return prompts
 
 
 def _first_word(words: list[str]) -> tuple[Path | None, list[str]]:

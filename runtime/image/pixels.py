@@ -1,4 +1,4 @@
-"""Pixels, contact sheets, and the settings inside a PNG."""
+"""Pixels, contact sheets, and the settings inside a PNG or a JPEG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..reading import read_file
+from .exif import json_in_exif
 from .files import MAX_BYTES, decode_image
 from .settings import Settings
 
@@ -43,15 +44,17 @@ def to_image(pixels: np.ndarray, settings: Settings | None = None) -> "PILImage"
 
 
 def read_settings(path: str | Path) -> Settings:
-    """Read the settings from a PNG that Triptych wrote, and that another tool may have saved again.
+    """Read the settings from a PNG or a JPEG that Triptych wrote, and that another tool may have saved again.
 
     Raises:
         ArgumentError: no such file, not an image, or an image without settings or with settings that cannot be used.
     """
     image = decode_image(read_file(Path(path), MAX_BYTES), str(path))
     text = image.info.get(SETTINGS_KEY) if image.format == "PNG" else None
+    if image.format == "JPEG":
+        text = json_in_exif(image)
     if not isinstance(text, str):
-        raise ArgumentError(f"{path} has no settings of Triptych; only PNGs that Triptych wrote have them")
+        raise ArgumentError(f"{path} has no settings of Triptych; only images that Triptych wrote have them")
     try:
         return Settings.from_json(text)
     except ArgumentError as error:

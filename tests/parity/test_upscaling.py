@@ -112,7 +112,7 @@ def test_bad_use_is_one_clear_line(pipe: TextToImage, asked: dict[str, Any], mes
 
 def test_fixed_shapes_make_one_size(static_package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["generate", static_package, "a fox", "--upscale", 2, "--out", tmp_path / "out.png"]
-    assert "height=288: this package was exported with static shapes, height=144 only" in refused(
+    assert "--height 288: this package was exported with static shapes, --height 144 only" in refused(
         *command, capsys=capsys
     )
     assert not (tmp_path / "out.png").exists()

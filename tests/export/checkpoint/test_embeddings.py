@@ -266,4 +266,4 @@ def test_both_on_the_command_line(checkpoint: Path, tmp_path: Path, capsys: pyte
     requested = ("export", checkpoint, tmp_path / "package")
     line = refused(*requested, "--embedding", "a.ckpt", capsys=capsys)
     assert line == "error: a.ckpt is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"
-    assert "clip_skip=3" in refused(*requested, "--clip-skip", 3, capsys=capsys)
+    assert "--clip-skip 3" in refused(*requested, "--clip-skip", 3, capsys=capsys)

@@ -95,7 +95,7 @@ def test_the_command_line_names_what_is_allowed(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = refused("export", checkpoint, tmp_path / "package", "--prediction-type", "v", capsys=capsys)
-    assert line == "error: prediction_type='v'; allowed: epsilon, v_prediction, sample"
+    assert line == "error: --prediction-type 'v'; allowed: epsilon, v_prediction, sample"
 
 
 def edited(checkpoint: Path, folder: Path, **changes: Any) -> Path:

@@ -45,7 +45,7 @@ def case(inputs: Inputs, random: Random) -> Case:
 
 
 def _generate(inputs: Inputs) -> list[Path]:
-    options = ("--steps", STEPS, "--seed", SEED, "--out", "out.png", "--device", "cpu")
+    options = ("--steps", STEPS, "--seed", SEED, "--out", "out.png", "--force", "--device", "cpu")
     succeed("generate", inputs.package, PROMPT, *options)
     return [Path("out.png")]
 

@@ -82,13 +82,13 @@ def test_text_that_does_not_fit_is_a_warning_on_stderr(
     [
         (["a fox", "--steps", "0"], "0"),
         (["a fox", "--steps", "-4"], "-4"),
-        (["a fox", "--height", "100"], "height=100 must be a positive multiple of 8"),
+        (["a fox", "--height", "100"], "--height 100 must be a positive multiple of 8"),
         (["a fox", "--scheduler", "dpmp_2m"], "dpmpp_2m"),
         (["a fox", "--device", "cdua"], "unknown device 'cdua'; did you mean cuda"),
         (["a fox", "--device", "CUDAExecutionProvidr"], "did you mean CUDAExecutionProvider"),
         (["a fox", "--memory", "lo"], "unknown memory policy 'lo'; did you mean low?"),
         (["a fox", "--noise", "tourch"], "torch"),
-        (["a fox", "--seed", "-1"], "seed=-1; allowed: a whole number from 0 to 2^64 - 1"),
+        (["a fox", "--seed", "-1"], "--seed -1; allowed: a whole number from 0 to 2^64 - 1"),
         (["a fox", "--stpes", "3"], "--steps"),
         (["a fox", "--session-option", "threads"], "give KEY=VALUE"),
         (["a fox", "--session-option", "threads=1"], "unknown session option 'threads'"),
@@ -108,7 +108,7 @@ def test_wrong_use_is_one_line_and_status_2(
 def test_an_unwritable_folder_is_an_error_before_anything_is_computed(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triptych.runtime.cli.image_files.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("triptych.runtime.cli.generation.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "file").touch()
     line = refused("generate", package, "a fox", "--out", tmp_path / "file", capsys=capsys)
     assert "cannot write there" in line

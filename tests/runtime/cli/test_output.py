@@ -77,28 +77,28 @@ def test_a_name_that_cannot_be_written_is_refused_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("triptych.runtime.cli.image_files.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("triptych.runtime.cli.generation.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "folder.png").mkdir()
     assert message in refused("generate", package, "a fox", "--out", tmp_path / name, capsys=capsys)
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, OSError("disk"), UnicodeEncodeError("ascii", "é", 0, 1, "no")])
 def test_nothing_half_written_is_left(raised: BaseException, tmp_path: Path) -> None:
-    from triptych.runtime.cli.image_files import _write
+    from triptych.runtime.cli.image_files import write as write_file
 
     def write(file: object) -> None:
         raise raised
 
     with pytest.raises((KeyboardInterrupt, ArgumentError)):
-        _write(tmp_path / ("x" * 250), write)
+        write_file(tmp_path / ("x" * 250), write)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_command_left_is_cleared_and_what_others_write_stays(tmp_path: Path) -> None:
-    from triptych.runtime.cli.image_files import _write
+    from triptych.runtime.cli.image_files import write as write_file
 
     def leave_and_kill() -> None:
-        _write(tmp_path / "out.png", lambda file: os.kill(os.getpid(), signal.SIGKILL))
+        write_file(tmp_path / "out.png", lambda file: os.kill(os.getpid(), signal.SIGKILL))
 
     running = multiprocessing.get_context("fork").Process(target=leave_and_kill)
     running.start()
@@ -109,7 +109,7 @@ def test_what_a_killed_command_left_is_cleared_and_what_others_write_stays(tmp_p
     ]
     for file in others:
         file.touch()
-    _write(tmp_path / "out.png", lambda file: print(file.write(b"whole")))
+    write_file(tmp_path / "out.png", lambda file: print(file.write(b"whole")))
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out.png", *others])
 
 

@@ -90,9 +90,9 @@ def test_the_package_that_was_not_named_is_reported(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--steps", 0], "num_inference_steps=0 must be a whole number, 1 or more"),
-        (["--steps", 10**12], "num_inference_steps=1000000000000 must be"),
-        (["--width", 100], "width=100 must be a positive multiple of 8"),
+        (["--steps", 0], "--steps 0 must be a whole number, 1 or more"),
+        (["--steps", 10**12], "--steps 1000000000000 must be"),
+        (["--width", 100], "--width 100 must be a positive multiple of 8"),
         (["--noise", "dice"], "unknown noise source 'dice'"),
         (["--scheduler", "flow_euler"], "is for models of flow matching, and this one is of diffusion; allowed: ddim"),
         (["--scheduler", "Euler Karas"], "unknown scheduler 'Euler Karas'"),
@@ -101,9 +101,9 @@ def test_the_package_that_was_not_named_is_reported(
         (["--scheduler-option", "num_train_timesteps=2147483648"], "allowed: whole numbers from 2 to 100000"),
         (["--scheduler-option", "beta_start"], "--scheduler-option 'beta_start': give KEY=VALUE"),
         (["--scheduler-option", "a=1", "--scheduler-option", "a=2"], "a is given twice, before as 1"),
-        (["--upscale", 2, "--strength", 0.01, "--steps", 5], "strength=0.01 leaves none of 5 steps"),
-        (["--upscale", 0.5], "upscale=0.5 is out of range"),
-        (["--walk", 3, "--steps", 0], "num_inference_steps=0 must be"),
+        (["--upscale", 2, "--strength", 0.01, "--steps", 5], "--strength 0.01 leaves none of 5 steps"),
+        (["--upscale", 0.5], "--upscale 0.5 is out of range"),
+        (["--walk", 3, "--steps", 0], "--steps 0 must be"),
     ],
     ids=str,
 )
@@ -115,7 +115,7 @@ def test_arguments_are_checked_before_graphs_are_loaded_and_folders_made(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("triptych.runtime.cli.image_files.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("triptych.runtime.cli.generation.TextToImage.load", lambda *_, **__: pytest.fail("loaded"))
     monkeypatch.setattr("triptych.runtime.package.graphs.load_graph", lambda *_, **__: pytest.fail("loaded"))
     command = ["generate", package, "a fox", "an owl", "--out", tmp_path / "new", *options]
     assert message in refused(*command, capsys=capsys)

@@ -112,12 +112,12 @@ def test_the_command_line_walks(package: Path, tmp_path: Path, capsys: pytest.Ca
     with pytest.raises(ArgumentError, match="from latents or embeddings"):
         read_settings(written[1]).arguments()
     for arguments, message in (
-        (["--walk", 3], "a walk needs two prompts or two seeds; give a second prompt"),
-        (["--walk", 1, "--to-seed", 4], "a walk of 1 images; allowed: 2 or more"),
+        (["--walk", 3], "a walk needs two PROMPTs or two seeds; give a second PROMPT, or --to-seed"),
+        (["--walk", 1, "--to-seed", 4], "1 is not in the range x>=2"),
         (["--to-seed", 4], "--to-seed is the end of a walk; add --walk"),
         (
             ["--walk", 3, "--to-seed", 4, "--num", 2],
-            "--walk cannot be combined with --num, --grid, --from-image, --upscale or --save-latents",
+            "--walk cannot be combined with --num, --grid, --upscale or --save-latents",
         ),
     ):
         assert message in refused(*command, *arguments, capsys=capsys)

@@ -1,0 +1,205 @@
+"""Images of a command: checked, generated under a progress bar, and written as they are done."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL.Image import Image
+from tqdm import tqdm
+
+from ..errors import ReproductionWarning, TriptychWarning
+from ..image.pixels import contact_sheet, read_settings
+from ..image.settings import Settings
+from ..ort.device import open_device
+from ..package.graphs import Components
+from ..package.model import Model
+from ..package.package import open_package
+from ..pipeline import Output, TextToImage
+from ..plan import plan
+from ..request import Request
+from ..sampling import Step
+from ..tasks.interpolation import walk
+from ..tasks.upscaling import passes, upscaled
+from .flags import is_quiet
+from .image_files import SLUG_LENGTH, Files
+from .output import print_status
+
+
+class Recorded(NamedTuple):
+    """The settings in an image file."""
+
+    file: Path
+    settings: Settings
+
+
+class Written(NamedTuple):
+    """A file, and for an image its settings, with the seconds by component of the call that made it."""
+
+    path: Path
+    settings: Settings | None = None
+    timings: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that generates images.
+
+    Attributes:
+        package: folder of ONNX graphs.
+        load: arguments of `TextToImage.load`.
+        files: the files to write.
+        upscale: factor of `upscaling.upscaled`, or None.
+        recorded: the settings that the image is generated from again, or None.
+    """
+
+    package: Path
+    load: Mapping[str, Any]
+    files: Files
+    upscale: float | None = None
+    recorded: Recorded | None = None
+
+    def open(self) -> TextToImage:
+        """Load the package, and tell the device."""
+        pipe = TextToImage.load(self.package, **self.load)
+        print_status(f"{self.package} on {pipe.device.name} ({pipe.device.provider})")
+        if self.recorded is not None and self.recorded.settings.model_hash != pipe.package.fingerprint:
+            file, settings = self.recorded
+            text = f"{file} was generated with another package, {settings.model}; the image will differ"
+            warnings.warn(text, ReproductionWarning, stacklevel=2)
+        return pipe
+
+
+def read_job(package: Path, load: Mapping[str, Any], files: Files, image: Path) -> tuple[Job, list[Request]]:
+    """The command and the request that generate an image again from the settings in its file.
+
+    Args:
+        package, load, files: see `Job`.
+        image: a PNG or a JPEG that Triptych wrote.
+
+    Raises:
+        ArgumentError: the file cannot be read, has no settings, or its settings do not tell the whole image.
+    """
+    settings = read_settings(image)
+    arguments = settings.arguments()
+    upscale = arguments.pop("upscale", None)
+    return Job(package, load, files, upscale, Recorded(image, settings)), [Request(**arguments)]
+
+
+def generate(job: Job, requests: Sequence[Request]) -> Iterator[Written]:
+    """Generate the images of each request and yield the files as they are written.
+
+    Every request without a seed starts from the same drawn seed, so that each column of a contact sheet has one seed.
+
+    Args:
+        job: the command.
+        requests: of one prompt each.
+
+    Raises:
+        TriptychError: arguments that the package cannot use, or a file that cannot be written; raised before anything
+            is computed.
+    """
+    _check(job, requests)
+    total = sum(request.count for request in requests)
+    job.files.check(total)
+    pipe = job.open()
+    seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
+    sheet: list[Output] = []
+    timings: list[Mapping[str, float]] = []
+    for request in requests:
+        if request.seed is None:
+            request = replace(request, seed=seed)
+        if request.variation_seed is None and variation_seeds is not None:
+            request = replace(request, variation_seed=variation_seeds[0])
+        output = _run(pipe, request, job.upscale)
+        timings.append(output.timings)
+        for image, image_seed, settings in zip(output.images, output.seeds, output.settings, strict=True):
+            path = job.files.name_of(settings.prompt, image_seed, several=total > 1)
+            yield Written(job.files.save(image, path, settings), settings, output.timings)
+        if job.files.grid:
+            sheet.append(output)
+        if job.files.latents is not None:
+            yield Written(job.files.save_latents(output.latents, job.files.latents))
+    if sheet:
+        yield Written(job.files.save(_sheet(sheet), job.files.name_of("grid", None, several=True)))
+    print_status(_summary(total, timings))
+
+
+def generate_walk(job: Job, request: Request, images: int, to_seed: int | None) -> Iterator[Written]:
+    """Generate images from each prompt to the next and yield the numbered files as they are written.
+
+    Args:
+        job: the command.
+        request, images, to_seed: see `interpolation.walk`.
+
+    Raises:
+        TriptychError: see `generate`.
+    """
+    _check(job, [request])
+    job.files.check(images)
+    pipe = job.open()
+    timings: list[Mapping[str, float]] = []
+    outputs = walk(pipe, request, images, to_seed)
+    for number, output in enumerate(tqdm(outputs, unit="image", leave=False, disable=_no_bar())):
+        path = job.files.name_of(f"walk {number:03}", None, several=True)
+        timings.append(output.timings)
+        yield Written(job.files.save(output.images[0], path, output.settings[0]), output.settings[0], output.timings)
+    print_status(_summary(len(timings), timings))
+
+
+def _check(job: Job, requests: Sequence[Request]) -> None:
+    """Raise an error for arguments that the package cannot use, with the package opened but nothing of it loaded.
+
+    Raises:
+        PackageError, ArgumentError, SamplerError: see `plan` and `upscaling.passes`.
+    """
+    opened = open_package(job.package)
+    if opened.manifest.absent:  # only its graphs tell their inputs: they are loaded first, and checked then
+        return
+    model = Model.of(opened, Components(opened, open_device("cpu"), (), memory="low"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TriptychWarning)  # given again by the run
+        for request in requests:
+            if job.upscale is None:
+                plan(request, model)
+            else:
+                passes(model, request, job.upscale)
+
+
+def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
+    """The images of a request, under a progress bar."""
+    (prompt,) = {text.prompt for text in request.texts()}
+    with tqdm(desc=prompt[:SLUG_LENGTH], unit="step", leave=False, disable=_no_bar()) as bar:
+
+        def advance(step: Step) -> None:
+            if step.index == 0:
+                bar.reset(step.total)
+            bar.update()
+
+        return pipe.generate(request, advance) if upscale is None else upscaled(pipe, request, upscale, advance)
+
+
+def _no_bar() -> bool | None:
+    """Tqdm's `disable`: None for no bar where stderr is not a terminal."""
+    return True if is_quiet() else None
+
+
+def _summary(images: int, timings: Sequence[Mapping[str, float]]) -> str:
+    """Seconds by component, over all images."""
+    seconds = {name: sum(each[name] for each in timings) for name in timings[0]}
+    parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
+    return f"{images} image{'s' if images > 1 else ''} in {seconds['total']:.2f} s: {parts}"
+
+
+def _sheet(outputs: Sequence[Output]) -> Image:
+    images = [image for output in outputs for image in output.images]
+    prompts = [output.settings[0].prompt for output in outputs]
+    seeds = [_label(each) for each in outputs[0].settings]
+    return contact_sheet(images, len(seeds), row_labels=prompts, column_labels=seeds)
+
+
+def _label(settings: Settings) -> str:
+    """Heading of a column of a contact sheet."""
+    variation = "" if settings.variation_seed is None else f", variation {settings.variation_seed}"
+    return f"seed {settings.seed}{variation}"
