@@ -12,6 +12,7 @@ from torch import nn
 
 from triptych.runtime.families.parts import MODEL
 from triptych.runtime.footprint import give_back
+from triptych.runtime.ort.library import check_installed
 from triptych.runtime.package.manifest import MANIFEST
 
 from .arguments import Arguments
@@ -129,6 +130,7 @@ def export(
         calibrated=calibration is not None,
         allow_low_quality=allow_low_quality,
     ).check()
+    check_installed()
     options = checked_options(precision, dialect, static, calibration, allow_low_quality)
     checkpoint = open_checkpoint(source, revision, variant=variant, config=config, prediction_type=prediction_type)
     if vae is not None:

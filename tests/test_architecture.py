@@ -14,7 +14,7 @@ PACKAGES = ("runtime", "export", "benchmarks")
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "environment", "plain"),
-    ("ort", "sampling", "noise", "request", "parsing", "reading", "foreign"),
+    ("ort", "sampling", "noise", "request", "parsing", "reading", "foreign", "extras"),
     ("families",),
     ("package", "denoising"),
     ("text", "image"),

@@ -5,6 +5,8 @@ name and number of inputs, in a domain of Triptych's own. The definitions follow
 Runtime; normalizations compute in float32, as the kernels do.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import onnx

@@ -1,5 +1,7 @@
 """A component on the CPU, in any operator set, called with arrays."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError, TriptychError
+from ..errors import ArgumentError
+from ..extras import needed
 from ..reading import read_file
 
 Record = dict[str, Any]
@@ -117,11 +118,9 @@ def _is_nan(value: object) -> bool:
 
 
 def _parquet(path: Path, content: bytes) -> Iterator[tuple[str, Record]]:
-    try:
+    with needed("parquet", str(path)):
         import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise TriptychError(f"{path}: Parquet needs triptych[parquet]: {error}") from None
     try:
         with pq.ParquetFile(pa.BufferReader(content)) as file:
             names = file.schema_arrow.names

@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import ArgumentError, TriptychError
+from ..errors import ArgumentError
+from ..extras import needed
 from ..package.package import open_package
 from ..pipeline import TextToImage
 from .generate import GeneratedImage, generate, units_of
@@ -131,8 +132,6 @@ def _summary(out: Path, rows: Sequence[Row], known: Mapping[str, Result], before
 
 
 def _parquet() -> Any:
-    try:
+    with needed("parquet", "a Parquet file"):
         from . import parquet
-    except ImportError as error:
-        raise TriptychError(f"Parquet needs triptych[parquet]: {error}") from None
     return parquet

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from ..errors import TriptychError, system_reason
-from ..ort.device import silence_log
+from ..extras import needed
+from ..ort.library import silence_log
 from .flags import Flags, Group, flags
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, device_of, loading, sourcing
@@ -86,15 +87,13 @@ def export(
         "allow_low_quality": allow_low_quality,
         **origin,
     }
-    try:
-        from triptych.export.arguments import Arguments
+    from triptych.export.arguments import Arguments
 
-        with in_option_words():
-            Arguments(source, package, calibrated=bool(calibration), **options).check()
+    with in_option_words():
+        Arguments(source, package, calibrated=bool(calibration), **options).check()
+    with needed("export", "`triptych export`"):
         from triptych.export import CalibrationRun
         from triptych.export import export as run
-    except ImportError as error:
-        raise TriptychError(f"`triptych export` needs triptych[export]: {error}") from None
     with in_option_words(_CALIBRATION):
         run_of = CalibrationRun(**calibration) if calibration else None
         print(run(source, package, **options, calibration=run_of, report=print_status))
@@ -124,11 +123,9 @@ def bench(
     checkpoint: Path | None,
 ) -> None:
     """Measure latency per component, or, with --against, compare with other runtimes."""
-    try:
+    with needed("bench", "`triptych bench`"):
         from triptych.benchmarks.bench import bench as run
         from triptych.benchmarks.peers.against import compare
-    except ImportError as error:
-        raise TriptychError(f"`triptych bench` needs triptych[bench]: {error}") from None
     with in_option_words({"num_inference_steps": "--steps"}):
         if against is None:
             size = {"width": width, "height": height}
@@ -177,10 +174,8 @@ def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None
     chosen = names or tuple(listing.names())
     descriptions = [listing.describe(name) for name in chosen]
     if plot is not None:
-        try:
+        with needed("bench", "`triptych schedulers --plot`"):
             from triptych.benchmarks.sampler_plot import save
-        except ImportError as error:
-            raise TriptychError(f"`triptych schedulers --plot` needs triptych[bench]: {error}") from None
         save(chosen, plot)
     print(json.dumps([asdict(each) for each in descriptions], indent=2) if as_json else as_text(descriptions))
 

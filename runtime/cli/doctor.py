@@ -8,6 +8,7 @@ import platform
 import sysconfig
 from typing import Any
 
+from ..ort.library import why_not_imported
 from ..ort.nvidia import cuda_version
 from ..ort.probe import available_providers, installed_wheels, wheels_in_conflict, why_not
 from ..ort.providers import PROVIDERS
@@ -27,7 +28,9 @@ def examine() -> dict[str, Any]:
             f"{' and '.join(conflict)} are installed together; they overwrite each other's files: "
             f"pip uninstall {' '.join(conflict)}, then install one of triptych[cpu], triptych[cuda], triptych[openvino]"
         )
-    if not wheels:
+    if missing := why_not_imported():
+        problems.append(missing)
+    elif not wheels:
         problems.append("no ONNX Runtime wheel is known to pip; install triptych[cpu], [cuda] or [openvino]")
     return {
         "python": platform.python_version(),

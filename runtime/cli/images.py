@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ..errors import ArgumentError, TriptychError
+from ..errors import ArgumentError
+from ..extras import needed
 from ..request import Request
 from .image_files import Files
 from .options import IMAGE_OPTIONS, imaging, loading, walking, writing
@@ -177,10 +178,8 @@ def batch(
     from ..batch.run import here
 
     if engine == "ray":
-        try:
+        with needed("ray", "`triptych batch --engine ray`"):
             from ..batch.ray_engine import on_ray
-        except ImportError as error:
-            raise TriptychError(f"`triptych batch --engine ray` needs triptych[ray]: {error}") from None
         engine_run = on_ray(package, load, jobs.parent, print_status, address=address, cpus_per_actor=cpus_per_actor)
     elif address is not None or cpus_per_actor is not None:
         raise ArgumentError("--address and --cpus-per-actor are for --engine ray")

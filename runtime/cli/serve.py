@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from ..errors import ArgumentError, TriptychError
+from ..errors import ArgumentError
+from ..extras import needed
 from .options import Option, group, loading
 from .output import print_status
 from .values import DURATION, SIZE
@@ -175,10 +176,8 @@ def serve(
 
     Model names are the names of the folders. SIGTERM stops the service after the accepted requests are finished.
     """
-    try:
+    with needed("serve", "`triptych serve`"):
         from ..service.server import serve as run
-    except ImportError as error:
-        raise TriptychError(f"triptych serve needs FastAPI: pip install 'triptych[serve]' ({error})") from None
     options = replace(service.options, load=load, api_key=api_key)
     address: dict[str, Any] = {"host": service.host, "port": service.port}
     run(options, **address, ui=ui, sdapi=sdapi, loaded=loaded, keep_images=keep_images, report=print_status)
@@ -205,10 +204,8 @@ def ray_config(
         raise ArgumentError(f"--max-replicas {max_replicas}; allowed: --min-replicas, {min_replicas}, or more")
     if cpus_per_replica is None and load["device"] == "cpu":
         raise ArgumentError("--device cpu: give the CPUs of each replica, with --cpus-per-replica")
-    try:
+    with needed("ray", "`triptych ray-config`"):
         from ..service.ray.config import config_of
-    except ImportError as error:
-        raise TriptychError(f"triptych ray-config needs PyYAML: pip install 'triptych[ray]' ({error})") from None
     replicas = min_replicas, max_replicas
     options = replace(service.options, load=load)
     text = config_of(options, host=service.host, port=service.port, replicas=replicas, cpus=cpus_per_replica)

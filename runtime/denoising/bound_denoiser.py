@@ -1,5 +1,7 @@
 """Denoiser with inputs and outputs bound to fixed addresses on its device."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np

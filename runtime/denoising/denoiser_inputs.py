@@ -1,5 +1,7 @@
 """Inputs of a denoiser beside the sample, at fixed addresses on its device: written, or computed there from parts."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol

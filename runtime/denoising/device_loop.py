@@ -6,6 +6,8 @@ state stay on the device, bound from one run to the next. Copied back are the ar
 and at the end one number that shows whether all outputs were finite.
 """
 
+from __future__ import annotations
+
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -102,7 +104,7 @@ class BoundLoop:
         conditioning: Mapping[bool, Conditioning],
         guided: list[bool],
         denoisers: dict[bool, BoundDenoiser],
-    ) -> "_DeviceRun":
+    ) -> _DeviceRun:
         """Copy a run to the device; the buffers that it takes go into `denoisers`."""
         for both in set(guided):
             denoisers[both] = self._take(graph, latents, conditioning[both])

@@ -23,6 +23,8 @@ The reason for each option; benchmarks/gpu/README.md lists measurements to be ma
 A step graph is not captured: its 16 launches are made while the denoiser's graph runs, which takes milliseconds.
 """
 
+from __future__ import annotations
+
 import ctypes
 import re
 from collections.abc import Mapping

@@ -4,6 +4,8 @@ A device is a name for people (`auto`, `cpu`, `cuda`, `cuda:1`, `openvino`, `ten
 providers. Before any model is loaded, its first provider must really run a small graph: see `probe`.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,6 @@ T = TypeVar("T")
 Provider = str | tuple[str, Mapping[str, Any]]
 _STOP = "session.force_spinning_stop"
 _WHOLE = "session.disable_cpu_ep_fallback"
-_FATAL = 4  # severity of ONNX Runtime's log
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,6 @@ def open_device(
     if device == "auto":
         return _best(settings, provider_options)
     return _checked(_from_name(device, settings), provider_options)
-
-
-def silence_log() -> None:
-    """Stop ONNX Runtime's messages about libraries that it cannot load, which no session's own level covers.
-
-    Changes the process: for commands, whose errors and warnings give the reason in one line.
-    """
-    ort.set_default_logger_severity(_FATAL)
 
 
 def _best(settings: dict[str, Any], provider_options: Mapping[str, Any] | None) -> Device:

@@ -1,5 +1,7 @@
 """Arrays in the memory of a device: written from the host, bound to sessions, read back on request."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Sequence

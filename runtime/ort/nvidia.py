@@ -4,7 +4,7 @@ import ctypes
 import re
 import sys
 
-from .library import ort
+from .library import ort, why_not_imported
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
@@ -24,8 +24,8 @@ _WHEELS = {
 
 
 def cuda_version() -> str | None:
-    """Version of CUDA that the installed ONNX Runtime was built for; None where it was built for none."""
-    return getattr(ort, "cuda_version", "") or None
+    """Version of CUDA that the installed ONNX Runtime was built for; None if it, or its CUDA, is missing."""
+    return None if why_not_imported() else getattr(ort, "cuda_version", "") or None
 
 
 def built_for() -> str:

@@ -4,6 +4,8 @@ A session is opened with the provider and runs a small graph: what ONNX Runtime 
 CUDA without a driver, continues on the CPU where a library is missing, and opens cuDNN for the first convolution only.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import io
@@ -19,7 +21,7 @@ import numpy as np
 from ..errors import first_line, nearest
 from .failures import device_failure
 from .graph_writer import GraphWriter
-from .library import ort
+from .library import ort, why_not_imported
 from .providers import CUDA, EXTRA_OF, TENSORRT
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
         provider: its name in ONNX Runtime.
         options: of the provider.
     """
+    if reason := why_not_imported():
+        return reason
     preloaded = _preload_cuda() if provider in (CUDA, TENSORRT) else ""
     if provider not in ort.get_available_providers():
         extra = EXTRA_OF.get(provider)
@@ -70,7 +74,9 @@ def option_names(provider: str) -> tuple[str, ...]:
 
 
 def available_providers() -> list[str]:
-    """Names of the providers that the installed ONNX Runtime has."""
+    """Names of the providers that the installed ONNX Runtime has; [] without one."""
+    if why_not_imported():
+        return []
     _preload_cuda()  # a CUDA provider that is a plug-in is registered only once its libraries are loaded
     return list(ort.get_available_providers())
 
@@ -88,7 +94,7 @@ def wheels_in_conflict() -> list[str]:
     return next((names for names in folders.values() if len(names) > 1), [])
 
 
-def _distributions() -> "dict[str, Distribution]":
+def _distributions() -> dict[str, Distribution]:
     from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and seldom needed
 
     found = {}

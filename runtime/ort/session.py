@@ -1,5 +1,7 @@
 """One graph, one session: typed inputs and outputs, read from the session itself."""
 
+from __future__ import annotations
+
 import time
 import warnings
 from collections.abc import Mapping

@@ -61,8 +61,9 @@ def test_ctrl_c_during_imports_is_one_line(module: str) -> None:
         f"        if name == {module!r}: raise KeyboardInterrupt\n"
         f"sys.meta_path.insert(0, Interrupt())\n{MAIN}"
     )
-    done = subprocess.run([sys.executable, "-c", program, "schedulers"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+    done = subprocess.run([sys.executable, "-c", program, "doctor"], capture_output=True, text=True)
+    # Commands import ONNX Runtime when they use it: click ends the line that ^C is on
+    assert (done.returncode, done.stdout, done.stderr.lstrip("\n")) == (130, "", "error: interrupted\n")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,9 @@ def test_without_matplotlib_the_plot_says_what_it_needs(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     line = refused("schedulers", "--plot", tmp_path / "a.png", capsys=capsys)
-    assert "`triptych schedulers --plot` needs triptych[bench]" in line
+    assert (
+        "`triptych schedulers --plot` needs matplotlib, which is not installed: pip install 'triptych[bench]'" in line
+    )
     assert list(tmp_path.iterdir()) == []
     assert run("schedulers", capsys=capsys)[0] == 0, "the list needs nothing"
 

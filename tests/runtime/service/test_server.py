@@ -283,7 +283,7 @@ def test_an_option_that_cannot_work_is_refused_before_a_package_is_loaded(
 
 def test_missing_fastapi_is_one_line() -> None:
     line = refused_without("fastapi", "serve", "package")
-    assert line.startswith("error: triptych serve needs FastAPI: pip install 'triptych[serve]'")
+    assert line == "error: `triptych serve` needs fastapi, which is not installed: pip install 'triptych[serve]'"
 
 
 def test_other_commands_do_not_import_the_service() -> None:
