@@ -3,14 +3,14 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL.Image import Image
 from tqdm import tqdm
 
 from ..errors import ReproductionWarning, TriptychWarning
-from ..image.pixels import contact_sheet, read_settings
+from ..image.pixels import read_settings
 from ..image.settings import Settings
 from ..ort.device import open_device
 from ..package.graphs import Components
@@ -25,6 +25,7 @@ from ..tasks.upscaling import passes, upscaled
 from .flags import is_quiet
 from .image_files import SLUG_LENGTH, Files
 from .output import print_status
+from .sheet import Sheet
 
 
 class Recorded(NamedTuple):
@@ -87,7 +88,7 @@ def read_job(package: Path, load: Mapping[str, Any], files: Files, image: Path) 
     return Job(package, load, files, upscale, Recorded(image, settings)), [Request(**arguments)]
 
 
-def generate(job: Job, requests: Sequence[Request]) -> Iterator[Written]:
+def generate(job: Job, requests: Sequence[Request], sheet: Sheet) -> Iterator[Written]:
     """Generate the images of each request and yield the files as they are written.
 
     Every request without a seed starts from the same drawn seed, so that each column of a contact sheet has one seed.
@@ -95,6 +96,7 @@ def generate(job: Job, requests: Sequence[Request]) -> Iterator[Written]:
     Args:
         job: the command.
         requests: of one prompt each.
+        sheet: the order of the requests, for a contact sheet.
 
     Raises:
         TriptychError: arguments that the package cannot use, or a file that cannot be written; raised before anything
@@ -105,9 +107,9 @@ def generate(job: Job, requests: Sequence[Request]) -> Iterator[Written]:
     job.files.check(total)
     pipe = job.open()
     seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
-    sheet: list[Output] = []
+    kept: list[Output] = []
     timings: list[Mapping[str, float]] = []
-    for request in requests:
+    for request, detail in zip(requests, sheet.details(), strict=True):
         if request.seed is None:
             request = replace(request, seed=seed)
         if request.variation_seed is None and variation_seeds is not None:
@@ -115,14 +117,16 @@ def generate(job: Job, requests: Sequence[Request]) -> Iterator[Written]:
         output = _run(pipe, request, job.upscale)
         timings.append(output.timings)
         for image, image_seed, settings in zip(output.images, output.seeds, output.settings, strict=True):
-            path = job.files.name_of(settings.prompt, image_seed, several=total > 1)
+            path = job.files.name_of(settings.prompt, image_seed, several=total > 1, detail=detail)
             yield Written(job.files.save(image, path, settings), settings, output.timings)
         if job.files.grid:
-            sheet.append(output)
+            kept.append(output)
         if job.files.latents is not None:
             yield Written(job.files.save_latents(output.latents, job.files.latents))
-    if sheet:
-        yield Written(job.files.save(_sheet(sheet), job.files.name_of("grid", None, several=True)))
+    if kept:
+        images, settings_of_all = zip(*((each.images, each.settings) for each in kept), strict=True)
+        drawn = sheet.draw([*chain(*images)], [*chain(*settings_of_all)])
+        yield Written(job.files.save(drawn, job.files.name_of("grid", None, several=True)))
     print_status(_summary(total, timings))
 
 
@@ -190,16 +194,3 @@ def _summary(images: int, timings: Sequence[Mapping[str, float]]) -> str:
     seconds = {name: sum(each[name] for each in timings) for name in timings[0]}
     parts = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items() if name != "total")
     return f"{images} image{'s' if images > 1 else ''} in {seconds['total']:.2f} s: {parts}"
-
-
-def _sheet(outputs: Sequence[Output]) -> Image:
-    images = [image for output in outputs for image in output.images]
-    prompts = [output.settings[0].prompt for output in outputs]
-    seeds = [_label(each) for each in outputs[0].settings]
-    return contact_sheet(images, len(seeds), row_labels=prompts, column_labels=seeds)
-
-
-def _label(settings: Settings) -> str:
-    """Heading of a column of a contact sheet."""
-    variation = "" if settings.variation_seed is None else f", variation {settings.variation_seed}"
-    return f"seed {settings.seed}{variation}"

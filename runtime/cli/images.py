@@ -13,6 +13,7 @@ from ..request import Request
 from .image_files import Files
 from .options import IMAGE_OPTIONS, imaging, loading, walking, writing
 from .output import fail, print_status
+from .sheet import Sheet
 from .values import DEFAULT_PACKAGE, package_and_prompts, with_lines
 from .wording import in_option_words
 
@@ -59,6 +60,9 @@ def generate(
 
     PACKAGE is a folder. It may be left out where models/emoji-package exists.
 
+    With --grid, --scheduler and --guidance take several values with commas between them: the contact sheet has an axis
+    of each. It has two axes at most, with PROMPTs and the images of --num.
+
     No file is replaced without --force: in a folder, images get new names; a file name that exists is refused.
 
     Objects of --json have file, seed, settings and timings: seconds by component, of all images of the same call.
@@ -83,13 +87,17 @@ def generate(
 
     if from_image is not None:
         job, requests = read_job(package, load, files, from_image)
+        sheet = Sheet([str(requests[0].prompt)])
     else:
         job, requests = Job(package, load, files, upscale), []
+        sheet = Sheet.of(prompts, arguments, grid=files.grid)
+        if files.latents is not None and len(sheet.details()) > 1:
+            raise ArgumentError("--save-latents is for one PROMPT, one scheduler and one guidance scale")
     with in_option_words():
         if "walk" in walk:
             paths = generate_walk(job, Request(prompts, **arguments), walk["walk"], walk.get("to_seed"))
         else:
-            paths = run(job, requests or [Request(prompt, **arguments) for prompt in prompts])
+            paths = run(job, requests or sheet.requests(arguments), sheet)
         for written in paths:
             _print(written, as_json=as_json)
 

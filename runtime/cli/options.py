@@ -69,7 +69,8 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "guidance_scale",
         type=Numbers(single=True),
         metavar="SCALE",
-        help="Guidance scale, 1 for none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, one for each denoiser call.",
+        help="Guidance scale, 1 for none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, one for each denoiser call; "
+        "with --grid, an axis of the sheet.",
     ),
     "guidance_interval": click.option(
         "--guidance-interval",
@@ -101,7 +102,9 @@ IMAGE_OPTIONS: dict[str, Option] = {
     ),
     "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
-        "--scheduler", help="A scheduler in place of the package's, by name: see `triptych schedulers`."
+        "--scheduler",
+        help="A scheduler in place of the package's, by name: see `triptych schedulers`. With --grid and commas, an "
+        "axis of the sheet.",
     ),
     "scheduler_options": click.option(
         "--scheduler-option",
@@ -268,7 +271,7 @@ writing = group(
             metavar="FILE.npy",
             help="Also write the latents, for --latents.",
         ),
-        "grid": click.option("--grid", is_flag=True, help="Also write a contact sheet."),
+        "grid": click.option("--grid", is_flag=True, help="Also write a contact sheet, with an axis or two."),
     },
     _files,
 )

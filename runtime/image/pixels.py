@@ -1,5 +1,6 @@
 """Pixels, contact sheets, and the settings inside a PNG or a JPEG."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ PARAMETERS_KEY = "parameters"
 
 _MARGIN = 8  # pixels between the cells of a contact sheet
 _LABEL_PIXELS = 15  # height of the letters
+_WIDEST_LABEL = 160  # pixels that a label may widen its column to
 
 
 def to_pixels(decoded: np.ndarray) -> np.ndarray:
@@ -68,12 +70,17 @@ def contact_sheet(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
 ) -> "PILImage":
-    """The images row by row, each row under its label and each column under its own, on white."""
+    """The images row by row, each row under its label and each column under its own, on white.
+
+    Columns are as wide as their labels, where those are longer than the images are wide, within `_WIDEST_LABEL`.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(_LABEL_PIXELS)
     label_height = _LABEL_PIXELS + _MARGIN
     width, height = (max(getattr(image, side) for image in images) for side in ("width", "height"))
+    label_width = max((math.ceil(font.getlength(label)) for label in column_labels), default=0)
+    width = max(width, min(label_width, _WIDEST_LABEL))
     rows = -(-len(images) // columns)
     top = label_height + _MARGIN if column_labels else _MARGIN
     row_height = height + _MARGIN + (label_height if row_labels else 0)
