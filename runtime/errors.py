@@ -7,6 +7,8 @@ TriptychError                exit status 2: wrong use or bad input
  ├─ ArgumentError            a prompt, size, number of steps or image that cannot be used
  ├─ NumericalError           a component returned NaN or infinity
  ├─ SourceError              a checkpoint that cannot be exported
+ ├─ HubError                 the hub has no such repository or revision, or refuses access
+ │   └─ TransferError        exit status 1: a download or upload failed: network, disk, checksum
  ├─ VerificationError        exit status 1: an exported graph does not compute what PyTorch computes
  └─ Cancelled                exit status 1: the callback stopped the image between two steps
 
@@ -55,6 +57,16 @@ class NumericalError(TriptychError):
 
 class SourceError(TriptychError):
     """A checkpoint that is missing, broken or of a family that is not supported."""
+
+
+class HubError(TriptychError):
+    """The hub has no such repository or revision, refuses access, or is not to be asked (offline mode)."""
+
+
+class TransferError(HubError):
+    """A download or upload failed: the network, the disk, or a checksum. The same command may succeed later."""
+
+    exit_status = 1
 
 
 class VerificationError(TriptychError):

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ort", "sampling", "noise", "request", "parsing", "reading", "foreign", "extras"),
     ("families",),
     ("package", "denoising"),
-    ("text", "image"),
+    ("text", "image", "hub"),
     ("output",),
     ("pipeline", "stream", "conditioning", "init_latents", "plan", "footprint"),
     ("tasks",),
@@ -62,6 +62,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "fastapi": ("service",),
     "uvicorn": ("service",),
     "ray": ("service.ray", "batch"),
+    "huggingface_hub": ("hub",),
 }
 """Library -> the parts of `runtime` that may import it."""
 

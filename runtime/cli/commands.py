@@ -1,4 +1,4 @@
-"""The command line: `triptych export | generate | batch | serve | ray-config | bench | inspect | schedulers | doctor`.
+"""The command line: its main program, and the commands that have no file of their own.
 
 Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input.
 """
@@ -15,6 +15,7 @@ from ..errors import TriptychError, system_reason
 from ..extras import needed
 from ..ort.library import silence_log
 from .flags import Flags, Group, flags
+from .hub import list_packages, pull, push, remove
 from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, device_of, loading, sourcing
 from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_line, print_status
@@ -192,7 +193,7 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-for command in (generate, batch, serve, ray_config):
+for command in (generate, batch, serve, ray_config, pull, list_packages, remove, push):
     cli.add_command(command)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, PackageError, shown
 from ..image.files import read_image
 from ..image.npy import read_latents
+from ..package.pulled import check_not_a_name, find
 from ..parsing import size_of
 from ..reading import read_file
 from ..request import MAX_COUNT
@@ -137,8 +138,8 @@ def package_and_prompts(
 ) -> tuple[Path, list[str]]:
     """Split words into package and prompts.
 
-    The package is `named`, or the first word if that is a folder, or else the default one if that exists. A first word
-    that looks like a path is never a prompt.
+    The package is `named`, or the first word if that is a folder or a pulled package, or else the default one if that
+    exists. A first word that looks like a path is never a prompt.
 
     Args:
         words: of the command.
@@ -195,9 +196,10 @@ def _lines(name: str) -> list[str]:
 
 def _first_word(words: list[str]) -> tuple[Path | None, list[str]]:
     """The package, None for none, and the prompts."""
-    if words and Path(words[0]).is_dir():
+    if words and (Path(words[0]).is_dir() or find(words[0]) is not None):
         return Path(words[0]), words[1:]
     if words and _looks_like_path(words[0]):
+        check_not_a_name(Path(words[0]))
         raise PackageError(f"{words[0]} does not exist, or is not a folder; a package is a folder")
     return DEFAULT_PACKAGE if DEFAULT_PACKAGE.is_dir() else None, words
 

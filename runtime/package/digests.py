@@ -16,6 +16,7 @@ from typing import Any
 
 from ..errors import PackageError
 from ..reading import open_file, read_file
+from .user_cache import user_cache
 
 _CACHE_LIMIT = 1 << 20
 _SETTLED = 50_000_000  # nanoseconds: a file changed again within one tick of the clock would have the same times
@@ -71,10 +72,8 @@ def _key(path: Path) -> list[int]:
 
 def _cache_file(folder: Path) -> Path:
     """The file of a package's digests: one for each place, so that no two packages write to one."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path(os.path.expanduser("~")) / ".cache"
     place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
-    return home / "triptych" / "digests" / f"{place}.json"
+    return user_cache() / "digests" / f"{place}.json"
 
 
 def _read(cache: Path) -> dict[str, Any]:

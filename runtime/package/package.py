@@ -13,6 +13,7 @@ from ..reading import kind_of
 from .folder import entries, files_below, subfolders
 from .json_file import JsonObject, exists, spelled
 from .manifest import MANIFEST, FileRecord, Manifest, read_manifest
+from .pulled import check_not_a_name, find
 
 INDEX, GRAPH = "model_index.json", "model.onnx"
 
@@ -119,16 +120,19 @@ class Package:
 
 
 def open_package(path: str | Path) -> Package:
-    """Open the package in folder `path` and check that all its files are there, in their sizes, and can be read.
+    """Open a package and check that all its files are there, in their sizes, and can be read.
+
+    Args:
+        path: its folder, or the name of a pulled package, "owner/name" or "owner/name@revision"; nothing is downloaded.
 
     Raises:
-        PackageError: no folder, no package, or a file that is missing, truncated, not a regular file, outside of the
-            folder or not readable.
+        PackageError: no folder or pulled package, no package, or a file that is missing, truncated, not a regular file,
+            outside of the folder or not readable.
     """
     given = Path(path)
     path = _absolute(given)
     if not _is_folder(path):
-        raise PackageError(f"{given} is not a folder; a package is a folder made by `triptych export SOURCE PACKAGE`")
+        path = _pulled(given)
     if not exists(path / INDEX):
         raise PackageError(f"{given} is no package: it has no {INDEX}")
     package = Package(path, given, _index(path), read_manifest(path))
@@ -151,6 +155,18 @@ def family_of(package: Package) -> Family:
         name = str(package.model_index.get("_class_name"))
         raise PackageError(f"{package.path} is a {spelled(name)}, which is not supported; {nearest(name, CLASS_NAMES)}")
     return family
+
+
+def _pulled(given: Path) -> Path:
+    """The folder of a pulled package."""
+    record = find(str(given))
+    if record is None:
+        check_not_a_name(given)
+        raise PackageError(f"{given} is not a folder; a package is a folder made by `triptych export SOURCE PACKAGE`")
+    if not _is_folder(record.folder):
+        raise PackageError(f"the files of {given} were deleted from {record.folder}; run `triptych pull {record.name}`")
+    record.used()
+    return record.folder
 
 
 def _absolute(path: Path) -> Path:
@@ -218,5 +234,8 @@ def _size(file: Path, places: Sequence[Path]) -> int | None:
 
 
 def _places(package: Path) -> tuple[Path, ...]:
-    """Folders that a package's files may lie in: its own; in the cache of the Hugging Face hub, that of all files."""
-    return (package, package.parent.parent / "blobs") if package.parent.name == "snapshots" else (package,)
+    """Folders that a package's files may lie in: its own; in the cache of the Hugging Face hub, those of all files."""
+    if package.parent.name != "snapshots":
+        return (package,)
+    repository = package.parent.parent
+    return (package, repository / "blobs", repository.parent / "blobs")  # the last one holds files of all repositories
