@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 COMPAT := $(VENV)-transformers4
 RUNTIME := $(VENV)-runtime
 STANDIN := $(VENV)-standin
+RELEASE := $(VENV)-release
 
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
 	"fox" "penguin on a purple background" "flower" "car"
 
 EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
 
-.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs clean
+.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs release clean
 
 # Exports the demo checkpoint, generates a grid of images and prints the latency of each component.
 demo: $(VENV)/.ready
@@ -81,7 +82,7 @@ types: $(VENV)/.ready
 	mkdir -p build/typing/triptych
 	for name in runtime export benchmarks; do ln -sfn ../../../$$name build/typing/triptych/$$name; done
 	MYPYPATH=build/typing $(BIN)/mypy -p triptych.runtime -p triptych.export -p triptych.benchmarks
-	MYPYPATH=build/typing $(BIN)/mypy tests docs models/emoji/train
+	MYPYPATH=build/typing $(BIN)/mypy tests docs tools models/emoji/train
 
 node_modules/.ready: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund
@@ -108,5 +109,14 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m triptych.benchmarks.recorded.peers_page
 	$(BIN)/python benchmarks/recorded/report.py
 
+# Builds and checks what is uploaded, for the tag of the version in pyproject.toml: docs/releasing.md
+release: $(RELEASE)/.ready
+	$(RELEASE)/bin/python tools/release.py
+
+$(RELEASE)/.ready:
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/pip install --disable-pip-version-check -q 'build>=1.2' 'twine>=6.1'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) build out .coverage
+	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) $(RELEASE) build out .coverage

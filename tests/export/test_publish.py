@@ -107,11 +107,11 @@ def test_below_the_floor_nothing_is_published(
 ) -> None:
     save = writing.save
 
-    def save_altered(model: ir.Model, folder: Path) -> list[Path]:
+    def save_altered(model: ir.Model, folder: Path, name: str) -> list[Path]:
         (embedding,) = [v for name, v in model.graph.initializers.items() if name.endswith("token_embedding.weight")]
         assert embedding.const_value is not None
         embedding.const_value = ir.tensor(embedding.const_value.numpy() * np.float32(1.001), name=embedding.name)
-        return save(model, folder)
+        return save(model, folder, name)
 
     monkeypatch.setattr(exporter, "save", save_altered)
     with pytest.raises(VerificationError) as error:

@@ -15,7 +15,7 @@ from onnx_ir import DataType
 from tests.conftest import STATIC
 from triptych.export.checkpoint import open_checkpoint
 from triptych.export.components import components_of
-from triptych.export.dialects import dialect_named
+from triptych.export.dialects import dialect_named, graphs_of
 from triptych.export.graph import to_onnx
 from triptych.export.precision import FP16_FLOOR_DB, FP32_FLOOR_DB
 from triptych.export.quiet import quiet
@@ -103,17 +103,20 @@ def test_timesteps_are_not_rounded_to_float16(static_package: Path) -> None:
 def test_times_and_sizes_stay_float32_in_float16(xl_checkpoint: Path, name: str) -> None:
     component = components_of(open_checkpoint(xl_checkpoint))["unet"]()
     component = replace(component, module=dialect_named(name).rewrite(component.module).half())
+    sizes = component.cases[0]
     with quiet():
-        model = to_onnx(component, torch.float16, component.cases[0])
-    types = {value.name: value.dtype.numpy() for value in model.graph.inputs if value.dtype is not None}
-    assert types == {
+        models = [to_onnx(each, torch.float16, sizes) for each in graphs_of(component, sizes).values()]
+    inputs = [value for model in models for value in model.graph.inputs]
+    types = {value.name: value.dtype.numpy() for value in inputs if value.dtype is not None}
+    assert {name: types[name] for name in component.inputs} == {
         "sample": np.float16,
         "timestep": np.float32,
         "encoder_hidden_states": np.float16,
         "text_embeds": np.float16,
         "time_ids": np.float32,
     }
-    angles = [node.inputs[0] for node in model.graph.all_nodes() if node.op_type in ("Sin", "Cos")]
+    nodes = [node for model in models for node in model.graph.all_nodes()]
+    angles = [node.inputs[0] for node in nodes if node.op_type in ("Sin", "Cos")]
     assert {value.dtype for value in angles if value is not None} == {DataType.FLOAT}
 
 
