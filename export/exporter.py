@@ -14,6 +14,7 @@ from triptych.runtime.families.parts import MODEL
 from triptych.runtime.footprint import give_back
 from triptych.runtime.ort.library import check_installed
 from triptych.runtime.package.manifest import MANIFEST
+from triptych.runtime.package.signatures import DECODER
 
 from .arguments import Arguments
 from .checkpoint import (
@@ -27,7 +28,7 @@ from .checkpoint import (
     with_vae,
     write_tokenizer,
 )
-from .components import Component, components_of, static_sizes
+from .components import Component, components_of, fit_latent_rgb, static_sizes
 from .components.macs import count_macs
 from .dialects import check_declared, declared_operators, graphs_of
 from .files import describe_files, write_json
@@ -230,6 +231,7 @@ def _write_graph(
         macs = count_macs(component)
         with largest_value(component.module) as largest:
             cases = reference_cases(component, sizes, () if plan is None else plan.samples)
+            latent_rgb = fit_latent_rgb(component) if component.name == DECODER else None
     give_back()
     dtype, kept_in_fp32 = options.precision.dtype, component.keeps_fp32
     if largest.overflows:
@@ -257,6 +259,7 @@ def _write_graph(
         opset=opset_of(models[MODEL]),
         declared=dict(sorted(declared.items())),
         parts=[name for name in models if name != MODEL] or None,
+        latent_rgb=latent_rgb,
     )
     return _WrittenGraph(graph, files, dtype, cases)
 

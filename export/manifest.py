@@ -11,6 +11,7 @@ from triptych.runtime.ort.library import ort
 from triptych.runtime.package.manifest import FORMAT
 
 from .checkpoint import Checkpoint
+from .components import LatentRgb
 from .files import FileRecord, describe_files
 from .options import Options
 from .quantization.affine import INTEGERS
@@ -34,6 +35,7 @@ class GraphRecord:
         opset: version of the standard operators.
         declared: operator -> number that the fused modules declare.
         parts: names of the graphs beside the component's own; None where it is one graph.
+        latent_rgb: colours of latents, of the VAE decoder.
     """
 
     inputs: Sequence[Mapping[str, Any]]
@@ -46,6 +48,7 @@ class GraphRecord:
     opset: int
     declared: Mapping[str, int]
     parts: Sequence[str] | None
+    latent_rgb: LatentRgb | None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from .foreign import CALL, LOAD, known_arguments, without_foreign_members
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
 from .image.pixels import to_image
+from .image.preview import preview_pixels
 from .image.settings import settings_of
 from .init_latents import InitLatents, init_latents
 from .ort.device import Device, Provider, open_device
@@ -317,11 +318,16 @@ class TextToImage:
         return self.model.latents.from_vae(latents)
 
     def preview(self, step: Step) -> np.ndarray:
-        """Pixels uint8 [n, H, W, 3] of the image predicted at `step`, by the package's tiny decoder.
+        """Pixels uint8 [n, H, W, 3] of the image predicted at `step`.
+
+        By the package's tiny decoder; without one, by the colours of latents that the export has fitted, which are
+        blurred and take no time.
 
         Raises:
-            PackageError: the package has none; `triptych export --preview-decoder` adds it.
+            PackageError: the package has neither, as another exporter or an earlier version wrote it.
         """
+        if PREVIEW_DECODER not in self.package.components:
+            return preview_pixels(self.package, self.model.latents.to_vae(step.denoised), self.model.latents.factor)
         config = self.package.config(PREVIEW_DECODER)
         return decode(self._graphs[PREVIEW_DECODER], step.denoised / np.float32(scaling_factor_of(config, default=1.0)))
 

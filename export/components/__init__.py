@@ -8,6 +8,7 @@ from triptych.runtime.errors import SourceError, TriptychError
 from ..checkpoint import Checkpoint, check_fields
 from ..sources import one_line
 from .component import Component, Input, Shape, Sizes
+from .latent_rgb import LatentRgb, fit_latent_rgb
 from .sizes import StaticShape, own_size, static_sizes, vae_factor
 from .text import ldm_bert, text_encoder
 from .unet import unet
@@ -16,10 +17,12 @@ from .vae import vae_decoder, vae_encoder
 __all__ = [
     "Component",
     "Input",
+    "LatentRgb",
     "Shape",
     "Sizes",
     "StaticShape",
     "components_of",
+    "fit_latent_rgb",
     "own_size",
     "static_sizes",
     "vae_factor",

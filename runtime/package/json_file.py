@@ -191,6 +191,11 @@ class JsonObject(Mapping[str, Any]):
             raise self.error(key, f"a list of {count} finite numbers{bounds}")
         return tuple(map(float, values))
 
+    def numbers(self, key: str, count: int) -> tuple[float, ...]:
+        """A list of `count` finite numbers."""
+        self.required(key, list)
+        return self.optional_numbers(key, count) or ()
+
     def optional_object(self, key: str) -> "JsonObject | None":
         """An object; None where the key is missing or null."""
         value = self.optional(key, dict)

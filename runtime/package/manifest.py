@@ -67,6 +67,8 @@ class ComponentRecord:
         parts: names of graphs beside the component's own, see `families.parts`.
         macs: multiply-accumulates of one call with inputs of `default_shape`.
         default_shape: input -> its shape for one image of the checkpoint's own size.
+        latent_rgb: of a VAE decoder, the red, green and blue of its output in -1..1 that a latent stands for: a factor
+            for each channel of its input, and a constant.
     """
 
     files: Mapping[str, FileRecord] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class ComponentRecord:
     parts: tuple[str, ...] = ()
     macs: int | None = None
     default_shape: Mapping[str, tuple[int, ...]] | None = None
+    latent_rgb: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,15 @@ def _component(facts: JsonObject) -> ComponentRecord:
         parts=_parts(facts),
         macs=facts.optional_whole("macs", 0, _MOST),
         default_shape=None if shapes is None else {name: shapes.whole_numbers(name, least=0) for name in shapes},
+        latent_rgb=_latent_rgb(facts.optional_object("latent_rgb")),
     )
+
+
+def _latent_rgb(colours: JsonObject | None) -> tuple[tuple[float, ...], ...] | None:
+    if colours is None:
+        return None
+    count = len(colours.required("red", list))
+    return tuple(colours.numbers(name, count) for name in ("red", "green", "blue"))
 
 
 def _parts(facts: JsonObject) -> tuple[str, ...]:

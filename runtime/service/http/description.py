@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from ...families.conditioning import GUIDANCE
 from ...families.family import INPAINTING, TEXT_TO_IMAGE
 from ...image.encoding import ENCODER
-from ...package.graphs import PREVIEW_DECODER
+from ...image.preview import has_previews
 from ...package.model import Model as Facts
 from ...package.package import INDEX
 from ...sampling.listing import names_for
@@ -72,7 +72,9 @@ class Model(BaseModel):
     defaults: Defaults
     schedulers: list[str] = Field(description="Names of the schedulers that fit the model, for the field `scheduler`.")
     sizes: Sizes
-    previews: bool = Field(description="Whether the package has a preview decoder, which makes previews cheap.")
+    previews: bool = Field(
+        description="Whether previews are cheap: the package has a preview decoder, or the colours of its latents."
+    )
     fields: list[str] = Field(description="Fields that the model can use, of those that not every model can.")
     limits: ModelLimits
 
@@ -135,7 +137,7 @@ def _described(name: str, models: Catalog, limits: Limits) -> Model:
         sizes=Sizes(
             multiple=pipe.model.latents.factor, fixed=pipe.model.static, suggested=_sizes(pipe.model, limits.pixels)
         ),
-        previews=PREVIEW_DECODER in package.components,
+        previews=has_previews(package),
         fields=_fields(pipe.model),
         limits=ModelLimits(
             pixels=limits.pixels,

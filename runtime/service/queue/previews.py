@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...package.graphs import PREVIEW_DECODER
+from ...image.preview import has_previews
 from ...pipeline import TextToImage
 from ...sampling import Step
 
@@ -17,8 +17,8 @@ MOST_DECODED = 4
 
 
 def allowed(pipe: TextToImage) -> int:
-    """Previews of an image at most, by the package's decoders."""
-    return MOST if PREVIEW_DECODER in pipe.package.components else MOST_DECODED
+    """Previews of an image at most, by what the package has for them."""
+    return MOST if has_previews(pipe.package) else MOST_DECODED
 
 
 def steps_of(count: int, total: int) -> dict[int, int]:
@@ -34,8 +34,8 @@ def steps_of(count: int, total: int) -> dict[int, int]:
 class Previews:
     """Step callback that passes `count` previews of an image to `show`: number and pixels uint8 [H, W, 3].
 
-    The preview decoder of the package decodes them. A package without one uses its VAE decoder, which is slower, for at
-    most `MOST_DECODED` previews.
+    They are those of `TextToImage.preview`. A package that has none uses its VAE decoder, which is slower, for at most
+    `MOST_DECODED` previews.
     """
 
     count: int
@@ -45,5 +45,5 @@ class Previews:
         """See `ticket.StepCallback`."""
         number = steps_of(min(self.count, allowed(pipe)), step.total).get(step.index)
         if number is not None:
-            small = PREVIEW_DECODER in pipe.package.components
+            small = has_previews(pipe.package)
             self.show(number, pipe.preview(step)[row] if small else pipe.decode(step.denoised[row : row + 1])[0])

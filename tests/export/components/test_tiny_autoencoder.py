@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from triptych.export import export, exporter
 from triptych.export.checkpoint import open_checkpoint, with_preview_decoder
 from triptych.export.precision import FP32_FLOOR_DB
 from triptych.runtime import TextToImage
-from triptych.runtime.errors import PackageError, SourceError
+from triptych.runtime.errors import SourceError
 
 STEPS = 3
 PIXEL_TOLERANCE = 1  # levels of 255
@@ -133,10 +134,14 @@ def test_the_preview_decoder_is_loaded_when_asked_for_and_stays(pipe: TextToImag
     assert held == [({"unet"}, both), (both, both)]
 
 
-def test_previews_of_a_package_without_preview_decoder_are_refused(package: Path) -> None:
-    plain = TextToImage.load(package, device="cpu")
-    with pytest.raises(PackageError, match="has no preview_decoder"):
-        plain("x", num_inference_steps=1, seed=0, callback=lambda step: plain.preview(step) is None)
+def test_previews_of_a_package_without_preview_decoder_are_the_colours_of_latents(package: Path) -> None:
+    plain, previews = TextToImage.load(package, device="cpu"), []
+    asked: dict[str, Any] = {"num_inference_steps": 2, "seed": 0, "scheduler": "ddim"}
+    plain("x", **asked, callback=lambda step: previews.append(plain.preview(step)))
+    assert [preview.shape for preview in previews] == [(1, 128, 128, 3)] * 2
+    assert previews[-1].std() > 1, "a flat preview shows nothing"
+    assert not np.array_equal(previews[0], previews[1])
+    assert set(plain._graphs.loaded) == {"text_encoder", "unet", "vae_decoder"}
 
 
 def test_what_cannot_preview_is_refused(checkpoint: Path, tmp_path: Path) -> None:
