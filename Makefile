@@ -106,6 +106,7 @@ $(COMPAT)/.ready: pyproject.toml constraints.txt constraints-transformers4.txt
 # Regenerates what is generated from code; a test fails when it is stale.
 docs: $(VENV)/.ready
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/reference.py
 	$(BIN)/python -m triptych.benchmarks.recorded.peers_page
 	$(BIN)/python benchmarks/recorded/report.py
 

@@ -1,8 +1,10 @@
 """What is generated from code is current. Stale? `make docs` writes it anew."""
 
+import re
 import runpy
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from triptych.benchmarks.recorded import peers_page as peers
@@ -22,6 +24,24 @@ def test_the_documentation_of_the_schedulers_is_current() -> None:
     assert fresh == (REPOSITORY / "docs" / "schedulers.md").read_text()
     with Image.open(REPOSITORY / "docs" / "schedulers.png") as drawn:
         assert drawn.info["Title"] == ", ".join(names())
+
+
+def test_the_reference_of_python_is_current() -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    assert runpy.run_path(str(REPOSITORY / "docs" / "reference.py"))["reference"](page) == page
+
+
+def test_the_snippets_of_the_python_page_run(
+    exported_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(snippets) == 4
+    monkeypatch.chdir(tmp_path)
+    for snippet in snippets:
+        text = snippet.replace("num_inference_steps=20", "num_inference_steps=2")
+        exec(compile(text.replace('"sd15"', repr(str(exported_package))), "docs/python.md", "exec"), {})
+    assert {file.name for file in tmp_path.iterdir()} == {"fox.png", "owl.png", "photo.png"}
 
 
 def test_the_families_in_the_readme_are_those_of_the_code() -> None:

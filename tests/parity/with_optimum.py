@@ -3,6 +3,7 @@
     {"do": "export", "checkpoint": FOLDER, "package": FOLDER}       export a checkpoint as optimum does
     {"do": "draw", "package": FOLDER, "pipeline": CLASS, "seeds": [...], "image": FILE or null, "mask": FILE or null,
      "arguments": {...}, "out": FILE.npy}                           its final latents
+    {"do": "run", "code": TEXT, "out": FILE.png}                    the image that a snippet leaves in `image`
 
 Each is answered with a line, {} or {"error": reason}.
 """
@@ -48,7 +49,15 @@ def draw(
     np.save(out, latents.numpy() if isinstance(latents, torch.Tensor) else latents)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"export": export, "draw": draw}
+def run(code: str, out: str) -> None:
+    """A snippet of the documentation, in the folder of the image."""
+    os.chdir(os.path.dirname(out))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    names["image"].save(out)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"export": export, "draw": draw, "run": run}
 
 for line in sys.stdin:
     request = json.loads(line)
