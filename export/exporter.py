@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,6 +51,9 @@ from .verification.widening import widened
 Report = Callable[[str], None]
 Loader = Callable[[], Component]
 
+_COPIES = 2.5
+"""Peak memory in the bytes of the largest component: 2.4 for SD 1.5 in fp32, 2.8 in fp16, see `export_cost`."""
+
 _NOT_EXPORTED = ("feature_extractor", "image_encoder", "safety_checker")
 
 
@@ -73,6 +77,7 @@ def export(
     calibration: CalibrationRun | None = None,
     allow_low_quality: bool = False,
     report: Report = lambda line: None,
+    progress: Report = lambda line: None,
 ) -> Path:
     """Write the checkpoint as a package of verified ONNX graphs, and return its folder.
 
@@ -104,6 +109,7 @@ def export(
         allow_low_quality: in int8, publish a package whose images are below the floor, see
             `verification.image_quality`.
         report: called with a line of text after each step.
+        progress: called with a line of text as each stage of a component begins.
 
     Raises:
         ArgumentError: an unknown precision or operator set, options that do not go together, or a calibration or
@@ -149,34 +155,46 @@ def export(
     for encoder in checkpoint.family.encoders:
         tokenizer_of(checkpoint, encoder.name)  # a broken one is found before anything is exported
     needed = checkpoint.weights_bytes() * options.precision.dtype.itemsize // 4
+    report(_size(checkpoint))
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
-        _write_package(checkpoint, components, folder, options, report)
+        _write_package(checkpoint, components, folder, options, report, progress)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 
 
 def _write_package(
-    checkpoint: Checkpoint, components: Mapping[str, Loader], folder: Path, options: Options, report: Report
+    checkpoint: Checkpoint,
+    components: Mapping[str, Loader],
+    folder: Path,
+    options: Options,
+    report: Report,
+    progress: Report,
 ) -> None:
     """Write everything that a package holds into an empty folder."""
-    calibration = _calibrate(checkpoint, options, report) if options.precision.calibrated else None
+    calibration = None
+    if options.precision.calibrated:
+        progress("calibrating")
+        calibration = _calibrate(checkpoint, options, report)
     records: dict[str, ComponentRecord] = {}
     for name, load in components.items():
         start = time.perf_counter()
         plan = None if calibration is None else calibration.plans.get(name)
         with quiet():
-            records[name] = export_component(load, checkpoint, folder / name, options, plan)
+            stage = partial(_stage, progress, f"{name}, {len(records) + 1} of {len(components)}")
+            records[name] = export_component(load, checkpoint, folder / name, options, plan, stage)
         report(_summary(name, records[name], time.perf_counter() - start))
         if reason := records[name].graph.kept_in_fp32:
             report(f"{name}: kept in fp32, because {reason}")
     _write_configuration(checkpoint, folder)
     write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
+    progress("comparing an image with PyTorch's")
     first = compare(folder, checkpoint, options, sum(each.graph.parameters for each in records.values()))
     if first is not None:
         report(str(first))
         record(folder, "image", first.as_json())
     give_back()
     if calibration is not None:
+        progress("comparing the images of the calibration")
         _check_images(folder, calibration, options, report)
 
 
@@ -190,18 +208,26 @@ def _calibrate(checkpoint: Checkpoint, options: Options, report: Report) -> Cali
 
 
 def export_component(
-    load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+    load: Loader,
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: Options,
+    plan: Plan | None,
+    stage: Report = lambda line: None,
 ) -> ComponentRecord:
     """Export and verify one component; when this returns, neither its module nor its session is in memory."""
     folder.mkdir()
-    written = _write_graph(load, checkpoint, folder, options, plan)
+    written = _write_graph(load, checkpoint, folder, options, plan, stage)
     give_back()  # the module's, before ONNX Runtime loads the graph
     name, precision, optimised = folder.name, options.precision, options.dialect.optimised
+    if optimised:
+        stage("fusing operators")
     files = optimise(folder) if optimised else written.files
     operators = count_operators(*(file for file in files if file.suffix == ".onnx"))
     check_declared(name, written.record.declared, operators)
     floor_db = precision.floor_db if plan is not None or not precision.calibrated else FP32_FLOOR_DB
     as_written = optimised or written.dtype == torch.float16
+    stage("verifying against PyTorch")
     parity = verify(name, folder / GRAPH, written.cases, floor_db, written.record.parts or (), optimise=not as_written)
     give_back()
     return ComponentRecord(written.record, operators, optimised, parity, describe_files(files, folder.parent))
@@ -218,15 +244,17 @@ class _WrittenGraph:
 
 
 def _write_graph(
-    load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None
+    load: Loader, checkpoint: Checkpoint, folder: Path, options: Options, plan: Plan | None, stage: Report
 ) -> _WrittenGraph:
     """Load a component, run it in PyTorch for reference, rewrite it, and write its graph."""
+    stage("loading weights")
     component = load()
     if options.precision.dtype == torch.float32:
         component.module.float()
     sizes = None if options.static is None else static_sizes(checkpoint, component, options.static)
     write_json(folder / "config.json", component.config)
     parameters = sum(parameter.numel() for parameter in component.module.parameters())
+    stage("running in PyTorch, for reference")
     with widened(component.module):
         macs = count_macs(component)
         with largest_value(component.module) as largest:
@@ -243,9 +271,11 @@ def _write_graph(
     component = replace(component, module=_rewritten(component.module, options, plan).to(dtype))
     models: dict[str, Model] = {}
     declared: Counter[str] = Counter()
+    stage("tracing")
     for name, each in graphs_of(component, sizes).items():
         declared.update(declared_operators(each, dtype))
         models[name] = to_onnx(each, dtype, sizes)
+    stage("writing")
     files = [file for name, model in models.items() for file in save(model, folder, name)]
     described = {value.name: describe(value) for model in models.values() for value in model.graph.inputs}
     graph = GraphRecord(
@@ -295,6 +325,17 @@ def _write_configuration(checkpoint: Checkpoint, folder: Path) -> None:
     write_json(folder / "scheduler" / "scheduler_config.json", checkpoint.scheduler)
     for encoder in checkpoint.family.encoders:
         write_tokenizer(checkpoint, encoder.name, folder / encoder.tokenizer)
+
+
+def _stage(progress: Report, component: str, stage: str) -> None:
+    progress(f"{component}: {stage}")
+
+
+def _size(checkpoint: Checkpoint) -> str:
+    """Weights of each part, and memory by the largest one: it is there as module, as graph and in ONNX Runtime."""
+    sizes = {name: part.weights_bytes() for name, part in checkpoint.parts.items()}
+    parts = ", ".join(f"{name} {size / 1e9:.2f} GB" for name, size in sizes.items())
+    return f"weights: {parts}; about {_COPIES * max(sizes.values()) / 1e9:.1f} GB of memory"
 
 
 def _summary(name: str, component: ComponentRecord, seconds: float) -> str:

@@ -20,6 +20,7 @@ from .images import batch, generate
 from .options import HEIGHT, WIDTH, calibrating, device_of, loading, sourcing
 from .output import INTERRUPTED, fail, flush_stdout, open_streams, print_line, print_status
 from .serve import ray_config, serve
+from .stage_line import StageLine
 from .values import HeightAndWidth
 from .wording import in_option_words
 
@@ -97,7 +98,9 @@ def export(
         from triptych.export import export as run
     with in_option_words(_CALIBRATION):
         run_of = CalibrationRun(**calibration) if calibration else None
-        print(run(source, package, **options, calibration=run_of, report=print_status))
+        with StageLine() as line:
+            written = run(source, package, **options, calibration=run_of, report=line.report, progress=line.show)
+    print(written)
 
 
 @cli.command()

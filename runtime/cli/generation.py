@@ -1,5 +1,6 @@
 """Images of a command: checked, generated under a progress bar, and written as they are done."""
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,15 +14,18 @@ from ..errors import ReproductionWarning, TriptychWarning
 from ..image.pixels import read_settings
 from ..image.settings import Settings
 from ..ort.device import open_device
+from ..ort.probe import available_providers
+from ..ort.providers import PROVIDERS
 from ..package.graphs import Components
 from ..package.model import Model
 from ..package.package import open_package
 from ..pipeline import Output, TextToImage
-from ..plan import plan
+from ..plan import Plan, plan
 from ..request import Request
 from ..sampling import Step
 from ..tasks.interpolation import walk
 from ..tasks.upscaling import passes, upscaled
+from .estimate import TimeEstimate, memory_line
 from .flags import is_quiet
 from .image_files import SLUG_LENGTH, Files
 from .output import print_status
@@ -102,19 +106,24 @@ def generate(job: Job, requests: Sequence[Request], sheet: Sheet) -> Iterator[Wr
         TriptychError: arguments that the package cannot use, or a file that cannot be written; raised before anything
             is computed.
     """
-    _check(job, requests)
+    plans = _check(job, requests)
     total = sum(request.count for request in requests)
     job.files.check(total)
+    if plans and _runs_on_the_cpu(job):
+        line = memory_line(plans[0], job.load["memory"])
+        if line is not None:
+            print_status(line)
     pipe = job.open()
     seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
     kept: list[Output] = []
     timings: list[Mapping[str, float]] = []
+    estimate = TimeEstimate(len(requests), total) if job.upscale is None else None
     for request, detail in zip(requests, sheet.details(), strict=True):
         if request.seed is None:
             request = replace(request, seed=seed)
         if request.variation_seed is None and variation_seeds is not None:
             request = replace(request, variation_seed=variation_seeds[0])
-        output = _run(pipe, request, job.upscale)
+        output = _run(pipe, request, job.upscale, estimate)
         timings.append(output.timings)
         for image, image_seed, settings in zip(output.images, output.seeds, output.settings, strict=True):
             path = job.files.name_of(settings.prompt, image_seed, several=total > 1, detail=detail)
@@ -152,27 +161,32 @@ def generate_walk(job: Job, request: Request, images: int, to_seed: int | None) 
     print_status(_summary(len(timings), timings))
 
 
-def _check(job: Job, requests: Sequence[Request]) -> None:
-    """Raise an error for arguments that the package cannot use, with the package opened but nothing of it loaded.
+def _check(job: Job, requests: Sequence[Request]) -> list[Plan]:
+    """Check arguments with the package opened but nothing of it loaded, and return what the requests will do.
+
+    None of a package without manifest, whose graphs tell their inputs only once they are loaded.
 
     Raises:
         PackageError, ArgumentError, SamplerError: see `plan` and `upscaling.passes`.
     """
     opened = open_package(job.package)
     if opened.manifest.absent:  # only its graphs tell their inputs: they are loaded first, and checked then
-        return
+        return []
     model = Model.of(opened, Components(opened, open_device("cpu"), (), memory="low"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TriptychWarning)  # given again by the run
-        for request in requests:
-            if job.upscale is None:
-                plan(request, model)
-            else:
-                passes(model, request, job.upscale)
+        if job.upscale is None:
+            return [plan(request, model) for request in requests]
+        return [plan(passes(model, request, job.upscale)[1], model) for request in requests]
 
 
-def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
-    """The images of a request, under a progress bar."""
+def _runs_on_the_cpu(job: Job) -> bool:
+    device = job.load["device"]
+    return device == "cpu" or (device == "auto" and PROVIDERS["cuda"] not in available_providers())
+
+
+def _run(pipe: TextToImage, request: Request, upscale: float | None, estimate: TimeEstimate | None) -> Output:
+    """The images of a request, under a progress bar; the time of all images is told if they take long."""
     (prompt,) = {text.prompt for text in request.texts()}
     with tqdm(desc=prompt[:SLUG_LENGTH], unit="step", leave=False, disable=_no_bar()) as bar:
 
@@ -180,6 +194,10 @@ def _run(pipe: TextToImage, request: Request, upscale: float | None) -> Output:
             if step.index == 0:
                 bar.reset(step.total)
             bar.update()
+            line = None if estimate is None else estimate.after(step)
+            if line is not None:
+                with tqdm.external_write_mode(file=sys.stderr):
+                    print_status(line)
 
         return pipe.generate(request, advance) if upscale is None else upscaled(pipe, request, upscale, advance)
 

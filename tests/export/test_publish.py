@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -76,10 +77,17 @@ def test_the_tokenizer_is_written_fast(package: Path, checkpoint: Path) -> None:
 @pytest.mark.usefixtures("text_only")
 def test_an_existing_package_is_replaced_only_when_told(checkpoint: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    destination = export(checkpoint, tmp_path / "deep" / "package", report=lines.append)
-    assert len(lines) == 2
-    assert "text_encoder" in lines[0]
-    assert "dB" in lines[0]
+    stages: list[str] = []
+    destination = export(checkpoint, tmp_path / "deep" / "package", report=lines.append, progress=stages.append)
+    assert len(lines) == 3
+    assert re.fullmatch(r"weights: text_encoder .* GB, unet .* GB, vae .* GB; about .* GB of memory", lines[0])
+    assert "text_encoder" in lines[1]
+    assert "dB" in lines[1]
+    assert [stage for stage in stages if stage.startswith("text_encoder, 1 of 1: ")][0::3] == [
+        "text_encoder, 1 of 1: loading weights",
+        "text_encoder, 1 of 1: writing",
+    ]
+    assert "text_encoder, 1 of 1: verifying against PyTorch" in stages
     first = (destination / "text_encoder" / "model.onnx").stat().st_ino
     with pytest.raises(TriptychError) as error:
         export(checkpoint, destination)
