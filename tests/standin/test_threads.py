@@ -48,3 +48,14 @@ def test_threads_one_by_one(standin: Environment, demo_package: Path, tmp_path: 
         assert replays(image) == STEPS + len(image.captures)
     later = finished.log.between("image 1", "image 3 end")
     assert later.of("create").events == ()  # handles of cuBLAS and cuDNN belong to the thread that made them
+
+
+def test_closing_a_pipeline_frees_its_memory_at_once(standin: Environment, demo_package: Path, tmp_path: Path) -> None:
+    finished = run(standin, tmp_path, "-m", "tests.standin.programs.close", demo_package)
+    assert finished.status == 0, finished.stderr
+    assert finished.log.forbidden == []
+    assert len(finished.log.threads) == 1
+    allocated, freed = (len(finished.log.of(kind).events) for kind in ("malloc", "free"))
+    at_once = len(finished.log.between("close", "close end").of("free").events)
+    assert at_once > 0.8 * allocated, "the rest is the probe's, and the device's own"
+    assert at_once < freed <= allocated
