@@ -144,7 +144,7 @@ class NumPy:
         return self._generator.standard_normal(shape, dtype=np.float32).astype(dtype, copy=False)
 
 
-_SOURCES: dict[str, type[TorchCPU] | type[TorchCUDA] | type[NumPy]] = {
+SOURCES: dict[str, type[TorchCPU] | type[TorchCUDA] | type[NumPy]] = {
     "torch": TorchCPU,
     "torch_cuda": TorchCUDA,
     "numpy": NumPy,
@@ -159,7 +159,7 @@ def noise_source(kind: str, seed: int) -> NoiseSource:
     Raises:
         ArgumentError: an unknown kind, or a seed of more than 64 bits.
     """
-    return lookup(_SOURCES, kind, "noise source")(seed)
+    return lookup(SOURCES, kind, "noise source")(seed)
 
 
 def slerp(first: np.ndarray, second: np.ndarray, share: float, axes: tuple[int, ...]) -> np.ndarray:

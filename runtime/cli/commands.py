@@ -14,6 +14,7 @@ import click
 from ..errors import TriptychError, system_reason
 from ..extras import needed
 from ..ort.library import silence_log
+from . import completion
 from .flags import Flags, Group, flags
 from .hub import list_packages, pull, push, remove
 from .images import batch, generate
@@ -25,7 +26,7 @@ from .values import HeightAndWidth
 from .wording import in_option_words
 
 _PATH = click.Path(path_type=Path)
-_PACKAGE = click.argument("package", type=_PATH)
+_PACKAGE = click.argument("package", type=_PATH, shell_complete=completion.packages)
 _CALIBRATION = {
     "guidance_scale": "--calibration-guidance",
     "num_inference_steps": "--calibration-steps",
@@ -48,8 +49,18 @@ def cli() -> None:
 @cli.command()
 @click.argument("source")
 @click.argument("package", type=_PATH)
-@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4.")
-@click.option("--dialect", help="Operator set: portable, cpu or cuda; the one for this machine if left out.")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    shell_complete=completion.one_of(completion.precisions),
+    help="fp32, fp16, int8, w8 or w4.",
+)
+@click.option(
+    "--dialect",
+    shell_complete=completion.one_of(completion.dialects),
+    help="Operator set: portable, cpu or cuda; the one for this machine if left out.",
+)
 @click.option("--static", type=HeightAndWidth(), metavar="WIDTHxHEIGHT", help="Fix the size of images.")
 @click.option(
     "--batch",
@@ -143,7 +154,11 @@ def bench(
 @_PACKAGE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 @click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
-@click.option("--device", help="Also open the graphs on this device and show where their nodes run.")
+@click.option(
+    "--device",
+    shell_complete=completion.one_of(completion.devices),
+    help="Also open the graphs on this device and show where their nodes run.",
+)
 def inspect(package: Path, as_json: bool, verify: bool, device: str | None) -> None:
     """Show the contents of a package."""
     from ..ort.device import open_device
@@ -162,7 +177,7 @@ def inspect(package: Path, as_json: bool, verify: bool, device: str | None) -> N
 
 
 @cli.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completion.schedulers)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 @click.option("--plot", type=_PATH, help="Plot their noise levels and coefficients (PNG or SVG).")
 def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:

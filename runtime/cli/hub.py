@@ -10,6 +10,7 @@ import click
 from ..errors import ArgumentError, PackageError, shown
 from ..package.package import family_of, open_package
 from ..package.pulled import Name, Pulled, records
+from . import completion
 from .columns import columns
 from .flags import is_quiet
 from .output import print_status
@@ -87,7 +88,7 @@ def _row(record: Pulled) -> list[str]:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.pulled)
 def remove(name: str) -> None:
     """Delete a pulled package from this machine.
 
@@ -101,7 +102,7 @@ def remove(name: str) -> None:
 
 
 @click.command()
-@click.argument("package", type=_PATH)
+@click.argument("package", type=_PATH, shell_complete=completion.packages)
 @click.argument("name")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
 def push(package: Path, name: str, private: bool) -> None:

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 from ..errors import ArgumentError
 from ..extras import needed
 from ..request import Request
+from . import completion
 from .image_files import Files
 from .options import IMAGE_OPTIONS, imaging, loading, walking, writing
 from .output import fail, print_status
@@ -24,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...")
+@click.argument("words", nargs=-1, metavar="[PACKAGE] PROMPT...", shell_complete=completion.first_package)
 @imaging
 @walking
 @click.option(
@@ -39,7 +40,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--prompts", "prompts_file", type=_PATH, metavar="FILE", help="More PROMPTs, one on each line; - is standard input."
 )
-@click.option("--package", "named", type=_PATH, help="PACKAGE by name: every word is a PROMPT then.")
+@click.option(
+    "--package",
+    "named",
+    type=_PATH,
+    shell_complete=completion.packages,
+    help="PACKAGE by name: every word is a PROMPT then.",
+)
 @click.option("--from-image", type=_PATH, metavar="FILE", help="Generate an image again from the settings in its file.")
 def generate(
     words: tuple[str, ...],
@@ -139,7 +146,7 @@ def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: 
 
 
 @click.command()
-@click.argument("package", type=_PATH)
+@click.argument("package", type=_PATH, shell_complete=completion.packages)
 @click.argument("jobs", type=_PATH)
 @click.argument("out", type=_PATH)
 @click.option(

@@ -9,6 +9,7 @@ import click
 
 from ..parsing import lines_of, pairs_of, value_of
 from ..request import Request
+from . import completion
 from .image_files import QUALITY, Files
 from .values import HeightAndWidth, ImageFile, LatentsFile, Numbers, weighted
 
@@ -103,6 +104,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
     "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
         "--scheduler",
+        shell_complete=completion.schedulers,
         help="A scheduler in place of the package's, by name: see `triptych schedulers`. With --grid and commas, an "
         "axis of the sheet.",
     ),
@@ -216,6 +218,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
     ),
     "noise": click.option(
         "--noise",
+        shell_complete=completion.one_of(completion.noise_sources),
         default=Request.noise,
         show_default=True,
         help="Source of the seed's noise: torch, torch_cuda or numpy.",
@@ -292,12 +295,14 @@ loading = group(
     {
         "device": click.option(
             "--device",
+            shell_complete=completion.one_of(completion.devices),
             default="auto",
             show_default=True,
             help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or ONNX Runtime providers with commas between them.",
         ),
         "memory": click.option(
             "--memory",
+            shell_complete=completion.one_of(completion.memory_policies),
             default="fast",
             show_default=True,
             help="fast, or low: one component at a time, weights mapped, large images decoded in tiles.",

@@ -9,6 +9,7 @@ import click
 
 from ..errors import ArgumentError
 from ..extras import needed
+from . import completion
 from .options import Option, group, loading
 from .output import print_status
 from .values import DURATION, SIZE
@@ -81,7 +82,12 @@ serving = group(
     "service",
     {
         "packages": click.argument(
-            "packages", nargs=-1, required=True, metavar="PACKAGE...", type=click.Path(path_type=Path)
+            "packages",
+            nargs=-1,
+            required=True,
+            metavar="PACKAGE...",
+            type=click.Path(path_type=Path),
+            shell_complete=completion.packages,
         ),
         "host": click.option(
             "--host", default="127.0.0.1", show_default=True, help="Host name or address to listen on."
