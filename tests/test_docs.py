@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from triptych.benchmarks.recorded import peers_page as peers
-from triptych.benchmarks.recorded.report import with_int8_speed, with_table
+from triptych.benchmarks.recorded.report import with_extras, with_int8_speed, with_table
 from triptych.runtime.sampling.listing import names
 
 REPOSITORY = Path(__file__).parents[1]
@@ -57,6 +57,8 @@ def test_the_launches_in_the_page_of_cuda_are_those_recorded() -> None:
 def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
     readme = (REPOSITORY / "README.md").read_text()
     assert with_table(readme) == readme
+    page = (REPOSITORY / "docs" / "installation.md").read_text()
+    assert with_extras(page) == page
     page = (REPOSITORY / "docs" / "packages.md").read_text()
     assert with_int8_speed(page) == page
 

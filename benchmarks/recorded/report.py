@@ -1,4 +1,4 @@
-"""Tables of measured figures in README.md and docs/packages.md, written from benchmarks/recorded/results.
+"""Tables of measured figures in README.md and docs, written from benchmarks/recorded/results.
 
 python benchmarks/recorded/report.py           # rewrites them between their markers
 python benchmarks/recorded/report.py --check   # exit status 1 if one is stale
@@ -18,6 +18,19 @@ SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
 RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
 START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 PACKAGES = REPOSITORY / "docs" / "packages.md"
+INSTALLATION = REPOSITORY / "docs" / "installation.md"
+SIZES_START, SIZES_END = "<!-- extras -->\n", "<!-- end of extras -->\n"
+PURPOSES = {
+    "": "help, `schedulers`, `inspect`, `doctor`",
+    "cpu": "images on the CPU",
+    "openvino": "images by OpenVINO",
+    "cuda": "images on NVIDIA GPUs",
+    "cpu,serve": "`triptych serve`",
+    "cpu,bench": "`triptych bench`, plots",
+    "cpu,parquet": "`triptych batch` with Parquet files",
+    "cpu,ray": "service and batches on several machines",
+    "cpu,export": "`triptych export`",
+}
 SPEED_START, SPEED_END = "<!-- int8 speed -->\n", "<!-- end of int8 speed -->\n"
 PROCESSORS = {"avx2": "AVX2", "avx512": "AVX-512", "avx512-vnni": "AVX512-VNNI", "avx2-vnni": "AVX-VNNI"}
 
@@ -174,6 +187,17 @@ def with_int8_speed(page: str) -> str:
     return _between(page, SPEED_START, "\n".join(lines) + "\n", SPEED_END)
 
 
+def with_extras(page: str) -> str:
+    """The text of docs/installation.md with the current sizes of extras."""
+    lines = ["| install | for | on disk | in memory |", "|---|---|---|---|"]
+    for extras, figures in _read("extras.json").items():
+        name = f"`triptych[{extras}]`" if extras else "`triptych`"
+        torch = f", PyTorch {figures['torch']}" if figures["torch"] else ""
+        sizes = f"{figures['disk_mb']:,.0f} MB{torch} | {figures['memory_mb']:,.0f} MB"
+        lines.append(f"| {name} | {PURPOSES[extras]} | {sizes} |")
+    return _between(page, SIZES_START, "\n".join(lines) + "\n", SIZES_END)
+
+
 def _between(text: str, start: str, content: str, end: str) -> str:
     before, rest = text.split(start)
     _, after = rest.split(end)
@@ -225,4 +249,5 @@ def _seconds(value: float) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_table(README.read_text()))
+    INSTALLATION.write_text(with_extras(INSTALLATION.read_text()))
     PACKAGES.write_text(with_int8_speed(PACKAGES.read_text()))
