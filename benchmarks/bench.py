@@ -16,10 +16,11 @@ from rich.console import Console
 from triptych.runtime import TextToImage
 from triptych.runtime.families.family import Family
 from triptych.runtime.footprint import give_back
+from triptych.runtime.package.defaults import Defaults
 from triptych.runtime.package.package import Package
 from triptych.runtime.sampling import Sampler, Step
 
-from .components import PROMPT, components_in_use, image_arguments, inputs_of, measure_component, with_share
+from .components import GUIDED, PROMPT, components_in_use, image_arguments, inputs_of, measure_component, with_share
 from .files import check_writable, write_whole
 from .machine import describe_machine, versions
 from .matmul import measure_matrix_product
@@ -28,7 +29,8 @@ from .plot import check_format, draw
 from .result import FORMAT, Conditions, ImageFigures, Result, SamplerFigures, Subject
 from .table import show
 
-GUIDANCE_SCALE = 7.5
+STEPS, GUIDANCE_SCALE = 20, 7.5
+"""Of packages that state no defaults."""
 WARM_UP_STEPS = 2
 
 
@@ -36,7 +38,7 @@ def bench(
     package: str | Path,
     options: Mapping[str, Any] | None = None,
     *,
-    steps: int = 20,
+    steps: int | None = None,
     width: int | None = None,
     height: int | None = None,
     json_file: Path | None = None,
@@ -48,7 +50,7 @@ def bench(
     Args:
         package: folder of ONNX graphs.
         options: arguments of `TextToImage.load`: device, memory, session_options, provider_options.
-        steps: denoising steps of the whole image.
+        steps: denoising steps of the whole image; None is the package's default, or 20 where it states none.
         width: of the image in pixels; None is the package's default.
         height: of the image in pixels; None is the package's default.
         json_file: file for the figures, see docs/bench-schema.md.
@@ -77,7 +79,7 @@ def measure(
     package: str | Path,
     options: Mapping[str, Any],
     *,
-    steps: int,
+    steps: int | None,
     width: int | None,
     height: int | None,
     report: Callable[[str], None],
@@ -94,7 +96,8 @@ def measure(
     if not peak_is_reset:
         image = replace(image, peak_bytes=None, peak_to_weights=None)
     opened, device, family = pipe.package, pipe.device, pipe.family
-    inputs = inputs_of(pipe, conditions.height, conditions.width)
+    guided = conditions.guidance_scale > 1 or pipe.model.static
+    inputs = inputs_of(pipe, conditions.height, conditions.width, GUIDED if guided else 1)
     del pipe  # so that its memory does not count as that of the components
 
     components = {}
@@ -117,11 +120,13 @@ def measure(
     )
 
 
-def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | None) -> Conditions:
+def _conditions(pipe: TextToImage, steps: int | None, width: int | None, height: int | None) -> Conditions:
     """Conditions with the package's defaults filled in; raises a SamplerError for steps that cannot be used."""
-    scheduler = pipe.package.scheduler_config()
+    defaults = pipe.model.defaults
+    steps = steps_of(defaults, steps)
+    scheduler = pipe.model.scheduler_config(defaults.scheduler, defaults.scheduler_options)
     Sampler.from_config(scheduler, num_inference_steps=steps)
-    default_height, default_width = (side * pipe.model.latents.factor for side in pipe.model.latents.size)
+    default_height, default_width = pipe.model.size
     return Conditions(
         device=pipe.device.name,
         provider=pipe.device.provider,
@@ -130,10 +135,16 @@ def _conditions(pipe: TextToImage, steps: int, width: int | None, height: int | 
         height=default_height if height is None else height,
         width=default_width if width is None else width,
         steps=steps,
-        guidance_scale=GUIDANCE_SCALE,
+        guidance_scale=GUIDANCE_SCALE if defaults.guidance_scale is None else defaults.guidance_scale,
         scheduler=str(scheduler["_class_name"]),
         memory=pipe.memory,
     )
+
+
+def steps_of(defaults: Defaults, steps: int | None) -> int:
+    """Steps of a measurement: those of the call, else the package's default, else 20."""
+    stated = defaults.num_inference_steps if steps is None else steps
+    return STEPS if stated is None else stated
 
 
 def _whole_image(

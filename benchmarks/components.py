@@ -48,8 +48,8 @@ def image_arguments(pipe: TextToImage, height: int, width: int) -> dict[str, Any
     return {"image": image, "strength": 1.0} | ({"mask_image": image} if pipe.model.inpaints else {})
 
 
-def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str, np.ndarray]]:
-    """Inputs of each component for one image of that size in pixels, with guidance and random latents."""
+def inputs_of(pipe: TextToImage, height: int, width: int, rows: int = GUIDED) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs of each component for one image of that size in pixels, with random latents; `rows` of the denoiser."""
     random = np.random.default_rng(0)
     sides = height // pipe.model.latents.factor, width // pipe.model.latents.factor
     latents = random.standard_normal((1, pipe.model.latents.channels, *sides), np.float32)
@@ -59,9 +59,9 @@ def inputs_of(pipe: TextToImage, height: int, width: int) -> dict[str, dict[str,
     return {
         **{name: {"input_ids": each.encode([PROMPT]).ids} for name, each in pipe.text_encoders.tokenizers.items()},
         pipe.family.denoiser: {
-            "sample": np.pad(latents, ((0, 0), (0, extra_channels), (0, 0), (0, 0))).repeat(GUIDED, axis=0),
+            "sample": np.pad(latents, ((0, 0), (0, extra_channels), (0, 0), (0, 0))).repeat(rows, axis=0),
             "timestep": np.asarray(_TIMESTEP, np.float32),
-            **{name: array.repeat(GUIDED, axis=0) for name, array in conditioning.items()},
+            **{name: array.repeat(rows, axis=0) for name, array in conditioning.items()},
         },
         DECODER: {"latent_sample": pipe.model.latents.to_vae(latents)},
     }

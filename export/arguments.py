@@ -7,6 +7,7 @@ from typing import Any
 
 from triptych.runtime.errors import ArgumentError, lookup
 
+from .defaults import stated_defaults
 from .publish import check_destination
 from .sources import check_checkpoint, check_file, check_source, embedding_file
 
@@ -42,6 +43,7 @@ class Arguments:
     clip_skip: int = 0
     calibrated: bool = False
     allow_low_quality: bool = False
+    defaults: str | Path | None = None
 
     def check(self) -> None:
         """Check whatever needs neither PyTorch nor the network.
@@ -79,6 +81,7 @@ class Arguments:
         for source in (self.vae, self.preview_decoder):
             if source is not None:
                 check_source(source, "")
+        stated_defaults(self.source, self.defaults)
         for embedding in self.embeddings:
             check_file(embedding_file(str(embedding))[0])
 

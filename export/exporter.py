@@ -18,6 +18,7 @@ from triptych.runtime.package.manifest import MANIFEST
 from triptych.runtime.package.signatures import DECODER
 
 from .arguments import Arguments
+from .card import write_card, write_defaults
 from .checkpoint import (
     Checkpoint,
     open_checkpoint,
@@ -31,6 +32,7 @@ from .checkpoint import (
 )
 from .components import Component, components_of, fit_latent_rgb, static_sizes
 from .components.macs import count_macs
+from .defaults import stated_defaults
 from .dialects import check_declared, declared_operators, graphs_of
 from .files import describe_files, write_json
 from .graph import GRAPH, count_operators, describe, opset_of, optimise, save, to_onnx
@@ -76,6 +78,7 @@ def export(
     clip_skip: int = 0,
     calibration: CalibrationRun | None = None,
     allow_low_quality: bool = False,
+    defaults: str | Path | None = None,
     report: Report = lambda line: None,
     progress: Report = lambda line: None,
 ) -> Path:
@@ -108,13 +111,15 @@ def export(
         calibration: prompts and settings of the run that int8 is calibrated on; None is `CalibrationRun()`.
         allow_low_quality: in int8, publish a package whose images are below the floor, see
             `verification.image_quality`.
+        defaults: JSON or TOML file of the package's defaults, see docs/packages.md; None is the
+            triptych-defaults.json of a checkpoint folder, if it has one.
         report: called with a line of text after each step.
         progress: called with a line of text as each stage of a component begins.
 
     Raises:
         ArgumentError: an unknown precision or operator set, options that do not go together, or a calibration or
             clip_skip out of range.
-        SourceError: a checkpoint or an embedding that is missing, broken or not supported.
+        SourceError: a checkpoint, an embedding or defaults that are missing, broken or not supported.
         VerificationError: a graph differs from PyTorch, or images in int8 are below their floor.
         TriptychError: the destination exists, is not writable, or its disk is full.
     """
@@ -136,9 +141,11 @@ def export(
         clip_skip=clip_skip,
         calibrated=calibration is not None,
         allow_low_quality=allow_low_quality,
+        defaults=defaults,
     ).check()
     check_installed()
-    options = checked_options(precision, dialect, static, calibration, allow_low_quality)
+    stated = stated_defaults(source, defaults)
+    options = checked_options(precision, dialect, static, calibration, allow_low_quality, stated)
     checkpoint = open_checkpoint(source, revision, variant=variant, config=config, prediction_type=prediction_type)
     if vae is not None:
         checkpoint = with_vae(checkpoint, vae)
@@ -158,6 +165,8 @@ def export(
     report(_size(checkpoint))
     with publish(Path(package), force=force, needed_bytes=needed) as folder:
         _write_package(checkpoint, components, folder, options, report, progress)
+        write_defaults(folder, options)  # last: verification is without them
+        write_card(folder, Path(package).absolute().name, checkpoint, options)
     report(f"{package}: {sum(file.stat().st_size for file in Path(package).rglob('*') if file.is_file()) / 1e9:.2f} GB")
     return Path(package)
 

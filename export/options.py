@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from triptych.runtime.errors import SamplerError, SourceError, nearest
+from triptych.runtime.package.defaults import UPSCALING
+from triptych.runtime.sampling import Sampler
+
 from .checkpoint import Checkpoint
-from .components import StaticShape, own_size
+from .components import StaticShape, own_size, vae_factor
+from .defaults import StatedDefaults
 from .dialects import Dialect, default_dialect, dialect_named
 from .precision import Precision, precision_named
 from .quantization.calibration import CalibrationRun
@@ -23,6 +28,7 @@ class Options:
         static: sizes of graphs of fixed shapes; None leaves batch, height and width open.
         calibration: the run that int8 is calibrated on.
         allow_low_quality: publish a package in int8 whose images are below the floor.
+        stated: defaults of the package, and its card.
     """
 
     precision: Precision
@@ -30,12 +36,18 @@ class Options:
     static: StaticShape | None
     calibration: CalibrationRun
     allow_low_quality: bool
+    stated: StatedDefaults
 
     def for_checkpoint(self, checkpoint: Checkpoint) -> "Options":
-        """The options with the checkpoint's own size where the operator set has fixed shapes only."""
-        if self.static is None and self.dialect.fixed:
-            return replace(self, static=StaticShape(GUIDED, *own_size(checkpoint)))
-        return self
+        """The options with the checkpoint's own size where the operator set has fixed shapes only.
+
+        Raises:
+            SourceError: defaults that this checkpoint cannot use.
+        """
+        static = self.static
+        if static is None and self.dialect.fixed:
+            static = StaticShape(GUIDED, *own_size(checkpoint))
+        return replace(self, static=static, stated=_fitting(self.stated, checkpoint, static))
 
 
 def checked_options(
@@ -44,6 +56,7 @@ def checked_options(
     static: tuple[int, int, int] | None,
     calibration: CalibrationRun | None,
     allow_low_quality: bool,
+    stated: StatedDefaults = StatedDefaults(),  # noqa: B008  # frozen
 ) -> Options:
     """Options from the arguments of `export`.
 
@@ -58,4 +71,30 @@ def checked_options(
         static=None if static is None else StaticShape(*static),
         calibration=calibration or CalibrationRun(),
         allow_low_quality=allow_low_quality,
+        stated=stated,
     )
+
+
+def _fitting(stated: StatedDefaults, checkpoint: Checkpoint, static: StaticShape | None) -> StatedDefaults:
+    """Defaults, checked against a checkpoint; without a size where the graphs have one of their own.
+
+    Raises:
+        SourceError: a task, size, scheduler, option or number of steps that the checkpoint does not take.
+    """
+    if not stated.defaults.arguments() and not stated.defaults.tasks:
+        return stated
+    defaults, family, factor = stated.defaults, checkpoint.family, vae_factor(checkpoint)
+    tasks = [*(task.replace(" ", "-") for task in family.tasks), UPSCALING]
+    for task in defaults.tasks:
+        if task not in tasks:
+            raise SourceError(f"defaults: tasks has {task}, which {family.name} does not do; {nearest(task, tasks)}")
+    for name, pixels in (("width", defaults.width), ("height", defaults.height)):
+        if pixels is not None and pixels % factor:
+            raise SourceError(f"defaults: {name}={pixels}; allowed: multiples of {factor}")
+    steps = family.num_inference_steps if defaults.num_inference_steps is None else defaults.num_inference_steps
+    try:
+        config = family.scheduler_config(checkpoint.scheduler, defaults.scheduler, defaults.scheduler_options)
+        Sampler.from_config(config, steps)
+    except SamplerError as error:
+        raise SourceError(f"defaults: {error}") from None
+    return stated if static is None else replace(stated, defaults=replace(defaults, width=None, height=None))

@@ -63,7 +63,9 @@ def bytes_loaded(model: Model, *, on_host: bool, memory: str) -> int:
     # The CPU computes float16 in float32; with `low` each weight is widened before its use, and freed after it
     widened = _FLOAT // _HALF if on_host and fast and package.manifest.precision == "fp16" else 1
     weights = [package.bytes_of(component) for component in package.components]
-    working = _working(model, (1, model.latents.channels, *model.latents.size), on_host=on_host, tiled=not fast)
+    working = _working(
+        model, (1, model.latents.channels, *model.latent_size_for(None, None)), on_host=on_host, tiled=not fast
+    )
     return widened * (sum if fast else max)(weights) + working
 
 

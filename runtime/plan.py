@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from .denoising.guidance import Guidance
 from .errors import ArgumentError, nearest
 from .families.conditioning import GUIDANCE, POOLED, TEXT, MicroConditioning
-from .families.family import Family
 from .image.init_image import InitImage
 from .noise import noise_source
 from .ort.session import Tensor
@@ -58,7 +58,7 @@ def plan(request: Request, model: Model) -> Plan:
     Raises:
         ArgumentError, SamplerError: an argument that this package cannot use, with what is allowed.
     """
-    request = _with_defaults(request, model.family)
+    request = with_defaults(request, model)
     texts, encoders = request.texts(), len(model.family.encoders)
     _check_texts(request, encoders)
     init_image = InitImage.read(request, model)
@@ -101,16 +101,30 @@ def plan(request: Request, model: Model) -> Plan:
     )
 
 
-def _with_defaults(request: Request, family: Family) -> Request:
-    """The request with the family's defaults; those that depend on an image are `InitImage.read`'s."""
-    names = ("num_inference_steps", "guidance_scale", "image_guidance_scale")
-    return replace(request, **{name: getattr(family, name) for name in names if getattr(request, name) is None})
+def with_defaults(request: Request, model: Model) -> Request:
+    """The request with the package's defaults for what the call leaves out, else the family's.
+
+    Options of the call are added to those of the package's default scheduler; a scheduler of the call has none of them.
+    The size of an image to start from comes before the package's, and its strength is `InitImage.read`'s.
+    """
+    own = model.defaults
+    values: dict[str, Any] = {
+        "num_inference_steps": model.num_inference_steps,
+        "guidance_scale": model.guidance_scale,
+        "image_guidance_scale": model.family.image_guidance_scale,
+        "negative_prompt": own.negative_prompt if request.negative_prompt_embeds is None else None,
+    }
+    if request.scheduler is None:
+        values["scheduler"] = own.scheduler
+        if own.scheduler_options:
+            options = {**own.scheduler_options, **(request.scheduler_options or {})}
+            request = replace(request, scheduler_options=options)
+    return replace(request, **{name: value for name, value in values.items() if getattr(request, name) is None})
 
 
 def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
     """The sampler, and the name of its scheduler in the request."""
-    own = model.package.scheduler_config()
-    config = model.family.scheduler_config(own, request.scheduler, request.scheduler_options)
+    config = model.scheduler_config(request.scheduler, request.scheduler_options)
     sampler = Sampler.from_config(
         config,
         request.num_inference_steps,  # type: ignore[arg-type]  # the default is set

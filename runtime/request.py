@@ -113,6 +113,8 @@ class Request:
     Numbers and lists may be those of numpy or PyTorch. Whole numbers are those that count as such
     (`operator.index`): 64.0 and "64" are refused, as true and false are for every number.
 
+    Where "the default" is diffusers' or the package's own, `defaults` of the package's manifest come first.
+
     Attributes:
         prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them. All
             prompts of a call are padded to the longest.

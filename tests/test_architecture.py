@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
     ("files", "hooks", "precision", "publish", "quiet", "scratch", "sources"),
+    ("defaults",),
     ("arguments",),
     ("checkpoint",),
     ("components",),
@@ -36,7 +37,7 @@ EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
     ("graph",),
     ("options",),
     ("verification",),
-    ("manifest",),
+    ("manifest", "card"),
     ("exporter",),
 )
 """The same of `export`, in the order in which a checkpoint becomes a package."""

@@ -7,6 +7,7 @@ from typing import Any
 from triptych.runtime.errors import ArgumentError
 from triptych.runtime.package.package import Package, open_package
 
+from ..bench import steps_of
 from ..files import check_writable
 from .bounds import product_rate
 from .catalogue import ON_GRAPHS, Peer, own, peers_named
@@ -26,7 +27,7 @@ def compare(
     options: Mapping[str, Any],
     *,
     checkpoint: Path | None,
-    steps: int,
+    steps: int | None,
     json_file: Path | None,
     report: Callable[[str], None],
 ) -> Results:
@@ -37,7 +38,7 @@ def compare(
         names: names of peers.
         options: arguments of `TextToImage.load`; only the device is used, and auto is the CPU.
         checkpoint: the diffusers folder that the package was exported from; None is the manifest's source.
-        steps: denoising steps of the whole image.
+        steps: denoising steps of the whole image; None is the package's default, or 20 where it states none.
         json_file: file for the figures, rewritten with each of them.
         report: called with a line of text as each measurement begins.
 
@@ -61,7 +62,7 @@ def compare(
     measure(
         plan,
         [first, *peers],
-        cases_of(("components", "picture"), default_size(package), steps, threads),
+        cases_of(("components", "picture"), default_size(package), steps_of(opened.manifest.defaults, steps), threads),
         results,
         report,
     )

@@ -1,5 +1,6 @@
 """Run a file of jobs into a folder of images or one Parquet file; finished rows are not generated again."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from tqdm import tqdm
 
 from ..errors import ArgumentError
 from ..extras import needed
-from ..package.package import open_package
+from ..package.defaults_in_use import defaults_in_use
+from ..package.package import Package, open_package
 from ..pipeline import TextToImage
+from ..request import Request
 from .generate import GeneratedImage, generate, units_of
 from .results import Result, Results
 from .rows import Row, listed, read
@@ -55,7 +58,7 @@ def batch(
         TriptychError: the results cannot be written.
     """
     rows = read(jobs)
-    model_hash = open_package(package).fingerprint
+    model_hash = _hash_of(open_package(package))
     order = [row.id for row in rows]
     one_file = out.suffix.lower() == ".parquet"
     folder = out.with_name(f".{out.name}.parts") if one_file else out
@@ -89,10 +92,17 @@ def here(
     def engine(units: Sequence[list[Row]]) -> Iterator[GeneratedImage]:
         pipe = TextToImage.load(package, **load)
         report(f"{package} on {pipe.device.name} ({pipe.device.provider})")
+        report(f"{defaults_in_use(Request(''), pipe.model)}, where a row has no values of its own")
         for unit in units:
             yield from generate(pipe, unit, folder)
 
     return engine
+
+
+def _hash_of(package: Package) -> str:
+    """Text that changes with any file of a package and with its defaults, which images of rows depend on too."""
+    arguments = package.manifest.defaults.arguments()
+    return package.fingerprint + (json.dumps(arguments, sort_keys=True) if arguments else "")
 
 
 def _run(engine: Engine, waiting: Sequence[Row], size: int, before: int) -> Iterator[tuple[Row, GeneratedImage]]:

@@ -117,7 +117,7 @@ def export(
 @cli.command()
 @_PACKAGE
 @loading
-@click.option("--steps", default=20, show_default=True, help="Steps of an image.")
+@click.option("--steps", type=int, help="Steps of an image; the package's default, or 20, if left out.")
 @WIDTH
 @HEIGHT
 @click.option("--json", "json_file", type=_PATH, help="Write the measurements to a JSON file.")
@@ -129,7 +129,7 @@ def export(
 def bench(
     package: Path,
     load: dict[str, Any],
-    steps: int,
+    steps: int | None,
     width: int | None,
     height: int | None,
     json_file: Path | None,

@@ -16,6 +16,7 @@ from ..image.settings import Settings
 from ..ort.device import open_device
 from ..ort.probe import available_providers
 from ..ort.providers import PROVIDERS
+from ..package.defaults_in_use import defaults_in_use
 from ..package.graphs import Components
 from ..package.model import Model
 from ..package.package import open_package
@@ -65,14 +66,17 @@ class Job:
     upscale: float | None = None
     recorded: Recorded | None = None
 
-    def open(self) -> TextToImage:
-        """Load the package, and tell the device."""
+    def open(self, request: Request) -> TextToImage:
+        """Load the package, and tell the device and the defaults in use."""
         pipe = TextToImage.load(self.package, **self.load)
         print_status(f"{self.package} on {pipe.device.name} ({pipe.device.provider})")
         if self.recorded is not None and self.recorded.settings.model_hash != pipe.package.fingerprint:
             file, settings = self.recorded
             text = f"{file} was generated with another package, {settings.model}; the image will differ"
             warnings.warn(text, ReproductionWarning, stacklevel=2)
+        line = defaults_in_use(request, pipe.model)
+        if line is not None:
+            print_status(line)
         return pipe
 
 
@@ -113,7 +117,7 @@ def generate(job: Job, requests: Sequence[Request], sheet: Sheet) -> Iterator[Wr
         line = memory_line(plans[0], job.load["memory"])
         if line is not None:
             print_status(line)
-    pipe = job.open()
+    pipe = job.open(requests[0])
     seed, variation_seeds = requests[0].seeds()[0], requests[0].variation_seeds()
     kept: list[Output] = []
     timings: list[Mapping[str, float]] = []
@@ -151,7 +155,7 @@ def generate_walk(job: Job, request: Request, images: int, to_seed: int | None) 
     """
     _check(job, [request])
     job.files.check(images)
-    pipe = job.open()
+    pipe = job.open(request)
     timings: list[Mapping[str, float]] = []
     outputs = walk(pipe, request, images, to_seed)
     for number, output in enumerate(tqdm(outputs, unit="image", leave=False, disable=_no_bar())):

@@ -1,5 +1,6 @@
 """Contents of a package, from its manifest, or from its graphs if it has no manifest."""
 
+import json
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from ..families.parts import graphs_in
 from ..ort.device import Device, open_device
 from ..ort.placement import placement_of, recording
 from ..ort.session import Graph, Tensor
+from ..package.defaults import read_defaults
 from ..package.graphs import load_graph
 from ..package.json_file import JsonObject, spelled
 from ..package.manifest import MANIFEST
@@ -30,7 +32,17 @@ def describe(package: Package, device: Device | None = None) -> dict[str, Any]:
         ProviderError: the package's operators run on another kind of device.
     """
     manifest = package.manifest.recorded
-    recorded = ("source", "precision", "quality", "dialect", "channels_block", "integers", "static", "versions")
+    recorded = (
+        "source",
+        "precision",
+        "quality",
+        "dialect",
+        "channels_block",
+        "integers",
+        "static",
+        "defaults",
+        "versions",
+    )
     facts = {key: manifest[key] for key in recorded if key in manifest}
     return {
         "package": str(package.given),
@@ -105,7 +117,7 @@ def _placement_lines(placement: JsonObject) -> list[str]:
 def _facts(facts: JsonObject) -> dict[str, str | None]:
     quality = facts.optional_object("quality")
     static, integers = facts.optional_object("static"), facts.optional_object("integers")
-    versions = facts.optional_object("versions")
+    versions, defaults = facts.optional_object("versions"), facts.optional_object("defaults")
     return {
         **_source(facts.optional_object("source")),
         "precision": facts.optional("precision", str),
@@ -115,6 +127,7 @@ def _facts(facts: JsonObject) -> dict[str, str | None]:
         "channels in blocks of": _text(facts.optional("channels_block", int)),
         "integers": None if integers is None else _integers(integers),
         "shapes": "dynamic" if static is None else _listed(static),
+        "defaults": None if defaults is None else _stated(read_defaults(defaults).as_json()),
         "versions": None if versions is None else _listed(versions),
     }
 
@@ -177,6 +190,10 @@ def _text(value: object) -> str | None:
 
 def _listed(facts: JsonObject) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items() if isinstance(value, int | float | str))
+
+
+def _stated(defaults: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in defaults.items())
 
 
 def _integers(ranges: JsonObject) -> str:

@@ -63,15 +63,15 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "--steps",
         "num_inference_steps",
         type=int,
-        help="Steps of the scheduler; 50 (LCM 4, InstructPix2Pix 100) if left out.",
+        help="Steps of the scheduler; if left out, the package's default, else 50 (LCM 4, InstructPix2Pix 100).",
     ),
     "guidance_scale": click.option(
         "--guidance",
         "guidance_scale",
         type=Numbers(single=True),
         metavar="SCALE",
-        help="Guidance scale, 1 for none; 7.5 (SDXL 5, LCM 8.5) if left out. With commas, one for each denoiser call; "
-        "with --grid, an axis of the sheet.",
+        help="Guidance scale, 1 for none; if left out, the package's default, else 7.5 (SDXL 5, LCM 8.5). With commas, "
+        "one for each denoiser call; with --grid, an axis of the sheet.",
     ),
     "guidance_interval": click.option(
         "--guidance-interval",
@@ -330,6 +330,11 @@ def _origin(values: dict[str, Any]) -> dict[str, Any]:
 sourcing = group(
     "origin",
     {
+        "defaults": click.option(
+            "--defaults",
+            metavar="FILE",
+            help="Defaults of the package, JSON or TOML; SOURCE/triptych-defaults.json if left out and present.",
+        ),
         "revision": click.option("--revision", help="Branch, tag or commit of a hub id."),
         "variant": click.option("--variant", metavar="NAME", help="Variant of the weights, e.g. fp16."),
         "config": click.option(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import PackageError
 from ..ort.session import Tensor
+from .defaults import NONE_STATED, Defaults, read_defaults
 from .json_file import JsonObject, exists, read_json, shown
 
 MANIFEST = "triptych.json"
@@ -96,6 +97,7 @@ class Manifest:
         static: None where shapes are dynamic.
         components: name -> record.
         files: path relative to the package -> record, of all files that belong to no component.
+        defaults: values for arguments that a call leaves out; empty where none are stated.
     """
 
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class Manifest:
     static: StaticShape | None = None
     components: Mapping[str, ComponentRecord] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
+    defaults: Defaults = NONE_STATED
 
     @property
     def absent(self) -> bool:
@@ -132,6 +135,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise PackageError(f"{path} has format {shown(recorded.get('format'))}; this version reads format {FORMAT}")
     facts = JsonObject(recorded, f"{path}: ")
     integers, static, source = (facts.optional_object(key) for key in ("integers", "static", "source"))
+    defaults = facts.optional_object("defaults")
     return Manifest(
         recorded=recorded,
         source=None if source is None else source.optional("name", str),
@@ -142,6 +146,7 @@ def read_manifest(folder: Path) -> Manifest:
         static=None if static is None else StaticShape(*(static.whole(key, 1, _LARGEST_AXIS) for key in _AXES)),
         components={name: _component(each) for name, each in _components(facts).items()},
         files=_files(facts),
+        defaults=NONE_STATED if defaults is None else read_defaults(defaults),
     )
 
 

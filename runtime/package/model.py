@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..errors import ArgumentError
 from ..families.conditioning import SIZES
 from ..families.family import Family
 from ..ort.session import Tensor
+from .defaults import Defaults
 from .geometry import LatentGeometry, check_channels, latent_geometry
 from .graphs import DECODER, Components
 from .package import Package, family_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,23 +66,58 @@ class Model:
         """Names of the arguments that the denoiser is given as numbers, in order."""
         return self.family.micro_conditioning if SIZES in self.inputs else ()
 
+    @property
+    def defaults(self) -> Defaults:
+        """The defaults that the package states."""
+        return self.package.manifest.defaults
+
+    @property
+    def num_inference_steps(self) -> int:
+        """Default steps: the package's, else the family's."""
+        return _first(self.defaults.num_inference_steps, self.family.num_inference_steps)
+
+    @property
+    def guidance_scale(self) -> float:
+        """Default guidance scale: the package's, else the family's."""
+        return _first(self.defaults.guidance_scale, self.family.guidance_scale)
+
+    @property
+    def scheduler(self) -> str:
+        """Name of the default scheduler: the package's, else the class in its scheduler_config.json."""
+        return _first(self.defaults.scheduler, str(self.package.scheduler_config()["_class_name"]))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Default height and width in pixels: the package's, else those that the denoiser was trained on."""
+        height, width = (side * self.latents.factor for side in self.latents.size)
+        if self.static:
+            return height, width
+        return _first(self.defaults.height, height), _first(self.defaults.width, width)
+
+    def scheduler_config(
+        self, scheduler: str | None = None, options: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Configuration of a scheduler for this model; for arguments and errors see `Family.scheduler_config`."""
+        return self.family.scheduler_config(self.package.scheduler_config(), scheduler, options)
+
     def latent_size_for(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for an image of that size in pixels; None is the package's own.
 
         Raises:
             ArgumentError: a side is not a positive multiple of `latents.factor`, or not that of fixed shapes.
         """
-        own_height, own_width = self.latents.size
+        own_height, own_width = self.size
         return self._side("height", height, own_height), self._side("width", width, own_width)
 
     def _side(self, name: str, pixels: int | None, own: int) -> int:
         factor = self.latents.factor
-        if pixels is None:
-            return own
+        pixels = own if pixels is None else pixels
         if pixels < 1 or pixels % factor:
             raise ArgumentError(f"{name}={pixels} must be a positive multiple of {factor}")
-        if self.static and pixels != own * factor:
-            raise ArgumentError(
-                f"{name}={pixels}: this package was exported with static shapes, {name}={own * factor} only"
-            )
+        if self.static and pixels != own:
+            raise ArgumentError(f"{name}={pixels}: this package was exported with static shapes, {name}={own} only")
         return pixels // factor
+
+
+def _first(stated: T | None, otherwise: T) -> T:
+    return otherwise if stated is None else stated

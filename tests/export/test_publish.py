@@ -54,7 +54,7 @@ def test_a_package_is_whole(package: Path, checkpoint: Path) -> None:
     opened = open_package(package)
     listed = opened.files()
     written = {str(file.relative_to(package)) for file in package.rglob("*") if file.is_file()}
-    assert written == {*listed, "triptych.json"}
+    assert written == {*listed, "triptych.json", "README.md"}
     assert sorted(opened.verify()) == sorted(listed)
     assert not opened.manifest.absent
     assert opened.manifest.recorded["family"] == "stable-diffusion"

@@ -7,7 +7,7 @@ number of steps, guidance, the size, an initial image and a mask, as those of a 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,28 @@ KINDS = {
 }
 
 
-def write(folder: Path, kind: str = "stable-diffusion") -> Path:
+DEFAULTS: dict[str, Any] = {
+    "num_inference_steps": 3,
+    "guidance_scale": 2.5,
+    "negative_prompt": "owl",
+    "width": 64,
+    "height": 96,
+    "scheduler": "euler",
+    "scheduler_options": {"timestep_spacing": "trailing"},
+    "example_prompts": ["red fox"],
+    "tasks": ["text-to-image"],
+    "license": "apache-2.0",
+}
+"""Defaults that a package may state, every one of them."""
+
+
+def write(folder: Path, kind: str = "stable-diffusion", defaults: Mapping[str, Any] | None = None) -> Path:
     """Write a package in fp32 with dynamic shapes and a manifest, and return its folder.
 
     Args:
         folder: a new folder.
         kind: one of `KINDS`.
+        defaults: of the manifest; None leaves them out.
     """
     chosen = KINDS[kind]
     pooled = chosen.time_ids > 0
@@ -95,7 +111,8 @@ def write(folder: Path, kind: str = "stable-diffusion") -> Path:
         _write_tokenizer(folder / name.replace("text_encoder", "tokenizer"))
     _write_json(folder / "scheduler" / "scheduler_config.json", _SCHEDULER)
     _write_json(folder / "model_index.json", _index(chosen))
-    _write_json(folder / "triptych.json", _manifest(folder, kind, parts))
+    stated = {} if defaults is None else {"defaults": defaults}
+    _write_json(folder / "triptych.json", _manifest(folder, kind, parts) | stated)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Descriptions of the served models: what a package can do, its defaults, sizes and limits. No graph is loaded."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -9,6 +9,7 @@ from ...families.conditioning import GUIDANCE
 from ...families.family import INPAINTING, TEXT_TO_IMAGE
 from ...image.encoding import ENCODER
 from ...image.preview import has_previews
+from ...package.defaults import UPSCALING
 from ...package.model import Model as Facts
 from ...package.package import INDEX
 from ...sampling.listing import names_for
@@ -25,13 +26,18 @@ _MULTIPLE = 8  # in latents: most U-Nets halve them three times
 
 
 class Defaults(BaseModel):
-    """Values of fields that are left out; `scheduler` is diffusers' class, `size` WIDTHxHEIGHT in pixels."""
+    """Values of fields that are left out: the package's, else the family's.
+
+    `scheduler` is a name or diffusers' class, `size` WIDTHxHEIGHT in pixels.
+    """
 
     num_inference_steps: int
     guidance_scale: float
     strength: float
     image_guidance_scale: float | None
     scheduler: str
+    scheduler_options: dict[str, Any] | None
+    negative_prompt: str | None
     size: str
 
 
@@ -70,6 +76,8 @@ class Model(BaseModel):
     fingerprint: str = Field(description="The `model_hash` in the settings of its images; empty without a manifest.")
     tasks: list[str]
     defaults: Defaults
+    example_prompts: list[str] = Field(description="Prompts that show what the model is made for.")
+    license: str | None = Field(description="License of the weights, where the package states it.")
     schedulers: list[str] = Field(description="Names of the schedulers that fit the model, for the field `scheduler`.")
     sizes: Sizes
     previews: bool = Field(
@@ -115,13 +123,16 @@ class Descriptions:
 def _described(name: str, models: Catalog, limits: Limits) -> Model:
     pipe = models.planners[name]
     package, family, config = pipe.package, pipe.family, pipe.package.scheduler_config()
-    height, width = _default_size(pipe.model)
+    own = pipe.model.defaults
+    height, width = pipe.model.size
     defaults = Defaults(
-        num_inference_steps=min(family.num_inference_steps, limits.steps),
-        guidance_scale=family.guidance_scale,
+        num_inference_steps=min(pipe.model.num_inference_steps, limits.steps),
+        guidance_scale=pipe.model.guidance_scale,
         strength=family.strength,
         image_guidance_scale=family.image_guidance_scale,
-        scheduler=str(config["_class_name"]),
+        scheduler=pipe.model.scheduler,
+        scheduler_options=None if own.scheduler_options is None else dict(own.scheduler_options),
+        negative_prompt=own.negative_prompt,
         size=f"{width}x{height}",
     )
     return Model(
@@ -133,6 +144,8 @@ def _described(name: str, models: Catalog, limits: Limits) -> Model:
         fingerprint=package.fingerprint,
         tasks=_tasks(pipe.model),
         defaults=defaults,
+        example_prompts=list(own.example_prompts),
+        license=own.license,
         schedulers=names_for(config),
         sizes=Sizes(
             multiple=pipe.model.latents.factor, fixed=pipe.model.static, suggested=_sizes(pipe.model, limits.pixels)
@@ -154,11 +167,12 @@ def _described(name: str, models: Catalog, limits: Limits) -> Model:
 
 
 def _tasks(model: Facts) -> list[str]:
-    """The family's tasks, of those that the package has graphs for, and upscaling."""
+    """The family's tasks, of those that the package has graphs for and states, and upscaling."""
     tasks = (INPAINTING,) if model.inpaints else model.family.tasks
     if ENCODER not in model.package.components:
         tasks = tuple(task for task in tasks if task == TEXT_TO_IMAGE)
-    return [*(task.replace(" ", "-") for task in tasks), *(["upscaling"] if can_upscale(model) else [])]
+    able = [*(task.replace(" ", "-") for task in tasks), *([UPSCALING] if can_upscale(model) else [])]
+    return [task for task in able if task in (model.defaults.tasks or able)]
 
 
 def _fields(model: Facts) -> list[str]:
@@ -178,7 +192,7 @@ def _fields(model: Facts) -> list[str]:
 
 
 def _sizes(model: Facts, pixels: int) -> list[str]:
-    height, width = _default_size(model)
+    height, width = model.size
     sizes = [(width, height)]
     if not model.static:
         unit, area = model.latents.factor * _MULTIPLE, height * width
@@ -191,9 +205,3 @@ def _sizes(model: Facts, pixels: int) -> list[str]:
 def _side(square: float, unit: int) -> int:
     """The multiple of `unit` that is next to a square root, 1 or more."""
     return max(1, round(math.sqrt(square) / unit)) * unit
-
-
-def _default_size(model: Facts) -> tuple[int, int]:
-    """Height and width in pixels."""
-    height, width = model.latents.size
-    return height * model.latents.factor, width * model.latents.factor

@@ -60,7 +60,7 @@ def requests_of(
     resized = {
         name: start[name].resize((width, height), Resampling.LANCZOS) for name in IMAGES if start.get(name) is not None
     }
-    steps = values.get("num_inference_steps", pipe.family.num_inference_steps)
+    steps = values.get("num_inference_steps", pipe.model.num_inference_steps)
     shared = replace(request, **resized, height=height, width=width, num_inference_steps=steps)
     return [
         replace(shared, seed=seed, variation_seed=variation_seed)
@@ -86,7 +86,7 @@ def _check_limits(pipe: TextToImage, body: ImageFields, limits: Limits) -> None:
         raise invalid(f"n={body.n}; allowed: 1 to {limits.pictures}", "n")
     for name in TEXTS:
         _check_text(pipe, name, getattr(body, name), limits)
-    steps = pipe.family.num_inference_steps if body.num_inference_steps is None else body.num_inference_steps
+    steps = pipe.model.num_inference_steps if body.num_inference_steps is None else body.num_inference_steps
     if steps > limits.steps:
         raise invalid(f"num_inference_steps={steps}; allowed: 1 to {limits.steps}", "num_inference_steps")
     for name in _GRIDS:

@@ -13,7 +13,7 @@ from ...image.pixels import SETTINGS_KEY
 from ...package.model import Model
 from ...request import Request
 from ...sampling.names import fold
-from ...sampling.registry import find, of_config
+from ...sampling.registry import find
 from ..errors import invalid
 from ..http.bodies import refusal
 from ..http.delivery import encode_image
@@ -56,12 +56,12 @@ def generation(body: Fields, model: Model) -> Generation:
         ServiceError: a value that it does not allow.
         SamplerError: an unknown sampler.
     """
-    height, width = (side * model.latents.factor for side in model.latents.size)
+    height, width = model.size
     scheduler = _scheduler(body)
-    takes = (of_config(model.package.scheduler_config()) if scheduler is None else find(scheduler)[0]).takes
+    takes = find(model.scheduler if scheduler is None else scheduler)[0].takes
     values: dict[str, Any] = {
         "prompt": body.prompt,
-        "negative_prompt": body.negative_prompt or None,
+        "negative_prompt": _negative_prompt(body, model),
         "n": body.batch_size * body.n_iter,
         "size": f"{width if body.width is None else body.width}x{height if body.height is None else body.height}",
         "seed": None if body.seed == RANDOM else body.seed,
@@ -79,6 +79,12 @@ def generation(body: Fields, model: Model) -> Generation:
     except ValidationError as error:
         first = error.errors()[0]
         raise refusal({**first, "loc": ("body", *first["loc"])}) from None
+
+
+def _negative_prompt(body: Fields, model: Model) -> str | None:
+    """The negative prompt; None is the model's default one, which an empty text turns off."""
+    turned_off = model.defaults.negative_prompt is not None and "negative_prompt" in body.model_fields_set
+    return body.negative_prompt or ("" if turned_off else None)
 
 
 def start_of(body: Fields, model: Model, limits: Limits) -> tuple[dict[str, Any], float | None]:

@@ -1,11 +1,13 @@
 """Descriptions of models and schedulers: read without loading a graph, and true of package and classes."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import tiny_package
+from triptych.runtime.image.pixels import read_settings
 from triptych.runtime.sampling.listing import names
 from triptych.runtime.sampling.options import ANYTHING, read
 from triptych.runtime.sampling.registry import FOREIGN_OPTIONS, find
@@ -57,6 +59,8 @@ def test_defaults_sizes_and_limits_are_those_of_package_and_service(described: d
         "strength": 0.8,
         "image_guidance_scale": None,
         "scheduler": "PNDMScheduler",
+        "scheduler_options": None,
+        "negative_prompt": None,
         "size": "128x128",
     }
     assert model["sizes"] == {"multiple": 8, "fixed": False, "suggested": ["128x128"]}, "others are above the limit"
@@ -70,6 +74,24 @@ def test_defaults_sizes_and_limits_are_those_of_package_and_service(described: d
     assert len(model["fingerprint"]) == 12
     assert set(model["schedulers"]) <= set(names())
     assert model["state"] == "unloaded"
+    assert (model["example_prompts"], model["license"]) == ([], None)
+
+
+def test_defaults_of_a_package_come_before_those_of_its_family(tmp_path: Path) -> None:
+    package = tiny_package.write(tmp_path / "tiny", defaults=tiny_package.DEFAULTS)
+    with service(package) as running:
+        model = running.client.get("/v1/models/tiny").json()
+        answer = running.client.post(GENERATIONS, json={"prompt": "red fox", "seed": 1})
+    expected = {name: tiny_package.DEFAULTS[name] for name in ("num_inference_steps", "guidance_scale", "scheduler")}
+    assert model["defaults"] == model["defaults"] | expected | {"size": "64x96", "negative_prompt": "owl"}
+    assert model["tasks"] == ["text-to-image"]
+    assert (model["example_prompts"], model["license"]) == (["red fox"], "apache-2.0")
+    assert answer.status_code == 200, answer.text
+    file = tmp_path / "image.png"
+    file.write_bytes(base64.b64decode(answer.json()["data"][0]["b64_json"]))
+    settings = read_settings(file)
+    assert (settings.num_inference_steps, settings.guidance_scale, settings.scheduler) == (3, 2.5, "euler")
+    assert (settings.width, settings.height, settings.negative_prompt) == (64, 96, "owl")
 
 
 def test_sizes_have_about_the_default_area(package: Path) -> None:

@@ -10,7 +10,9 @@ import { call } from "./client.js";
  * @property {string} state
  * @property {string} fingerprint
  * @property {string[]} tasks
- * @property {{num_inference_steps: number, guidance_scale: number, strength: number, image_guidance_scale: number | null, scheduler: string, size: string}} defaults
+ * @property {{num_inference_steps: number, guidance_scale: number, strength: number, image_guidance_scale: number | null, scheduler: string, scheduler_options: Record<string, unknown> | null, negative_prompt: string | null, size: string}} defaults
+ * @property {string[]} example_prompts
+ * @property {string | null} license
  * @property {string[]} schedulers
  * @property {{multiple: number, fixed: boolean, suggested: string[]}} sizes
  * @property {boolean} previews

@@ -53,6 +53,8 @@ export class Form extends EventTarget {
     control("num_inference_steps", HTMLInputElement).max = String(model.limits.steps);
     control("n", HTMLInputElement).max = String(model.limits.n);
     for (const name of TEXTS) control(name, HTMLTextAreaElement).maxLength = model.limits.prompt;
+    const [example] = model.example_prompts;
+    control("prompt", HTMLTextAreaElement).placeholder = example ? `For example: ${example}` : "Content of the image";
     this.#size.offer(model);
     this.#scheduler.offer(model, schedulers);
     this.start.offer(model);
@@ -67,7 +69,8 @@ export class Form extends EventTarget {
     const values = { ...this.#others };
     for (const name of TEXTS) {
       const text = control(name, HTMLTextAreaElement).value;
-      if (name === "prompt" || (text.trim() && model.fields.includes(name))) values[name] = text;
+      const overrides = name === "negative_prompt" && model.defaults.negative_prompt; // the empty text, too
+      if (name === "prompt" || ((text.trim() || overrides) && model.fields.includes(name))) values[name] = text;
     }
     for (const name of NUMBERS) {
       const { value } = control(name, HTMLInputElement);
@@ -157,7 +160,7 @@ export class Form extends EventTarget {
   #reset() {
     this.#others = {};
     const model = /** @type {Model} */ (this.#model);
-    this.values = { ...defaultsOf(model), negative_prompt: "", prompt_2: "", scheduler: "", scheduler_options: {}, seed: "", n: 1 };
+    this.values = { negative_prompt: "", prompt_2: "", scheduler: "", scheduler_options: {}, seed: "", n: 1, ...defaultsOf(model) };
     this.start.clear();
   }
 
@@ -197,8 +200,15 @@ export function rememberedModel() {
 
 /** @param {Model} model @returns {Values} */
 function defaultsOf({ defaults, fields }) {
-  const { num_inference_steps, guidance_scale, image_guidance_scale, strength, size } = defaults;
-  return { num_inference_steps, guidance_scale, size, strength, ...(fields.includes("image_guidance_scale") && { image_guidance_scale }) };
+  const { num_inference_steps, guidance_scale, image_guidance_scale, strength, size, negative_prompt } = defaults;
+  return {
+    num_inference_steps,
+    guidance_scale,
+    size,
+    strength,
+    ...(fields.includes("image_guidance_scale") && { image_guidance_scale }),
+    ...(negative_prompt && { negative_prompt }),
+  };
 }
 
 /** @param {string} digits */
