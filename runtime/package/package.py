@@ -1,5 +1,6 @@
 """Packages: folders of ONNX graphs, opened and checked for missing, truncated or altered files."""
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,17 @@ def open_package(path: str | Path) -> Package:
         )
     _check_files(package)
     return package
+
+
+def short_name(path: Path) -> str:
+    """Name of a package among others: that of its folder, or of the repository that it was pulled from.
+
+    A link is named by itself, not by its target: a pulled package's is a commit. "owner/name@refs/pr/1" is
+    "name@refs-pr-1".
+    """
+    if not path.is_dir() and find(str(path)) is not None:
+        return str(path).partition("/")[2].replace("/", "-")
+    return Path(os.path.abspath(path)).name
 
 
 def family_of(package: Package) -> Family:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from ...errors import ArgumentError
 from ...ort.device import open_device
-from ...package.package import open_package
+from ...package.package import open_package, short_name
 from ...pipeline import TextToImage
 from ..errors import ServiceError, unavailable
 from ..queue.pool import ModelState
@@ -78,7 +78,7 @@ def by_name(packages: Sequence[Path]) -> dict[str, Path]:
     Raises:
         ArgumentError: two folders have the same name.
     """
-    named = {path.resolve().name: path for path in packages}
+    named = {short_name(path): path for path in packages}
     if len(named) < len(packages):
         raise ArgumentError(f"packages are named by the names of their folders, which must differ: {', '.join(named)}")
     return named

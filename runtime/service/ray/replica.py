@@ -15,6 +15,7 @@ from ray import serve
 
 from ...errors import TriptychError
 from ...image.pixels import SETTINGS_KEY
+from ...package.package import short_name
 from ...pipeline import TextToImage
 from ...request import Request
 from ...sampling import Step
@@ -88,7 +89,7 @@ class Replica:
     ) -> None:
         if not log_prompts:
             hide_prompts()
-        self._name = package.resolve().name
+        self._name = short_name(package)
         self._pipe = TextToImage.load(package, **_with_threads(load))
         self._figures = RayFigures()
         batched: Any = self._batched  # the decorator adds setters to the method

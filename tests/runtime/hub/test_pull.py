@@ -16,7 +16,7 @@ from tests.support.hub import Hub, files_of
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import HubError, PackageError, TransferError
 from triptych.runtime.hub.pull import pull
-from triptych.runtime.package.package import open_package
+from triptych.runtime.package.package import open_package, short_name
 from triptych.runtime.package.pulled import Name, find, records
 
 WEIGHTS = "unet/model.onnx"
@@ -248,6 +248,15 @@ def test_files_that_all_repositories_of_the_cache_share_are_inside_the_package(h
     blob.symlink_to(cache / "elsewhere")
     with pytest.raises(PackageError, match="outside of the package"):
         open_package(NAME)
+
+
+def test_a_service_names_models_by_repositories_and_links(hub: Hub, package: Path, tmp_path: Path) -> None:
+    hub.add(NAME, {**files_of(package), "README.md": b"half"}, branch="refs/pr/1")
+    pull(Name(NAME), tmp_path / "link")
+    pull(Name(NAME, "refs/pr/1"))
+    names = {Path(NAME): "tiny", Path(f"{NAME}@refs/pr/1"): "tiny@refs-pr-1", tmp_path / "link": "link"}
+    assert {path: short_name(path) for path in names} == names
+    assert short_name(Path()) == Path.cwd().name
 
 
 def test_a_record_that_was_altered_is_refused(hub: Hub, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
