@@ -111,5 +111,8 @@ def push(package: Path, name: str, private: bool) -> None:
     NAME is owner/name, or owner/name@branch. Log in first, with `hf auth login` or the variable HF_TOKEN.
     """
     from ..hub.push import push as run
+    from ..hub.selection import CARD
 
+    if not (open_package(package).path / CARD).exists():
+        print_status(f"{package} has no {CARD}: it is uploaded without a card")
     print(run(package, _name_of(name), private=private, progress=not is_quiet()))

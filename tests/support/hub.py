@@ -112,10 +112,7 @@ class Handler(BaseHTTPRequestHandler):
                     return
             raise Refusal(404, "EntryNotFound")
         except Refusal as refusal:
-            self.send_response(refusal.status)
-            self.send_header("X-Error-Code", refusal.code)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.send({"error": refusal.code}, refusal.status, refusal.code)
 
     def repository(self, hub_id: str) -> Repository:
         repository = self.hub.repositories.get(hub_id)
@@ -169,12 +166,14 @@ class Handler(BaseHTTPRequestHandler):
     def create(self, body: bytes) -> None:
         asked = json.loads(body)
         hub_id = asked["name"] if not asked.get("organization") else f"{asked['organization']}/{asked['name']}"
+        facts = {"url": f"{self.hub.address}/{hub_id}", "name": hub_id, "id": hub_id}
         if hub_id in self.hub.repositories:
-            raise Refusal(409, "")
+            self.send(facts, 409)
+            return
         private = bool(asked.get("private")) or asked.get("visibility") == "private"
         self.hub.repositories[hub_id] = made = Repository(private=private)
         made.commit({})
-        self.send({"url": f"{self.hub.address}/{hub_id}", "name": hub_id, "id": hub_id})
+        self.send(facts)
 
     def card(self, body: bytes) -> None:
         wrong = [{"message": '"licence" is not allowed'}] if b"licence:" in body else []
@@ -217,9 +216,11 @@ class Handler(BaseHTTPRequestHandler):
         url = f"{self.hub.address}/{hub_id}/commit/{commit}"
         self.send({"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""})
 
-    def send(self, value: Any, status: int = 200) -> None:
+    def send(self, value: Any, status: int = 200, code: str | None = None) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
+        if code is not None:
+            self.send_header("X-Error-Code", code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

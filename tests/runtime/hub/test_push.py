@@ -23,6 +23,7 @@ def mine(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "mine"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the client's HTTP library; ordinary runs ignore them
 def test_there_and_back(hub: Hub, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run("push", mine, TARGET, "--private", capsys=capsys)
     commit = hub.repositories[TARGET].branches["main"]
@@ -32,6 +33,9 @@ def test_there_and_back(hub: Hub, mine: Path, capsys: pytest.CaptureFixture[str]
     del expected["secret.txt"]
     assert hub.repositories[TARGET].commits[commit] == expected
     assert files_of(pull(Name(TARGET)).folder) == expected
+    assert err == ""
+    (mine / "README.md").unlink()
+    assert run("push", mine, TARGET, capsys=capsys)[2] == f"{mine} has no README.md: it is uploaded without a card\n"
 
 
 def test_to_a_branch_and_from_the_cache(hub: Hub, mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
