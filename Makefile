@@ -6,6 +6,7 @@ COMPAT := $(VENV)-transformers4
 RUNTIME := $(VENV)-runtime
 STANDIN := $(VENV)-standin
 RELEASE := $(VENV)-release
+DEMO := $(VENV)-demo
 
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
 	"fox" "penguin on a purple background" "flower" "car"
@@ -14,13 +15,19 @@ EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt -
 
 .PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs release clean
 
-# Exports the demo checkpoint, generates a grid of images and prints the latency of each component.
-demo: $(VENV)/.ready
-	$(BIN)/triptych export models/emoji models/emoji-package --force
+# Exports the demo checkpoint, generates a grid of images and prints the latency of each component. Its environment has
+# what these take, and the service; the rest of triptych[dev] is not needed.
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/triptych export models/emoji models/emoji-package --force
 	rm -rf out/demo
-	$(BIN)/triptych generate models/emoji-package $(PROMPTS) \
-		--steps 20 --guidance 2.5 --num 4 --seed 0 --out out/demo --grid
-	$(BIN)/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
+	$(DEMO)/bin/triptych generate models/emoji-package $(PROMPTS) --num 4 --seed 0 --out out/demo --grid
+	$(DEMO)/bin/triptych bench models/emoji-package --json out/demo/bench.json --plot out/demo/bench.png
+	@echo
+	@echo "Made: models/emoji-package (the package), out/demo (32 images, grid.png, bench.json, bench.png)"
+	@echo "Next:"
+	@echo "  $(DEMO)/bin/triptych generate models/emoji-package \"owl on a green background\" --out out"
+	@echo "  $(DEMO)/bin/triptych inspect models/emoji-package --verify"
+	@echo "  $(DEMO)/bin/triptych serve models/emoji-package --ui"
 
 # Trains the demo checkpoint again, which takes hours (it resumes after an interruption), and scores the checkpoint and
 # its ONNX packages. The training images are drawn from a font: apt-get install fonts-noto-color-emoji
@@ -93,6 +100,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(DEMO)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --disable-pip-version-check -q -c constraints.txt -e '.[cpu,export,bench,serve]'
+	touch $@
+
 $(RUNTIME)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(RUNTIME)
 	$(RUNTIME)/bin/pip install --disable-pip-version-check -q -c constraints.txt -e '.[hub,test-runtime]'
@@ -120,4 +132,4 @@ $(RELEASE)/.ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) $(RELEASE) build out .coverage
+	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) $(DEMO) $(RELEASE) build out .coverage

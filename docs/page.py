@@ -1,6 +1,6 @@
 """Write docs/page.png and docs/page-phone.png: screenshots of `triptych serve --ui` with the demo model.
 
-make demo && .venv/bin/triptych serve models/emoji-package --ui --port 8000 &
+make demo && .venv-demo/bin/triptych serve models/emoji-package --ui --port 8000 &
 .venv/bin/python docs/page.py http://127.0.0.1:8000
 """
 
