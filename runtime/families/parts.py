@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import PackageError
-from ..ort.session import Graph
+from ..ort.session import Graph, take_rows
 from .conditioning import TEXT
 
 MODEL = "model"
@@ -58,10 +58,7 @@ class DividedGraph:
     def __call__(self, arrays: Mapping[str, np.ndarray], *, release: bool = False) -> dict[str, np.ndarray]:
         """Run the graphs one after another, with copies to the host between them: see `Graph`."""
         count, rows = len(arrays[SAMPLE]), fixed_rows(self.body)
-        pieces = [
-            self._run({name: _rows(array, start, rows) for name, array in arrays.items()})
-            for start in range(0, count, rows)
-        ]
+        pieces = [self._run(take_rows(arrays, start, rows)) for start in range(0, count, rows)]
         return {name: np.concatenate([piece[name] for piece in pieces])[:count] for name in self.outputs}
 
     def _run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -121,8 +118,3 @@ def _check_fit(body: Graph, text: Graph, time: Graph) -> None:
         raise PackageError(
             f"the parts of {body.name} do not fit: {TIME_PART} does not give the {width} shifts it takes"
         )
-
-
-def _rows(array: np.ndarray, start: int, count: int) -> np.ndarray:
-    """Rows start..start+count of a batched array, the last one repeated where there are no more."""
-    return array.take(range(start, start + count), axis=0, mode="clip") if array.ndim > 1 else array

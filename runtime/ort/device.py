@@ -64,7 +64,8 @@ class Device:
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function that uses the device: on CUDA in the device's thread, see `device_thread`, else directly."""
-        return function(*args, **kwargs) if self._thread is None else self._thread.call(function, *args, **kwargs)
+        thread = self._thread
+        return function(*args, **kwargs) if thread is None else thread.call(function, *args, **kwargs)
 
     def own(self, value: T) -> Owned[T]:
         """A holder of an object that has memory or handles on the device: see `Owned`."""

@@ -124,7 +124,7 @@ class Graph:
         rows = fixed if isinstance(fixed, int) else self._rows or batch
         starts = range(0, batch, rows)
         pieces = [
-            self._run(_rows(arrays, start, rows), rows, release=release and start == starts[-1]) for start in starts
+            self._run(take_rows(arrays, start, rows), rows, release=release and start == starts[-1]) for start in starts
         ]
         if len(pieces) == 1 and rows == batch:
             return pieces[0]
@@ -213,7 +213,7 @@ def check_finite(array: np.ndarray, component: str, where: str = "") -> None:
         )
 
 
-def _rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:
+def take_rows(arrays: Mapping[str, np.ndarray], start: int, count: int) -> dict[str, np.ndarray]:
     """Rows start..start+count of every batched array, the last one repeated where there are no more."""
     return {
         name: array.take(range(start, start + count), axis=0, mode="clip") if array.ndim > 1 else array
