@@ -82,7 +82,7 @@ def provider_options(requested: Mapping[str, Any], traits: Traits) -> dict[str, 
     options = {"use_tf32": "0"} if traits.exact else {}
     if traits.channels_last:
         options["fuse_conv_bias"] = "1"
-    if STRICT_SUMS in option_names(CUDA):
+    if STRICT_SUMS in option_names(CUDA, str(requested.get("device_id", 0))):
         options[STRICT_SUMS] = "1"
     forced = {"user_compute_stream": str(stream)}
     if traits.flash:

@@ -65,10 +65,14 @@ def why_not(provider: str, options: Mapping[str, Any] | None = None) -> str | No
 
 
 @cache
-def option_names(provider: str) -> tuple[str, ...]:
-    """Names of the options that the installed provider has; () where it cannot be opened."""
+def option_names(provider: str, device_id: str | None = None) -> tuple[str, ...]:
+    """Names of the options that the installed provider has; () where it cannot be opened.
+
+    It is opened on the device of that id, for providers with devices, so that no other one is touched.
+    """
+    options = {} if device_id is None else {"device_id": device_id}
     try:
-        return tuple(_session(provider, {}).get_provider_options()[provider])
+        return tuple(_session(provider, options).get_provider_options()[provider])
     except Exception:  # of any class: the provider may have more than one fault
         return ()
 

@@ -13,7 +13,7 @@ STREAM = {"user_compute_stream": "4096"}
 @pytest.fixture(autouse=True)
 def options_of_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed version has no strict mode."""
-    monkeypatch.setattr(cuda, "option_names", lambda provider: ("use_tf32", "sdpa_kernel"))
+    monkeypatch.setattr(cuda, "option_names", lambda provider, device_id: ("use_tf32", "sdpa_kernel"))
 
 
 def options(traits: Traits, **requested: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_a_graph_that_cannot_be_captured_is_not_whatever_was_requested() -> None
 
 def test_strict_sums_are_requested_where_the_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cuda.STRICT_SUMS not in options(PLAIN)
-    monkeypatch.setattr(cuda, "option_names", lambda provider: (cuda.STRICT_SUMS,))
+    monkeypatch.setattr(cuda, "option_names", lambda provider, device_id: (cuda.STRICT_SUMS,))
     assert options(PLAIN)[cuda.STRICT_SUMS] == "1"
     assert options(PLAIN, **{cuda.STRICT_SUMS: "0"})[cuda.STRICT_SUMS] == "0"
 
