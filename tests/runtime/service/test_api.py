@@ -388,7 +388,7 @@ def test_an_incomplete_body_times_out(package: Path) -> None:
 
 
 def test_a_request_that_times_out_is_cancelled(slow_package: Path) -> None:
-    with service(slow_package, timeout=0.3) as running:
+    with service(slow_package, timeout=0.1) as running:
         answer = running.client.post(GENERATIONS, json=LONG)
         assert error_of(answer, 503)["code"] == "timeout"
         assert answer.headers["x-should-retry"] == "false", "else OpenAI's client retries"

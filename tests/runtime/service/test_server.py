@@ -36,7 +36,7 @@ def package(slow_package: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with process(tmp_path_factory.mktemp("server") / "log", package) as running:
+    with process(tmp_path_factory.mktemp("server") / "log", package, "--max-steps", "1000") as running:
         yield running
 
 
@@ -142,7 +142,7 @@ def test_requests_of_a_disconnected_client_are_cancelled(server: Process, stream
     """Both a running image and queued images are cancelled."""
     names = ("triptych_pictures_total", "triptych_cancelled_total")
     before = [counted(server, name) for name in names]
-    body = LONG | {"num_inference_steps": 100, "stream": stream}
+    body = LONG | {"num_inference_steps": 900, "stream": stream}  # of seconds on a fast processor too
     for seconds in (0.5, 0.1):
         with (
             pytest.raises(httpx2.ReadTimeout),
@@ -192,7 +192,7 @@ def test_a_client_that_is_still_sending_receives_the_error(
 
 def test_sigterm_finishes_accepted_requests_and_rejects_new_ones(package: Path, tmp_path: Path) -> None:
     with process(tmp_path / "log", package) as running:
-        thread, answers = in_background(running, LONG | {"num_inference_steps": 30, "n": 2})
+        thread, answers = in_background(running, LONG | {"n": 2})
         running.tell(signal.SIGTERM)
         running.until("/readyz", 503, "stopping")
         assert httpx2.get(running.url + "/healthz").status_code == 200
