@@ -112,32 +112,34 @@ class Batcher:
 
     def _work(self) -> None:
         while self._pool.enter(self.name, lambda: self._closing):
-            self._call()  # holds the pipeline only until it returns
-            self._pool.leave(self.name)
+            loaded = self._call()  # holds the pipeline only until it returns
+            with self._changed:
+                self._pool.leave(self.name)
+                if not loaded:  # a client that sees its request fail finds the package unloaded
+                    self._fail()
 
-    def _call(self) -> None:
-        """Generate the images of one call; all that wait fail if the package cannot be loaded."""
+    def _call(self) -> bool:
+        """Generate the images of one call; False if the package cannot be loaded."""
         try:
             pipe = self._pool.pipe(self.name)
         except Exception as error:
-            self._fail(error)
-            return
+            _log.error("%s cannot be loaded: %s", self.name, error, exc_info=not isinstance(error, TriptychError))
+            return False
         if not (tickets := self._next(suitable(pipe) if self._batch is None else self._batch)):
-            return
+            return True
         start = time.monotonic()
         generate(self.name, pipe, tickets, self._metrics)
         if not any(ticket.dropped or ticket.done.exception() for ticket in tickets):
             self._seconds = (time.monotonic() - start) / len(tickets)
         with self._changed:
             self._running = []
+        return True
 
-    def _fail(self, error: Exception) -> None:
-        """Fail all images that wait, because the package cannot be loaded."""
-        _log.error("%s cannot be loaded: %s", self.name, error, exc_info=not isinstance(error, TriptychError))
-        with self._changed:
-            while self._waiting:
-                reason = f"{self.name} cannot be loaded; see the log of the service"
-                self._waiting.popleft().done.set_exception(unavailable(reason, "load_failed"))
+    def _fail(self) -> None:
+        """Fail all images that wait, because the package cannot be loaded; the caller holds the lock."""
+        reason = f"{self.name} cannot be loaded; see the log of the service"
+        while self._waiting:
+            self._waiting.popleft().done.set_exception(unavailable(reason, "load_failed"))
 
     def _next(self, batch: int) -> list[Ticket]:
         """Tickets of the next call; empty if no image waits any more."""

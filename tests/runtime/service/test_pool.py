@@ -277,3 +277,22 @@ def test_images_of_packages_that_change_places_are_all_generated(
 @pytest.fixture(scope="module")
 def folders_once(folders: list[Path]) -> list[TextToImage]:
     return [TextToImage.load(folder, device="cpu") for folder in folders]
+
+
+def test_who_sees_a_request_fail_finds_its_package_unloaded(pipe: TextToImage) -> None:
+    """The state was "loading" until the worker had let go of the package, after its clients had their answers."""
+
+    def load(name: str) -> TextToImage:
+        assert allowed.wait(SECONDS)
+        raise PackageError("damaged")
+
+    allowed, pool, seen = threading.Event(), Pool(PoolLimits(), Metrics()), list[str]()
+    pool.start(load, {"tiny": 0})
+    batcher = Batcher("tiny", pipe, pool, Metrics(), batch=1, wait=0.0, queue=4)
+    (ticket,) = batcher.submit([Request(**BASE)], [None])
+    ticket.done.add_done_callback(lambda _: seen.append(pool.state_of("tiny")))  # in the worker, before it goes on
+    allowed.set()
+    assert ticket.done.exception(SECONDS) is not None
+    batcher.close()
+    batcher.join()
+    assert seen == ["unloaded"]
