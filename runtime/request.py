@@ -25,7 +25,8 @@ LARGEST = 1e6
 _DRAWN_SEED_BYTES = 4  # a seed that a person can copy by hand
 
 OneImage = Union["Image", np.ndarray, str, os.PathLike[str]]
-"""A Pillow image, an array uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], or the path of an image file."""
+"""A Pillow image, the path of an image file, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4]: uint8, or floats in
+0..1."""
 
 Images = OneImage | Sequence[OneImage]
 """One image for all prompts, one for each prompt, or one for each image of the call. Or latents, float32 [n, C, h, w],

@@ -66,20 +66,28 @@ def to_alpha(image: "PILImage", name: str) -> "PILImage | None":
 
 
 def from_array(array: np.ndarray, name: str) -> "PILImage":
-    """An array uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as image.
+    """An array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] as image: uint8, or floats in 0..1, rounded to 8 bits.
 
     Raises:
-        ArgumentError: another dtype or shape.
+        ArgumentError: another dtype or shape, or floats outside of 0..1.
     """
     from PIL import Image
 
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)):
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)
+    if not shaped or not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
         raise ArgumentError(
-            f"{name} is an array {array.dtype} {list(array.shape)}; allowed: uint8 [height, width], or "
-            "[height, width, channels] with 1, 3 or 4 channels"
+            f"{name} is an array {array.dtype} {list(array.shape)}; allowed: uint8, or floats from 0 to 1, "
+            "[height, width] or [height, width, channels] with 1, 3 or 4 channels"
         )
     if array.size == 0:
         raise ArgumentError(f"{name} is an array {list(array.shape)}, which has no pixels")
+    if array.dtype != np.uint8:
+        low, high = array.min(), array.max()
+        if not 0 <= low <= high <= 1:  # false for NaN, too
+            raise ArgumentError(
+                f"{name} is an array {array.dtype} with values from {low:g} to {high:g}; allowed: 0 to 1"
+            )
+        array = (array.astype(np.float32) * 255).round().astype(np.uint8)
     return Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
 
 

@@ -16,6 +16,7 @@ FORMS: dict[str, Callable[[Path], Any]] = {
     "path": lambda path: path,
     "Pillow": Image.open,
     "array": lambda path: np.asarray(Image.open(path)),
+    "array of floats": lambda path: np.asarray(Image.open(path)) / np.float32(255),
     "list": lambda path: [path],
 }
 

@@ -119,7 +119,7 @@ def test_an_image_that_was_closed_is_one_line(tmp_path: Any) -> None:
 
 @given(
     array=arrays(
-        st.sampled_from([np.uint8, np.bool_, np.int64, np.float32]), array_shapes(min_side=0, max_dims=4, max_side=5)
+        st.sampled_from([np.uint8, np.bool_, np.int64, np.complex64]), array_shapes(min_side=0, max_dims=4, max_side=5)
     )
 )
 def test_arrays_of_8_bits_are_images_and_others_one_line(array: np.ndarray) -> None:
@@ -131,6 +131,29 @@ def test_arrays_of_8_bits_are_images_and_others_one_line(array: np.ndarray) -> N
     else:
         with pytest.raises(ArgumentError, match=r"^image is an array [^\n]+$"):
             from_array(array, "image")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(16, 16), (16, 16, 1), (4, 16, 4)])
+def test_floats_from_0_to_1_are_images(dtype: type, shape: tuple[int, ...]) -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(shape)
+    image = from_array((pixels / 255).astype(dtype), "image")
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(from_array(pixels, "image")))
+
+
+@pytest.mark.parametrize(("value", "values"), [(-0.5, "-0.5 to 1"), (1.5, "1 to 1.5"), (255.0, "1 to 255")])
+def test_floats_outside_of_0_to_1_are_refused(value: float, values: str) -> None:
+    array = np.ones((4, 4, 3), np.float32)
+    array[0, 0, 0] = value
+    with pytest.raises(ArgumentError) as raised:
+        from_array(array, "mask_image")
+    assert str(raised.value) == f"mask_image is an array float32 with values from {values}; allowed: 0 to 1"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_floats_that_are_not_finite_are_refused(value: float) -> None:
+    with pytest.raises(ArgumentError, match=r"^image is an array float32 with values from [^\n]+; allowed: 0 to 1$"):
+        from_array(np.full((4, 4), value, np.float32), "image")
 
 
 def test_files_pillow_images_and_arrays_are_one_image(tmp_path: Any) -> None:
