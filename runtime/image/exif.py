@@ -37,3 +37,14 @@ def json_in_exif(image: "PILImage") -> str | None:
     except Exception:  # Pillow raises errors of any class for damaged data
         return None
     return text if isinstance(text, str) and text.startswith("{") else None
+
+
+def parameters_in_exif(image: "PILImage") -> str | None:
+    """The `parameters` text in an image's EXIF data, None where it has none or it cannot be read."""
+    try:
+        comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+    except Exception:  # Pillow raises errors of any class for damaged data
+        return None
+    if not isinstance(comment, bytes) or not comment.startswith(_UTF_16):
+        return None
+    return comment.removeprefix(_UTF_16).decode("utf-16-be", "replace")

@@ -7,8 +7,10 @@ from PIL import ImageFilter, ImageOps
 from PIL.Image import Image, Resampling
 
 from ...errors import ArgumentError
+from ...image.exif import json_in_exif, parameters_in_exif
 from ...image.files import decode_image
 from ...image.modes import to_rgb
+from ...image.pixels import PARAMETERS_KEY, SETTINGS_KEY
 from ..errors import invalid
 
 
@@ -40,6 +42,13 @@ def rgb(text: str, name: str, max_pixels: int) -> Image:
         return to_rgb(decoded(text, name, max_pixels), name)
     except ArgumentError as error:
         raise invalid(str(error), name) from None
+
+
+def texts_of(image: Image) -> dict[str, str]:
+    """The texts in a file's metadata by name; settings in EXIF data have the names that they have in a PNG."""
+    texts = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
+    in_exif = {SETTINGS_KEY: json_in_exif(image), PARAMETERS_KEY: parameters_in_exif(image)}
+    return {name: value for name, value in in_exif.items() if value is not None} | texts
 
 
 def mask(text: str, size: tuple[int, int], max_pixels: int, *, invert: bool, blur: float) -> Image:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, params
 
 from ...errors import SamplerError
+from ...image.pixels import PARAMETERS_KEY
 from ...sampling.listing import names_for
 from ...sampling.names import fold
 from ...sampling.registry import find
@@ -18,7 +19,7 @@ from ..http.requests import requests_of
 from ..limits import Limits
 from .activity import Activity, WatchedQueue
 from .conversion import answer, check_supported, generation, model_of, start_of
-from .images import decoded
+from .images import decoded, texts_of
 from .schema import (
     CONSTANT,
     REFRESH,
@@ -93,10 +94,9 @@ def sdapi_router(
 
     @router.post("/png-info")
     async def png_info(body: FileToRead) -> FileInfo:
-        """Read the text that a PNG holds about itself."""
-        image = await asyncio.to_thread(decoded, body.image, "image", limits.upload_pixels)
-        items = {str(name): value for name, value in image.info.items() if isinstance(value, str)}
-        return FileInfo(info=items.get("parameters", ""), items=items)
+        """Read the settings and other texts in the metadata of a PNG or a JPEG."""
+        items = texts_of(await asyncio.to_thread(decoded, body.image, "image", limits.upload_pixels))
+        return FileInfo(info=items.get(PARAMETERS_KEY, ""), items=items)
 
     async def queue_status() -> Anything:
         """Report the number of images of this API that are not finished; Krita's plug-in asks it to connect."""

@@ -173,7 +173,7 @@ class FileToRead(BaseModel):
 
 
 class FileInfo(BaseModel):
-    """Text that a PNG holds about itself."""
+    """Texts in the metadata of a PNG or a JPEG."""
 
     info: str
     items: dict[str, str]

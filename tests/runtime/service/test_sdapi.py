@@ -15,6 +15,8 @@ from PIL import Image
 
 from tests.support.images import example_image, mask
 from triptych.runtime import TextToImage
+from triptych.runtime.image.exif import exif_of
+from triptych.runtime.image.settings import Settings
 from triptych.runtime.request import Request
 from triptych.runtime.service.limits import JSON_BYTES
 from triptych.runtime.tasks.upscaling import upscaled
@@ -216,6 +218,27 @@ def test_text_of_a_png_is_read(served: Service) -> None:
     (text,) = served.client.post(TXT2IMG, json=BODY).json()["images"]
     answer = served.client.post("/sdapi/v1/png-info", json={"image": text}).json()
     assert answer["info"] == opened(text).info["parameters"]
+    assert answer["items"].keys() == {"triptych", "parameters"}
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_settings_in_exif_data_are_read_as_those_of_a_png(served: Service, format: str) -> None:
+    (text,) = served.client.post(TXT2IMG, json=BODY | {"prompt": "a fox \U0001f98a"}).json()["images"]
+    image, file = opened(text), io.BytesIO()
+    image.save(file, format, exif=exif_of(Settings.from_json(image.info["triptych"])))
+    body = {"image": base64.b64encode(file.getvalue()).decode()}
+    answer = served.client.post("/sdapi/v1/png-info", json=body).json()
+    assert answer["info"] == image.info["parameters"]
+    assert json.loads(answer["items"]["triptych"]) == json.loads(image.info["triptych"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0MM\0*damaged"])
+def test_an_image_without_settings_has_an_empty_text(served: Service, exif: bytes) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    body = {"image": base64.b64encode(file.getvalue()).decode()}
+    assert served.client.post("/sdapi/v1/png-info", json=body).json() == {"info": "", "items": {}, "parameters": {}}
 
 
 def test_an_interrupted_request_is_answered_with_what_is_finished(slow_package: Path) -> None:
