@@ -1,6 +1,6 @@
 """Draw docs/tasks.png with the demo model: image-to-image, inpainting, weighted words and a walk. python docs/tasks.py
 
-Needs models/emoji-package, which `make demo` writes.
+Needs models/emoji-package, which `make demo` writes; its defaults are in use.
 """
 
 from pathlib import Path
@@ -16,7 +16,6 @@ from triptych.runtime.tasks.interpolation import walk
 
 REPOSITORY = Path(__file__).parents[1]
 TARGET = REPOSITORY / "docs" / "tasks.png"
-SETTINGS: dict[str, Any] = {"num_inference_steps": 20, "guidance_scale": 2.5}
 SCALE = 2  # times the model's 64x64 pixels
 
 STRENGTHS = (0.3, 0.5, 0.7, 0.9)
@@ -35,7 +34,7 @@ def main() -> None:
     pipe = TextToImage.load(REPOSITORY / "models" / "emoji-package", device="cpu")
 
     def draw(prompt: str, seed: int, **arguments: Any) -> Image.Image:
-        return pipe(prompt, seed=seed, **SETTINGS, **arguments).images[0]
+        return pipe(prompt, seed=seed, **arguments).images[0]
 
     heart = draw("red heart", 1)
     mask = right_half(heart.width)
@@ -53,7 +52,7 @@ def main() -> None:
             draw(f"(strawberry:{weight}) fox", 3) for weight in WEIGHTS
         ],
     }
-    walked = walk(pipe, Request(["sunflower", "grinning face"], seed=4, **SETTINGS), 5)
+    walked = walk(pipe, Request(["sunflower", "grinning face"], seed=4), 5)
     rows["from 'sunflower' to 'grinning face', --walk 5"] = [out.images[0] for out in walked]
     cells = [cell.resize((cell.width * SCALE,) * 2, Image.Resampling.NEAREST) for row in rows.values() for cell in row]
     contact_sheet(cells, 5, row_labels=list(rows)).save(TARGET, optimize=True)

@@ -4,11 +4,14 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support import tiny_package
 from triptych.benchmarks.recorded import peers_page as peers
 from triptych.benchmarks.recorded.report import with_extras, with_int8_speed, with_table
+from triptych.runtime import TextToImage
 from triptych.runtime.sampling.listing import names
 
 REPOSITORY = Path(__file__).parents[1]
@@ -42,6 +45,16 @@ def test_the_snippets_of_the_python_page_run(
         text = snippet.replace("num_inference_steps=20", "num_inference_steps=2")
         exec(compile(text.replace('"sd15"', repr(str(exported_package))), "docs/python.md", "exec"), {})
     assert {file.name for file in tmp_path.iterdir()} == {"fox.png", "owl.png", "photo.png"}
+
+
+def test_images_of_the_demo_model_have_the_defaults_of_its_package(tmp_path: Path) -> None:
+    package = tiny_package.write(tmp_path / "tiny", defaults={"num_inference_steps": 3, "guidance_scale": 2.5})
+    pipe = TextToImage.load(package, device="cpu")
+    frames = runpy.run_path(str(REPOSITORY / "docs" / "denoising.py"))["frames"](pipe, "a red fox")
+    assert len(frames) == 3
+    np.testing.assert_array_equal(frames[-1], np.asarray(pipe("a red fox", seed=3).images[0]))
+    for name in ("denoising.py", "tasks.py", "page.py"):
+        assert not re.search("num_inference_steps|guidance_scale", (REPOSITORY / "docs" / name).read_text()), name
 
 
 def test_the_families_in_the_readme_are_those_of_the_code() -> None:
