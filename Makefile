@@ -6,6 +6,7 @@ COMPAT := $(VENV)-transformers4
 RUNTIME := $(VENV)-runtime
 STANDIN := $(VENV)-standin
 RELEASE := $(VENV)-release
+DOCS := $(VENV)-docs
 DEMO := $(VENV)-demo
 
 PROMPTS := "red heart" "green heart on a pink background" "grinning face" "strawberry on a blue background" \
@@ -13,7 +14,7 @@ PROMPTS := "red heart" "green heart on a pink background" "grinning face" "straw
 
 EMOJI_CALIBRATION := --calibration-prompts models/emoji/evaluation/prompts.txt --calibration-guidance 2.5
 
-.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs release clean
+.PHONY: demo train-demo score-demo test test-all test-runtime coverage test-compat test-standin lint page-lint types docs site release clean
 
 # Exports the demo checkpoint, generates a grid of images and prints the latency of each component. Its environment has
 # what these take, and the service; the rest of triptych[dev] is not needed.
@@ -122,6 +123,15 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m triptych.benchmarks.recorded.peers_page
 	$(BIN)/python benchmarks/recorded/report.py
 
+# The documentation site, in build/site; warnings are errors.
+site: $(DOCS)/.ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --disable-pip-version-check -q -c constraints.txt -e '.[docs]'
+	touch $@
+
 # Builds and checks what is uploaded, for the tag of the version in pyproject.toml: docs/releasing.md
 release: $(RELEASE)/.ready
 	$(RELEASE)/bin/python tools/release.py
@@ -132,4 +142,4 @@ $(RELEASE)/.ready:
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) $(DEMO) $(RELEASE) build out .coverage
+	rm -rf $(VENV) $(COMPAT) $(RUNTIME) $(STANDIN) $(DEMO) $(DOCS) $(RELEASE) build out .coverage
