@@ -122,6 +122,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python docs/reference.py
 	$(BIN)/python -m triptych.benchmarks.recorded.peers_page
 	$(BIN)/python benchmarks/recorded/report.py
+	$(BIN)/python benchmarks/recorded/readme.py
 
 # The documentation site, in build/site; warnings are errors.
 site: $(DOCS)/.ready

@@ -10,7 +10,8 @@ from PIL import Image
 
 from tests.support import tiny_package
 from triptych.benchmarks.recorded import peers_page as peers
-from triptych.benchmarks.recorded.report import with_extras, with_int8_speed, with_table
+from triptych.benchmarks.recorded import readme as readme_figures
+from triptych.benchmarks.recorded import report
 from triptych.runtime import TextToImage
 from triptych.runtime.sampling.listing import names
 
@@ -67,13 +68,14 @@ def test_the_launches_in_the_page_of_cuda_are_those_recorded() -> None:
     assert runpy.run_path(str(REPOSITORY / "docs" / "generate.py"))["launches"](page) == page
 
 
-def test_the_figures_in_the_readme_are_those_of_the_results() -> None:
+def test_figures_in_readme_and_documentation_are_those_recorded() -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    assert with_table(readme) == readme
+    assert readme_figures.with_figures(readme) == readme
+    assert report.page() == (REPOSITORY / "docs" / "benchmarks.md").read_text()
     page = (REPOSITORY / "docs" / "installation.md").read_text()
-    assert with_extras(page) == page
+    assert report.with_extras(page) == page
     page = (REPOSITORY / "docs" / "packages.md").read_text()
-    assert with_int8_speed(page) == page
+    assert report.with_int8_speed(page) == page
 
 
 def test_the_page_of_peers_is_that_of_the_recorded_figures() -> None:

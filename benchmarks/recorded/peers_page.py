@@ -13,7 +13,7 @@ from ..peers.table import HEAD, rows
 from . import peers_plots as plots
 from .peers_plots import home_cases
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
 NEGATIVES = RESULTS / "negatives.json"
 LIKENESS = RESULTS / "likeness.json"
@@ -131,6 +131,7 @@ def plots_of(results: Results) -> dict[str, bytes]:
     triptych = [name for name in dict.fromkeys(figure.peer for figure in results.figures) if name not in PEERS]
     drawn = {
         "components": plots.bars(results, triptych),
+        "image": plots.bars(results, triptych, ["picture"]),
         "scaling": plots.scaling(results),
         "roofline": plots.roofline(results),
     }

@@ -11,7 +11,11 @@ from matplotlib.figure import Figure as Canvas
 from ..peers.figures import Case, Figure, Results
 from ..peers.work import COMPONENTS
 
-TITLES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
+TITLES = {
+    "text_encoder": "text encoder",
+    "unet": "U-Net, both halves of guidance",
+    "vae_decoder": "VAE decoder",
+}
 _DPI = 100
 _OWN, _EXACT, _LOSSY, _BOUND = "#e45756", "#4c78a8", "#9ecae9", "#222222"
 _MARKERS = "os^vDPX<>*hp"
@@ -33,10 +37,18 @@ AXES: Mapping[str, tuple[str, Callable[[Case], float], Callable[[Case], Case]]] 
 """Sweep -> label of its axis, a case's place on the axis, and the case without that place."""
 
 
-def bars(results: Results, own: Sequence[str]) -> bytes:
-    """PNG: a bar a peer at its median in each component, a whisker over all rounds, a mark at the arithmetic bound."""
-    cases = [case for name in COMPONENTS for case in home_cases(results) if case.what == name]
+def bars(results: Results, own: Sequence[str], parts: Sequence[str] = COMPONENTS) -> bytes | None:
+    """PNG: a bar a peer at its median in each part, a whisker over all rounds, a mark at the arithmetic bound.
+
+    Args:
+        results: recorded figures.
+        own: Triptych's names among them.
+        parts: "picture" or components; None is returned if none of them was measured.
+    """
+    cases = [case for name in parts for case in home_cases(results) if case.what == name]
     shown = [(case, _newest(results, case)) for case in cases]
+    if not shown:
+        return None
     heights = [len(figures) for _, figures in shown]
     canvas = Canvas(figsize=(7.2, 0.9 + 0.24 * sum(heights) + 0.5 * len(shown)), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(canvas)
@@ -52,7 +64,7 @@ def bars(results: Results, own: Sequence[str]) -> bytes:
             axes.plot(*zip(*marks, strict=True), "|", color=_BOUND, markersize=9, markeredgewidth=1.5)
         axes.invert_yaxis()
         axes.tick_params(labelsize=7)
-        axes.set_title(TITLES[case.what], fontsize=8, loc="left")
+        axes.set_title(TITLES.get(case.what, case.title), fontsize=8, loc="left")
     rows[-1].set_xlabel("seconds a call; red: Triptych, dark: fp32, light: less; mark: arithmetic bound", fontsize=8)
     return _png(canvas)
 

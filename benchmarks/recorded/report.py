@@ -1,4 +1,4 @@
-"""Tables of measured figures in README.md and docs, written from benchmarks/recorded/results.
+"""Measured figures in docs, written from benchmarks/recorded/results.
 
 python benchmarks/recorded/report.py           # rewrites them between their markers
 python benchmarks/recorded/report.py --check   # exit status 1 if one is stale
@@ -12,11 +12,10 @@ from triptych.benchmarks.peers.figures import read
 from triptych.benchmarks.recorded import peers_page as peers
 from triptych.runtime.sampling.registry import SCHEDULERS
 
-REPOSITORY = Path(__file__).parents[2]
-README = REPOSITORY / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
 SCORES = REPOSITORY / "models" / "emoji" / "evaluation"
 RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
-START, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
+PAGE = REPOSITORY / "docs" / "benchmarks.md"
 PACKAGES = REPOSITORY / "docs" / "packages.md"
 INSTALLATION = REPOSITORY / "docs" / "installation.md"
 SIZES_START, SIZES_END = "<!-- extras -->\n", "<!-- end of extras -->\n"
@@ -38,11 +37,21 @@ LOW = {"low": "`--memory low`, fp32", "low_int8": "`--memory low`, int8"}
 NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance", "vae_decoder": "VAE decoder"}
 
 
-def table() -> str:
-    """The README's tables in Markdown: latency per component at full size, other figures, peers."""
+def page() -> str:
+    """docs/benchmarks.md: latency per component at full size, other figures, peers."""
     bench = _read("bench-sd15-cpu.json")
     lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python benchmarks/recorded/report.py` from `benchmarks/recorded/results`. Guidance calls the",
+        "U-Net for two prompts at once, the prompt and the negative one. *GMAC*: 10^9 multiply-accumulates. *PSNR*:",
+        "how close two images are, in decibels; above 40 dB differences are hard to see.",
+        "",
+        "## Components",
+        "",
         *_components(bench),
+        "",
+        "## Other figures",
         "",
         "| what | figure |",
         "|---|---|",
@@ -57,14 +66,16 @@ def table() -> str:
         "`triptych export sd15-random sd15`, `triptych bench sd15 --device cpu`, and `export_cost.py`, `loop.py`,",
         "`startup.py`, `memory_policy.py`, `fidelity.py`, `spinning.py`, `serve_load.py` and `serve_soak.py` of",
         "`benchmarks/recorded`.",
+        "",
+        "## Other runtimes",
     ]
     for path in peers.recorded():
         results = read(path)
         machine = results.machine
         lines += [
             "",
-            f"Comparison with other runtimes on {machine['cores']} cores ({machine['cpu']}), run alternately with the "
-            "same weights. In brackets: Triptych's time divided by that runtime's ([all figures](docs/peers.md)):",
+            f"{machine['cores']} cores ({machine['cpu']}), called in turns with the same weights. In brackets: the "
+            "time of Triptych divided by that of the other runtime ([all figures](peers.md)):",
             "",
             *peers.summary(results),
         ]
@@ -98,7 +109,7 @@ def _whole_image(bench: dict[str, Any]) -> list[str]:
         f"{image['seconds']:.0f} s, loaded in {image['load_seconds']:.1f} s |",
         f"| everything in the loop except the denoiser | {sampler['seconds_per_step'] * 1e3:.2f} ms a step, "
         f"{sampler['share_of_network_call']:.3%} of the denoiser |",
-        f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([docs/schedulers.md](docs/schedulers.md)) |",
+        f"| schedulers of diffusers | {len(SCHEDULERS)} classes ([schedulers.md](schedulers.md)) |",
         f"| the loop's own arithmetic, {len(times)} samplers, {'x'.join(map(str, loop['shape']))} latents | "
         f"{min(times):.0f} to {max(times):.0f} µs a denoiser call; diffusers' schedulers take {min(ratios):.1f} times "
         f"as long or more ({loop['cpu']}) |",
@@ -155,16 +166,11 @@ def _start() -> list[str]:
 def _precisions() -> list[str]:
     int8, fp32 = (json.loads((SCORES / f"onnx-{name}.json").read_text())["names"] for name in ("int8", "fp32"))
     return [
-        f"| time of an int8 U-Net call relative to fp32 | {_int8_ratios()} ([docs/packages.md](docs/packages.md)) |",
+        f"| time of an int8 U-Net call relative to fp32 | {_int8_ratios()} ([packages.md](packages.md)) |",
         *(_fidelity(precision) for precision in ("int8", "w8", "w4")),
         f"| share of {int8['pictures']} demo-model images that match the prompt: int8, fp32 | "
-        f"{int8['top1']:.1%}, {fp32['top1']:.1%} ([models/emoji](models/emoji)) |",
+        f"{int8['top1']:.1%}, {fp32['top1']:.1%} ([models/emoji](../models/emoji)) |",
     ]
-
-
-def with_table(readme: str) -> str:
-    """The README's text with current tables."""
-    return _between(readme, START, table(), END)
 
 
 def with_int8_speed(page: str) -> str:
@@ -248,6 +254,6 @@ def _seconds(value: float) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    PAGE.write_text(page())
     INSTALLATION.write_text(with_extras(INSTALLATION.read_text()))
     PACKAGES.write_text(with_int8_speed(PACKAGES.read_text()))

@@ -50,5 +50,5 @@ def test_the_page_holds_every_peer_and_every_negative(
 
 def test_the_plots_are_pngs(drawn: Results) -> None:
     images = peers_page.plots_of(drawn)
-    assert images.keys() == {"components", "scaling", "roofline"}
+    assert images.keys() == {"components", "image", "scaling", "roofline"}
     assert all(image.startswith(b"\x89PNG") for image in images.values())
