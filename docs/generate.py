@@ -124,14 +124,13 @@ def families(readme: str) -> str:
         (
             ", ".join(family.models),
             f"`{family.pipelines[0]}`",
-            str(len(family.encoders)),
-            *("yes" if task in family.tasks else "" for task in TASKS),
-            f"{family.guidance_scale:g}",
+            ", ".join(task for task in TASKS if task in family.tasks),
             str(family.num_inference_steps),
+            f"{family.guidance_scale:g}",
         )
         for family in FAMILIES
     ]
-    head = ("models", "checkpoints of", "text encoders", *TASKS, "guidance", "default steps")
+    head = ("models", "pipeline of diffusers", "tasks", "default steps", "default guidance")
     before, rest = readme.split(START)
     return before + START + "\n".join(_table(head, rows)) + "\n" + END + rest.split(END)[1]
 
