@@ -68,7 +68,7 @@ _COMMAND_LINE = """\
 Results are on stdout, progress and summaries on stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input,
 130 interrupted.
 
-```
+```sh
 triptych generate sd15 "a red fox" -o fox.jpg --quality 90          # a JPEG, with its settings in the EXIF data
 triptych generate sd15 --from-image fox.jpg -o again.png            # the same image again, from those settings
 triptych generate sd15 "a red fox" --grid --scheduler ddim,euler --guidance 2,4,6    # a sheet of 2 by 3 images
@@ -155,7 +155,7 @@ def _linked(paper: str) -> str:
 
 
 def _help(command: click.Command, context: click.Context) -> str:
-    return f"```\n{command.get_help(context)}\n```\n"
+    return f"```text\n{command.get_help(context)}\n```\n"
 
 
 if __name__ == "__main__":

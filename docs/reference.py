@@ -29,7 +29,7 @@ def reference(page: str) -> str:
     parts += ["## Arguments of a call\n", *_arguments()]
     for kind in (Output, Step, Stream, AsyncStream):
         parts += [f"## {kind.__name__}\n", *_described(kind), *_members(kind)]
-    parts += ["## Errors and warnings\n", f"```\n{(errors.__doc__ or '').strip()}\n```\n"]
+    parts += ["## Errors and warnings\n", f"```text\n{(errors.__doc__ or '').strip()}\n```\n"]
     return "\n".join(parts)
 
 

@@ -5,7 +5,6 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from tests.support import tiny_package
@@ -33,19 +32,6 @@ def test_the_documentation_of_the_schedulers_is_current() -> None:
 def test_the_reference_of_python_is_current() -> None:
     page = (REPOSITORY / "docs" / "python.md").read_text()
     assert runpy.run_path(str(REPOSITORY / "docs" / "reference.py"))["reference"](page) == page
-
-
-def test_the_snippets_of_the_python_page_run(
-    exported_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (REPOSITORY / "docs" / "python.md").read_text()
-    snippets = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(snippets) == 4
-    monkeypatch.chdir(tmp_path)
-    for snippet in snippets:
-        text = snippet.replace("num_inference_steps=20", "num_inference_steps=2")
-        exec(compile(text.replace('"sd15"', repr(str(exported_package))), "docs/python.md", "exec"), {})
-    assert {file.name for file in tmp_path.iterdir()} == {"fox.png", "owl.png", "photo.png"}
 
 
 def test_images_of_the_demo_model_have_the_defaults_of_its_package(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ their range. *of it* is the time of Triptych's first configuration in the same r
 is faster. *bound* is the time of the arithmetic at the rate of a large matrix product. *peak* is of a process with
 only that loaded. *PSNR* is that of the image against Triptych's.
 
-    python -m triptych.benchmarks.peers install all
-    python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json
+`python -m triptych.benchmarks.peers install all` makes the environments,
+`python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json` measures.
 """
 
 
@@ -84,8 +84,7 @@ def _likeness(compared: Any) -> list[str]:
         "## Likeness to exact images\n",
         f"{compared['pictures']} images of the demo model, which has real weights, of {compared['steps']} steps at "
         f"guidance {compared['guidance_scale']:g}, each against Triptych's in fp32 ({compared['cpu']}, "
-        f"{compared['date'][:10]}). Runtimes with a calibration used the same prompts.\n",
-        f"    {_LIKENESS_COMMAND}\n",
+        f"{compared['date'][:10]}), by `{_LIKENESS_COMMAND}`. Runtimes with a calibration used the same prompts.\n",
     ]
     cells = []
     for name, facts in compared["peers"].items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.docs.blocks import blocks
 from triptych.export import CalibrationRun, export
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import ProviderError
@@ -76,8 +77,8 @@ Made = Callable[[Path, dict[str, str]], dict[str, np.ndarray] | str]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Installs triptych[openvino]; a package and provider options -> latents and pixels, or the line of an error."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Installs triptych[openvino] in an environment, and returns the folder of its programs."""
     folder = tmp_path_factory.mktemp("openvino")
     home = folder / "venv"
     venv.create(home, with_pip=True)
@@ -86,10 +87,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     constraints.write_text("\n".join(line for line in lines if not line.startswith("onnxruntime")) + "\n")
     pip: list[str | Path] = [home / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-c", constraints]
     subprocess.run([*pip, f"{REPOSITORY}[openvino]"], check=True)
+    return home / "bin"
+
+
+@pytest.fixture
+def made(programs: Path, tmp_path: Path) -> Made:
+    """A package and provider options -> latents and pixels, or the line of an error."""
 
     def run(package: Path, options: dict[str, str]) -> dict[str, np.ndarray] | str:
-        out = folder / "out.npz"
-        command: list[str | Path] = [home / "bin" / "python", "-c", SCRIPT, package, out, json.dumps(options)]
+        out = tmp_path / "out.npz"
+        command: list[str | Path] = [programs / "python", "-c", SCRIPT, package, out, json.dumps(options)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         return done.stdout.strip() or dict(np.load(out))
 
@@ -115,6 +122,16 @@ def test_openvino_in_an_environment_of_its_own(portable_package: Path, made: Mad
     assert str(made(portable_package, {"load_config": str(tmp_path / "config.json")})).startswith(
         "ProviderError device 'openvino' cannot"
     )
+
+
+@pytest.mark.slow
+def test_the_command_of_the_page_runs(portable_package: Path, programs: Path, tmp_path: Path) -> None:
+    """`triptych generate` in docs/openvino.md, as printed."""
+    page = (REPOSITORY / "docs" / "openvino.md").read_text()
+    (command,) = [block.text for block in blocks(page) if block.tested is not None]
+    (tmp_path / "sd15-openvino").symlink_to(portable_package)
+    subprocess.run(["sh", "-euc", f'PATH="{programs}:$PATH"\n{command}'], cwd=tmp_path, check=True)
+    assert [file.suffix for file in tmp_path.glob("out/*")] == [".png"]
 
 
 @pytest.mark.slow
