@@ -38,7 +38,7 @@ def components_in_use(family: Family) -> tuple[str, ...]:
 
 
 def image_arguments(pipe: TextToImage, height: int, width: int) -> dict[str, Any]:
-    """Further arguments of a call for models that need an image or a mask; all of the image is generated anew."""
+    """Further arguments of a call for models that need an image or a mask; all of the image is redrawn."""
     family = pipe.family
     if not pipe.model.inpaints and TEXT_TO_IMAGE in family.tasks:
         return {}

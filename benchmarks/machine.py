@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_machine(device: Device) -> Machine:
-    """Processor, memory and GPUs of this machine; what the system does not tell is None."""
+    """Processor, memory and GPUs of this machine; what the system does not report is None."""
     cores = psutil.cpu_count(logical=False)
     requested = int(device.session_options.get("intra_op_num_threads", 0))  # 0 is ONNX Runtime's default
     return Machine(
@@ -44,7 +44,7 @@ def describe_machine(device: Device) -> Machine:
 
 
 def cpu_model() -> str:
-    """The processor's name, or its architecture if the system does not tell the name."""
+    """The processor's name, or its architecture if the system does not report it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

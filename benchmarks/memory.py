@@ -23,12 +23,12 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int | None:
-    """Peak of resident memory since the start or `reset_peak`; None where the system does not tell."""
+    """Peak of resident memory since the start or `reset_peak`; None where the system does not report it."""
     return _status_bytes("VmHWM")
 
 
 def anonymous_bytes(process: int | str = "self") -> int | None:
-    """Resident memory without pages of files, which the system can reclaim; None where the system does not tell."""
+    """Resident memory without pages of files, which can be reclaimed; None where the system does not report it."""
     return _status_bytes("RssAnon", process)
 
 

@@ -111,7 +111,7 @@ class ImageFigures:
         load_seconds: time to open the package and create all sessions.
         seconds: time of the image.
         seconds_by_component: `Output.timings` without the total.
-        peak_bytes: peak of resident memory over loading, warm-up and the image; None where the system does not tell.
+        peak_bytes: peak of resident memory over loading, warm-up and the image; None where it is not known.
         weights_bytes: size of the files of the components in use.
         peak_to_weights: ratio of the two.
     """

@@ -43,7 +43,7 @@ of models than the package's (flow matching, EDM) is refused.
 
 {table}
 
-*takes* lists the arguments of a run beside the configuration: `eta`; `timesteps` or `sigmas`, a list or a name of Align
+*takes* lists the arguments of a run that a scheduler accepts: `eta`; `timesteps` or `sigmas`, a list or a name of Align
 Your Steps (`ays_sd15`, `ays_sdxl`, and `ays_svd` for sigmas); and `mu`, the shift of a schedule with
 `use_dynamic_shifting`.
 

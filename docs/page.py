@@ -51,7 +51,7 @@ def screenshot(browser: Browser, url: str, count: int, options: dict[str, Any]) 
 
 
 def main(url: str) -> None:
-    """Write both files beside this one."""
+    """Write both files next to this one."""
     here = Path(__file__).parent
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

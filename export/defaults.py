@@ -76,4 +76,4 @@ def _text_of(path: Path) -> str:
     try:
         return read_file(path, _MOST_BYTES, SourceError).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SourceError(f"{path} is no text in UTF-8") from None
+        raise SourceError(f"{path} is not UTF-8 text") from None

@@ -326,7 +326,7 @@ def _check_images(folder: Path, calibration: Calibration, options: Options, repo
 
 
 def _write_configuration(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write the files beside the graphs: model_index.json, the scheduler's configuration, the tokenizers."""
+    """Write the other files of a package: model_index.json, the scheduler's configuration, the tokenizers."""
     index = {key: [None, None] if key in _NOT_EXPORTED else value for key, value in checkpoint.model_index.items()}
     index = {key: value for key, value in index.items() if key != "_name_or_path"}
     write_json(folder / "model_index.json", index | {"requires_safety_checker": False})

@@ -34,7 +34,7 @@ class GraphRecord:
         kept_in_float: layers of an int8 component that are not quantized; None where there is no calibration.
         opset: version of the standard operators.
         declared: operator -> number that the fused modules declare.
-        parts: names of the graphs beside the component's own; None where it is one graph.
+        parts: names of the component's further graphs; None where it is one graph.
         latent_rgb: colours of latents, of the VAE decoder.
     """
 

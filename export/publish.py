@@ -16,13 +16,13 @@ from triptych.runtime.package.package import open_package
 def publish(destination: Path, *, force: bool, needed_bytes: int) -> Iterator[Path]:
     """Give an empty folder, and move it to the destination when the block ends, or delete it when the block raises.
 
-    The folder is `.NAME.partial` beside the destination, locked while its writer lives; the next writer clears the
+    The folder is `.NAME.partial` next to the destination, locked while its writer lives; the next writer clears the
     remains of a killed one. A package at the destination stays there until the new one is whole. Then it is
     `.NAME.previous` for the moment between two renames, and `.NAME.deleted.*` from its first missing file on: the one
     is always whole, and a later run puts it back; the other never is.
 
     Raises:
-        TriptychError: the destination exists (and not `force`), is no package, is being written by another process,
+        TriptychError: the destination exists (and not `force`), is not a package, is being written by another process,
             cannot be written, or has less free space than `needed_bytes`.
     """
     destination = destination.absolute()
@@ -91,7 +91,7 @@ def check_destination(destination: Path, *, force: bool) -> None:
     if not destination.is_dir():
         raise TriptychError(f"{destination} exists and is a file; name a folder that is not there yet")
     if not any(destination.glob("*/model.onnx")):
-        raise TriptychError(f"{destination} exists and is no package; it is not replaced, name another folder")
+        raise TriptychError(f"{destination} exists and is not a package; it is not replaced, name another folder")
     if not force:
         raise TriptychError(f"{destination} exists; --force replaces it once the new package is whole")
 

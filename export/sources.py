@@ -34,7 +34,7 @@ def check_file(file: Path) -> None:
         if not file.exists():
             raise SourceError(f"{file} does not exist")
         if not file.is_file():  # opening a pipe would wait for a writer
-            raise SourceError(f"{file} is no regular file")
+            raise SourceError(f"{file} is not a regular file")
         with file.open("rb") as opened:
             start = opened.read(len(_POINTER))
     except (OSError, ValueError) as error:  # ValueError: a name that holds a zero byte
@@ -99,7 +99,7 @@ def check_checkpoint(source: str | Path, *, revision: str | None, variant: str |
             kind = "hub id" if hub else "folder" if folder else "file"
             raise SourceError(f"{source} is a {kind}; a {option} ({value}) goes with {kinds}")
     if path.is_file() and path.suffix != ".safetensors":
-        raise SourceError(f"{path.name} is no .safetensors file; of single files, only those are read")
+        raise SourceError(f"{path.name} is not a .safetensors file; of single files, only those are read")
     if folder:
         read_model_index(path, source)
         if (path / MANIFEST).exists():
@@ -113,7 +113,7 @@ def read_model_index(folder: Path, source: object) -> dict[str, Any]:
         SourceError: it is missing or cannot be read, or is of another family.
     """
     if not (folder / "model_index.json").exists():
-        raise SourceError(f"{source} is no diffusers checkpoint: it has no model_index.json")
+        raise SourceError(f"{source} is not a diffusers checkpoint: it has no model_index.json")
     model_index = read_json(folder / "model_index.json")
     check_supported(model_index, source)
     return model_index
@@ -138,7 +138,7 @@ def embedding_file(source: str) -> tuple[Path, str | None]:
     """
     named = re.fullmatch(r"(.*\.(?:safetensors|pt|bin))(?:=(.*))?", source, re.DOTALL)
     if named is None:
-        raise SourceError(f"{source} is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN")
+        raise SourceError(f"{source} is not an embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN")
     return Path(named[1]), named[2]
 
 

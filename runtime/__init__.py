@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import what is asked for: the command line catches Ctrl-C before numpy and ONNX Runtime are imported."""
+        """Import a name on first use: the command line catches Ctrl-C before numpy and ONNX Runtime are imported."""
         if name == "__version__":
             from .image.settings import own_version
 

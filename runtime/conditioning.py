@@ -15,7 +15,7 @@ Rows = dict[str, np.ndarray]
 def conditioning_of(plan: Plan, text_encoders: TextEncoders, extra_channels: Conditioning) -> tuple[Rows, Rows | None]:
     """The whole conditioning of prompts and, if needed, of negative prompts, a row for each image.
 
-    Embeddings of the caller take the place of those of prompts; prompts beside them are padded to their length.
+    Embeddings of the caller take the place of those of prompts; other prompts are padded to their length.
     """
     request, count = plan.request, len(plan.texts)
     positive, negative = _embeddings(plan, text_encoders)

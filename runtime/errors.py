@@ -1,7 +1,7 @@
 """Errors and warnings of Triptych, each one line for the person who made the request.
 
 TriptychError                exit status 2: wrong use or bad input
- ├─ PackageError             the folder is no package, or a file of it is missing or altered
+ ├─ PackageError             the folder is not a package, or a file of it is missing or altered
  ├─ ProviderError            the requested execution provider cannot run, or its device failed
  ├─ SamplerError             an unknown scheduler, or an option that it does not take
  ├─ ArgumentError            a prompt, size, number of steps or image that cannot be used
@@ -36,7 +36,7 @@ class TriptychError(Exception):
 
 
 class PackageError(TriptychError):
-    """The folder is no package, or a file of it is missing, truncated or altered."""
+    """The folder is not a package, or a file of it is missing, truncated or altered."""
 
 
 class ProviderError(TriptychError):
@@ -60,7 +60,7 @@ class SourceError(TriptychError):
 
 
 class HubError(TriptychError):
-    """The hub has no such repository or revision, refuses access, or is not to be asked (offline mode)."""
+    """The hub has no such repository or revision, refuses access, or must not be contacted (offline mode)."""
 
 
 class TransferError(HubError):

@@ -19,7 +19,7 @@ from .plan import Plan
 
 _FLOAT, _HALF = 4, 2  # bytes
 _CGROUP = Path("/sys/fs/cgroup/memory.max")
-_UNKNOWN = 1 << 40  # bytes, where the system tells nothing
+_UNKNOWN = 1 << 40  # bytes, where the system does not report it
 
 
 def check_footprint(plan: Plan, *, on_host: bool, tiled: bool) -> None:
@@ -110,6 +110,6 @@ def _limit() -> int:
 
 
 def _channels(config: Mapping[str, object]) -> int:
-    """Channels of the first layer by a component's config.json, 1 where it does not tell."""
+    """Channels of the first layer by a component's config.json, 1 where it does not state them."""
     blocks = config.get("block_out_channels")
     return int(blocks[0]) if isinstance(blocks, list) and blocks and isinstance(blocks[0], int) else 1

@@ -1,4 +1,4 @@
-"""Random streams of PyTorch, reproduced in numpy but for the last digits of a float32.
+"""Random streams of PyTorch, reproduced in numpy up to the last digits of a float32.
 
 Each source is one generator: draws in a row continue its stream as they do in PyTorch, so the shapes of the
 draws are part of the result. All draw in float32 and round once at the end for float16. That is what
@@ -68,7 +68,7 @@ class TorchCPU:
         return values[:size]
 
     def _many(self, size: int) -> np.ndarray:
-        """Groups of 16 uniforms: 8 radii, 8 angles. Where 16 does not divide the size, the last 16 are drawn anew."""
+        """Groups of 16 uniforms: 8 radii, 8 angles. If 16 does not divide the size, the last 16 are drawn again."""
         uniform = self._uniform(size)
         tail = size % self._GROUP
         values = np.empty(size, np.float32)
@@ -95,7 +95,7 @@ class TorchCUDA:
     Guide, intrinsic functions), and multiplies them with a radius of up to 6.8. Here both are exact.
 
     Up to `threads` values, each thread gives one, and all devices agree. Beyond, each thread gives several and the
-    layout is that of a device with so many resident threads: its multiprocessors times the threads that each holds,
+    layout is that of a device with this many resident threads: its multiprocessors times the threads that each holds,
     108 x 2048 for an A100, 128 x 1536 for an RTX 4090, 132 x 2048 (the default) for an H100 SXM or H200.
     """
 

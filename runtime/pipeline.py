@@ -394,5 +394,5 @@ class TextToImage:
 
 
 def _stops(answer: Any) -> bool:
-    """Whether a callback's answer is False, Python's or numpy's; every other answer goes on."""
+    """Whether a callback's answer is False, Python's or numpy's; every other answer continues."""
     return isinstance(answer, bool | np.bool_) and not answer

@@ -1,6 +1,6 @@
 """Values of any library as plain values of Python and numpy: numbers, lists, texts, arrays.
 
-Every function raises ValueError for a value of another kind. A text is no number, and true and false are none.
+Every function raises ValueError for a value of another kind. A text is not a number, and neither are true and false.
 """
 
 import operator

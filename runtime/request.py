@@ -262,7 +262,7 @@ class Request:
         return [row for row in rows for _ in range(self.num_images_per_prompt)]
 
     def seeds(self) -> list[int]:
-        """A seed for each image, the same one for variations; without `seed` they are drawn anew in each call.
+        """A seed for each image, the same one for variations; without `seed` they are drawn again in each call.
 
         Raises:
             ArgumentError: a list of another length.

@@ -56,7 +56,7 @@ class Stream(Iterator[Step]):
 
 
 class AsyncStream(AsyncIterator[Step]):
-    """Steps of one call, computed in a thread of their own while the event loop goes on.
+    """Steps of one call, computed in their own thread while the event loop keeps running.
 
     Errors of the arguments are raised with the first step. Cancelling the task that waits for a step stops the
     computation when that step ends; `aclose`, or leaving an `async with` block, stops it too, and waits for that.
@@ -119,7 +119,7 @@ class AsyncStream(AsyncIterator[Step]):
 
 @contextmanager
 def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], object]]:
-    """A progress bar of `total` steps on stderr, if it is to be shown; gives the function that counts a step."""
+    """A progress bar of `total` steps on stderr, if `shown`; yields the function that counts a step."""
     if not shown:
         yield lambda: None
         return

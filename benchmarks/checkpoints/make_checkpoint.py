@@ -158,7 +158,7 @@ def _to_unit_variance(last: nn.Conv2d, outputs: torch.Tensor, deviation: float =
 def _lean_towards(last: nn.Conv2d, features: torch.Tensor, noise: torch.Tensor) -> None:
     """Mix the last layer with the one that finds the noise again (ridge regression on its 3x3 patches).
 
-    A random network that does not find the noise is no denoiser: the sampler would divide its error by alpha at
+    A random network that does not find the noise does not denoise: the sampler would divide its error by alpha at
     every step and end in latents twenty times too large, on which no tolerance means what it does on a real model.
     """
     assert last.bias is not None

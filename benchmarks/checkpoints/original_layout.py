@@ -74,7 +74,7 @@ def _converted(checkpoint: Path, part: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def unet_name(name: str, layers: int = 2) -> str:
-    """The original name of a weight of a U-Net with so many layers in each block."""
+    """The original name of a weight of a U-Net with this many layers in each block."""
     if "resnets" in name:
         name = _replaced(name, _UNET_RESNET)
     name = _replaced(name, _UNET)

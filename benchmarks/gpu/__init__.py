@@ -1,1 +1,1 @@
-"""Measurements that need a GPU: see README.md beside this."""
+"""Measurements that need a GPU: see README.md in this folder."""

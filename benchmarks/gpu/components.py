@@ -2,7 +2,7 @@
 
 python -m triptych.benchmarks.gpu.components
 
-Latency is that of a call with a wait after it, and of calls in a row; beside it stand the arithmetic rate, 2 MACs /
+Latency is that of a call with a wait after it, and of calls in a row; next to it are the arithmetic rate, 2 MACs /
 seconds, with the MACs that the package counts, and the launches counted without a GPU, see `launches`. Outputs of the
 cuda package, in float16, must come within FLOOR_DB of the CPU, which computes the same graph, its operators expanded.
 """
@@ -23,11 +23,11 @@ FLOOR_DB = 40.0
 SECONDS = 12.0
 """Seconds that one figure takes at the published size, with the start of its process."""
 CPU_SECONDS = 40.0
-"""Likewise with a call on the CPU."""
+"""The same with a call on the CPU."""
 
 
 def latency(path: Path, component: str, images: int, options: dict[str, str]) -> dict[str, Any]:
-    """Figures of one component, for so many images; the outputs are kept for `against_cpu`."""
+    """Figures of one component, for this many images; the outputs are kept for `against_cpu`."""
     package = open_package(path)
     figures = measure(graphs.component(path, component), options, keep=_outputs(path, component))
     rows = images * kit.GUIDED if component == family_of(package).denoiser else 1
@@ -57,7 +57,7 @@ def main() -> None:
     results = kit.Results("components")
     whole = [path for path in (here.package("cuda"), here.package("portable")) if path.is_dir()]
     if not whole:
-        raise SystemExit("there is no package: run the stage export-cuda")
+        raise SystemExit("there is not a package: run the stage export-cuda")
     unet = family_of(open_package(whole[0])).denoiser
     plan = [
         (path, name, 1) for path in whole for name in sorted(open_package(path).components, key=lambda n: n != unet)

@@ -24,7 +24,7 @@ SIDE = 64
 PROMPTS = ("red heart", "fox", "strawberry on a blue background", "penguin on a purple background")
 STEPS, GUIDANCE = 20, 2.5
 TF32: dict[str, dict[str, str]] = {"as chosen": {}, "no TF32": {"use_tf32": "0"}, "TF32": {"use_tf32": "1"}}
-"""Provider options of the fp32 package; Triptych's own choice is no TF32."""
+"""Provider options of the fp32 package; Triptych's own choice is to leave TF32 off."""
 
 
 def package(precision: str, operators: str | None = None) -> Path:
@@ -104,7 +104,7 @@ def main() -> None:
     """Measure; on the CPU, which has no TF32, once in float32."""
     results = kit.Results("demo")
     if not package("fp32", "portable").is_dir():
-        raise SystemExit("there is no package: run the stage export-demo")
+        raise SystemExit("there is not a package: run the stage export-demo")
     reference = Reference()
     results.attempt("images in fp16", half, reference)
     results.attempt("run to run", again)

@@ -62,7 +62,7 @@ class Settings:
         return (1, 4, 8) if self.full else (1, 2)
 
     def package(self, name: str, images: int = 1) -> Path:
-        """The package of that name whose U-Net takes so many images with guidance at once."""
+        """The package of that name whose U-Net takes this many images with guidance at once."""
         return self.work / (name if images == 1 else f"{name}-{images}")
 
 

@@ -25,7 +25,7 @@ ONE_BY_ONE: dict[str, dict[str, str]] = {
     "search DEFAULT": {"cudnn_conv_algo_search": "DEFAULT"},  # last: the fallback mode of cuDNN may be very slow
 }
 """Other choices than the runtime's, which are ONNX Runtime's (EXHAUSTIVE search, automatic attention, an arena in
-powers of two) but for the bias of convolutions.
+powers of two), except the bias of convolutions.
 
 Options with which ONNX Runtime 1.31.1 makes the same plans and launches of this graph are left out; the arena
 differs in its allocations alone.

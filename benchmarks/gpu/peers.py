@@ -1,10 +1,10 @@
-"""Whole images of Triptych and of diffusers, in turns, in one run.
+"""Whole images of Triptych and of diffusers, alternating, in one run.
 
 python -m triptych.benchmarks.gpu.peers
 
 In float16 with channels-last weights and fused projections: eager, then by torch.compile in the mode that compiles
 fast, the U-Net alone and with the decoder, then in max-autotune; both modes use CUDA graphs. Figures are written as
-they come. The compiler's cache lies in `work`, so that a run after one that was cut short is faster.
+they come. The compiler's cache is in `work`, so that a run after one that was cut short is faster.
 """
 
 import statistics
@@ -25,7 +25,7 @@ SECONDS = {"reduce-overhead": 60.0, "max-autotune": 200.0}
 """Seconds that compilation and images take at the published size, by mode."""
 
 Draw = Callable[[int], object]
-"""Make an image in so many steps."""
+"""Make an image in this many steps."""
 
 
 class Peer:

@@ -1,6 +1,6 @@
 """The same seed several times: how far results are from each other.
 
-On CUDA images are not equal to the bit from run to run: ONNX Runtime's GroupNorm adds with atomics, whose order is not
+On CUDA images are not bit-identical from run to run: ONNX Runtime's GroupNorm adds with atomics, whose order is not
 fixed. The figures here are what can be promised there.
 """
 

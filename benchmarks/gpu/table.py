@@ -9,7 +9,7 @@ from . import kit
 
 
 def milliseconds(found: dict[str, Any]) -> str:
-    """Time of a graph, with what is known beside it."""
+    """Time of a graph, with other known figures."""
     text = f"{found['in_a_row'] * 1e3:9.3f} ms in a row {found['alone'] * 1e3:9.3f} ms alone"
     text += f" {found['tflops']:7.1f} TFLOP/s" if "tflops" in found else ""
     text += f" {found['db']:6.1f} dB" if "db" in found else ""

@@ -27,19 +27,19 @@ MOST_GROWTH = 32 * 2**20
 
 
 def at_once(draw: Draw, count: int, largest: float) -> dict[str, Any]:
-    """The worst `spread` of an image made beside others against the same made alone.
+    """The worst `spread` of an image made in parallel with others against the same made alone.
 
     With an error if latents differ by more than `largest`.
     """
     alone = [draw(seed) for seed in range(count)]
     ready = Barrier(count)
 
-    def beside(seed: int) -> Output:
+    def in_parallel(seed: int) -> Output:
         ready.wait()
         return draw(seed)
 
     with ThreadPoolExecutor(count) as pool:
-        together = list(pool.map(beside, range(count)))
+        together = list(pool.map(in_parallel, range(count)))
     found = [spread(pair) for pair in zip(alone, together, strict=True)]
     worst = max(found, key=lambda each: float(each["largest"]))
     if worst["largest"] > largest:
@@ -79,7 +79,7 @@ def main() -> None:
     results, here = kit.Results("threads"), kit.settings()
     plan = [("demo", demo.package("fp16"), demo.STEPS), (here.model, kit.best_package(), here.steps[-1])]
     if not any(path.is_dir() for _, path, _ in plan):
-        raise SystemExit("there is no package: run the stage export-demo")
+        raise SystemExit("there is not a package: run the stage export-demo")
     for name, path, steps in plan:
         if path.is_dir():
             results.attempt(name, measure, results, name, path, steps, expected=SECONDS if here.full else 0.0)

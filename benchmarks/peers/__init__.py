@@ -1,1 +1,1 @@
-"""Other runtimes on the same checkpoint, each in an environment of its own, in turns with Triptych."""
+"""Other runtimes on the same checkpoint, each in an environment of its own, alternating with Triptych."""

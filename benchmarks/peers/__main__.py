@@ -1,4 +1,4 @@
-"""Triptych beside its peers, in turns, with the same weights, prompt, steps and seed.
+"""Triptych and its peers, alternating, with the same weights, prompt, steps and seed.
 
     python -m triptych.benchmarks.peers list
     python -m triptych.benchmarks.peers install NAME...          # environments, or all; in the folder TRIPTYCH_PEERS
@@ -148,7 +148,7 @@ def _own_peers(arguments: argparse.Namespace) -> list[Peer]:
 
 
 def _rate(plan: Plan, threads: int, results: Results) -> None:
-    """Add the rate of a matrix product on so many threads, unless it is known."""
+    """Add the rate of a matrix product on this many threads, unless it is known."""
     if f"float32/{threads}" not in results.rates:
         results.rates[f"float32/{threads}"] = product_rate(threads)
         rate = bfloat16_rate(plan, PEERS["diffusers"], threads, _say)

@@ -1,4 +1,4 @@
-"""`triptych bench PACKAGE --against NAME,...`: a package beside peers whose environments have been made."""
+"""`triptych bench PACKAGE --against NAME,...`: a package compared with peers whose environments have been made."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def compare(
     json_file: Path | None,
     report: Callable[[str], None],
 ) -> Results:
-    """Measure components and a whole image of each in turns, and print tables to stdout.
+    """Measure components and a whole image of each, alternating, and print tables to stdout.
 
     Args:
         package: the folder that Triptych runs.
@@ -84,7 +84,7 @@ def _checkpoint(package: Package, folder: Path | None) -> Path:
     source = package.manifest.source if folder is None else folder
     if source is None or not (Path(source) / "model_index.json").is_file():
         raise ArgumentError(
-            f"peers need the checkpoint that {package.path} was exported from, and {source} is no such folder; "
+            f"peers need the checkpoint that {package.path} was exported from, and {source} does not exist; "
             "give it: --checkpoint FOLDER"
         )
     return Path(source)

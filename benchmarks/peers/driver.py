@@ -1,4 +1,4 @@
-"""Measurements in turns: every round calls each peer once, so that a busy machine slows all alike.
+"""Alternating measurements: every round calls each peer once, so that a busy machine slows all alike.
 
 Peers whose weights do not fit in memory together are measured in heats; the first peer, which is Triptych, is in every
 heat, and figures are compared within a heat only.
@@ -26,7 +26,7 @@ from .work import COMPONENTS, ImageRequest, Setting
 PROMPT, SEED, GUIDANCE_SCALE = "a red fox in the snow", 7, 7.5
 SCHEDULER = "euler"
 WARM_UP_STEPS = 1
-EQUAL_DB = 99.0  # recorded for images that are equal to the bit
+EQUAL_DB = 99.0  # recorded for images that are bit-identical
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Plan:
     out: Path | None = None
 
     def setting(self, threads: int) -> Setting:
-        """The setting of a worker with so many threads."""
+        """The setting of a worker with this many threads."""
         cache = home() / "cache" / Path(self.package).resolve().name
         return Setting(str(Path(self.checkpoint).resolve()), str(Path(self.package).resolve()), threads, str(cache))
 
@@ -58,8 +58,8 @@ class Plan:
 def measure(plan: Plan, peers: Sequence[Peer], cases: Sequence[Case], results: Results, report: Report) -> None:
     """Measure the cases that `results` lacks, and write each figure as it comes.
 
-    In each case, the peers without a figure are measured beside the first peer. A peer that fails in a case gives a
-    negative result; the others continue.
+    In each case, the peers without a figure are measured together with the first peer. A peer that fails in a case
+    gives a negative result; the others continue.
     """
     first, *others = peers
     for case in cases:
@@ -77,9 +77,9 @@ def _done(results: Results, peer: Peer, case: Case, rounds: int) -> bool:
 
 
 def _heats(first: Peer, others: Sequence[Peer], together: int) -> Iterator[list[Peer]]:
-    beside = max(1, together - 1)
-    for start in range(0, max(1, len(others)), beside):
-        yield [first, *others[start : start + beside]]
+    others_at_once = max(1, together - 1)
+    for start in range(0, max(1, len(others)), others_at_once):
+        yield [first, *others[start : start + others_at_once]]
 
 
 def _measure_heat(plan: Plan, heat: Sequence[Peer], case: Case, results: Results, report: Report) -> None:

@@ -49,7 +49,7 @@ def install(name: str) -> Path:
 
     Raises:
         ArgumentError: there is no environment of that name.
-        TriptychError: pip failed; its output is in the log beside the environment.
+        TriptychError: pip failed; its output is in the log next to the environment.
     """
     if name not in NAMES:
         raise ArgumentError(f"there is no environment {name}; {nearest(name, NAMES)}")

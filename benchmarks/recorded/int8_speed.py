@@ -1,4 +1,4 @@
-"""Time of a denoiser call in int8 and in fp32, in turns, on this processor.
+"""Time of a denoiser call in int8 and in fp32, alternating, on this processor.
 
     python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE [--rounds 5]
     python -m tests.processors avx2 python benchmarks/recorded/int8_speed.py INT8 FP32 --json FILE
@@ -43,7 +43,7 @@ def inputs_of(package: Package) -> dict[str, np.ndarray]:
 
 
 def measure(int8: Path, fp32: Path, rounds: int) -> dict[str, object]:
-    """Medians of both, in turns, after a warm-up call of each."""
+    """Medians of both, alternating, after a warm-up call of each."""
     packages = {"int8": open_package(int8), "fp32": open_package(fp32)}
     graphs = {name: load_graph(package, open_device("cpu"), "unet") for name, package in packages.items()}
     inputs = inputs_of(packages["fp32"])

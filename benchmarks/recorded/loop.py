@@ -1,4 +1,4 @@
-"""Time of the denoising loop without the denoiser, per call, beside diffusers' schedulers.
+"""Time of the denoising loop without the denoiser, per call, compared with diffusers' schedulers.
 
     python benchmarks/recorded/loop.py [--json FILE]
 

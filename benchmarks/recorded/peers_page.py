@@ -24,7 +24,7 @@ _HEAD = """\
 
 Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json`
 ([format](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, is installed in an environment of
-its own with pinned versions, and is called in turns with the others; times are medians of the rounds, with half of
+its own with pinned versions, and takes turns with the others; times are medians of the rounds, with half of
 their range. *of it* is the time of Triptych's first configuration in the same run over the peer's: below 1, Triptych
 is faster. *bound* is the time of the arithmetic at the rate of a large matrix product. *peak* is of a process with
 only that loaded. *PSNR* is that of the image against Triptych's.
@@ -81,7 +81,7 @@ def _machine(results: Results, stem: str) -> str:
 def _likeness(compared: Any) -> list[str]:
     """Section with the PSNR of images in other precisions."""
     lines = [
-        "## Likeness to exact images\n",
+        "## Similarity to exact images\n",
         f"{compared['pictures']} images of the demo model, which has real weights, of {compared['steps']} steps at "
         f"guidance {compared['guidance_scale']:g}, each against Triptych's in fp32 ({compared['cpu']}, "
         f"{compared['date'][:10]}), by `{_LIKENESS_COMMAND}`. Runtimes with a calibration used the same prompts.\n",

@@ -43,7 +43,7 @@ def bars(results: Results, own: Sequence[str], parts: Sequence[str] = COMPONENTS
     Args:
         results: recorded figures.
         own: Triptych's names among them.
-        parts: "picture" or components; None is returned if none of them was measured.
+        parts: names of components or of the whole image, see `Case`; None is returned if none of them was measured.
     """
     cases = [case for name in parts for case in home_cases(results) if case.what == name]
     shown = [(case, _newest(results, case)) for case in cases]
@@ -102,7 +102,7 @@ def scaling(results: Results) -> bytes | None:
 def roofline(results: Results) -> bytes | None:
     """PNG: GFLOP/s of each peer in each component over the work of a call, under the rate of a matrix product.
 
-    The work of a call stands where a roofline has arithmetic intensity: every weight is read once a call at least, so
+    The work of a call stands where a roofline has arithmetic intensity: every weight is read at least once per call, so
     that the intensity is at most the work over the weights, and here all components are far to the right of the ridge.
     """
     figures = [

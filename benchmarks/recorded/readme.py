@@ -47,7 +47,7 @@ def why() -> str:
     of_peer = {row[0]: row[3] for row in rows(*_case(PARTS, "unet"))}
     reasons = [
         f"**No PyTorch at run time.** An environment of {own:,.0f} MB, where diffusers takes {diffusers:,.0f} MB "
-        f"and optimum-onnx {optimum:,.0f} MB. The import takes {seconds * 1e3:.0f} ms beside numpy and ONNX Runtime.",
+        f"and optimum-onnx {optimum:,.0f} MB. The import takes {seconds * 1e3:.0f} ms, without numpy and ONNX Runtime.",
         f"**The same image for the same seed.** {len(SCHEDULERS)} schedulers give the latents of diffusers' "
         "schedulers, step by step. Image *k* of a call is the image of `seed + k`, alone or in a batch.",
         f"**Nothing fails silently.** Each exported graph is compared with PyTorch: {worst:.0f} dB or more for Stable "
@@ -69,7 +69,7 @@ def performance() -> str:
     shown = [(label, figures[name]) for name, label in LABELS.items()]
     lines = [
         f"Stable Diffusion 1.5's architecture with random weights in fp32, {case.title}, {machine['cpu']}, "
-        f"{machine['date'][:10]}. Same weights, prompt and seed, called in turns; medians. *ratio*: the time of "
+        f"{machine['date'][:10]}. Same weights, prompt and seed, called alternately; medians. *ratio*: the time of "
         "Triptych divided by that of the other; below 1, Triptych is faster.",
         "",
         "| runtime | time | ratio | peak memory |",
@@ -87,7 +87,7 @@ def performance() -> str:
 
 
 def _case(name: str, what: str) -> tuple[Results, Case]:
-    """Recorded figures of peers, and their first case of a component or "picture"."""
+    """Recorded figures of peers, and their first case of a component or an image."""
     results = read(RESULTS / f"{name}.json")
     return results, next(case for case in home_cases(results) if case.what == what)
 

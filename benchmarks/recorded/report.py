@@ -74,7 +74,7 @@ def page() -> str:
         machine = results.machine
         lines += [
             "",
-            f"{machine['cores']} cores ({machine['cpu']}), called in turns with the same weights. In brackets: the "
+            f"{machine['cores']} cores ({machine['cpu']}), called alternately with the same weights. In brackets: the "
             "time of Triptych divided by that of the other runtime ([all figures](peers.md)):",
             "",
             *peers.summary(results),
@@ -179,7 +179,7 @@ def with_int8_speed(page: str) -> str:
     cpus = sorted({facts["cpu"] for facts in measured.values()})
     lines = [
         f"One row of Stable Diffusion 1.5's U-Net at 512x512, random weights, 2 cores ({', '.join(cpus)}), medians of "
-        f"{min(facts['rounds'] for facts in measured.values())} rounds in turns "
+        f"{min(facts['rounds'] for facts in measured.values())} alternating rounds "
         "(`python benchmarks/recorded/int8_speed.py`):",
         "",
         "| processor | int8 | fp32 | ratio |",

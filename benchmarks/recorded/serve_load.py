@@ -3,7 +3,7 @@
     python benchmarks/recorded/serve_load.py PACKAGE [--device cpu] [--steps N] [--seconds S] [--json FILE]
 
 `triptych serve` runs as a process of its own, over loopback. First, CLIENTS clients send requests in a closed loop,
-each its next one when the last is answered, in turns with `triptych batch`, which generates the same images with the
+each its next one when the last is answered, alternating with `triptych batch`, which generates the same images with the
 same batch. Then one client runs alone; then requests come at OVERLOAD times the measured throughput, whether or not
 others are answered. The latency bound is that of a full queue: the queue, the call before it, and the
 request's own call.

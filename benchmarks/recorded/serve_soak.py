@@ -105,7 +105,7 @@ async def _silent(client: httpx2.AsyncClient, sent: bytes) -> int:
 
 
 async def _unread(client: httpx2.AsyncClient) -> int:
-    """A page whose stream is not read, or so many answers that they fill all buffers."""
+    """A page whose stream is not read, or enough answers to fill all buffers."""
     if random.random() < 0.5:
         return await _silent(client, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 60)
     body = json.dumps(_page_body())

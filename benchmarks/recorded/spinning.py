@@ -2,8 +2,8 @@
 
     python benchmarks/recorded/spinning.py PACKAGE [--pictures N] [--json FILE]
 
-Images with `session.force_spinning_stop`, the runtime's default, and without it, ONNX Runtime's default, in turns of
-several images. In a pause between two turns all threads become idle.
+Images with `session.force_spinning_stop`, the runtime's default, and without it, ONNX Runtime's default, several images
+of each in turn. In a pause between two turns all threads become idle.
 
     {"date", "package", "versions", "machine", "pictures", "seconds": {"stops", "spins"}, "ratio"}
 

@@ -53,7 +53,7 @@ def read_embedding(source: str, encoders: Sequence[str]) -> Embedding:
         content = dict(zip([_WEB_UI], _values(content[_WEB_UI_PICKLE]), strict=False))
     tensors = content if isinstance(content, dict) else {}
     if not tensors or not all(isinstance(rows, torch.Tensor) for rows in tensors.values()):
-        raise SourceError(f"{file} is no embedding: it holds no tensors by name")
+        raise SourceError(f"{file} is not an embedding: it holds no tensors by name")
     key_token = file.stem
     if tensors.keys() <= ENCODERS.keys():
         vectors = {ENCODERS[key]: rows for key, rows in tensors.items()}
@@ -63,7 +63,7 @@ def read_embedding(source: str, encoders: Sequence[str]) -> Embedding:
     else:
         some = ", ".join(sorted(map(str, tensors))[:3])
         raise SourceError(
-            f"{file} is no embedding: it holds {len(tensors)} tensors ({some}), not one, or clip_l, clip_g"
+            f"{file} is not an embedding: it holds {len(tensors)} tensors ({some}), not one, or clip_l, clip_g"
         )
     if sorted(vectors) != sorted(encoders):
         raise SourceError(
@@ -73,10 +73,10 @@ def read_embedding(source: str, encoders: Sequence[str]) -> Embedding:
     for rows in vectors.values():
         if rows.ndim != 2 or not rows.numel() or not rows.isfinite().all():
             raise SourceError(
-                f"{file} is no embedding: a tensor of shape {list(rows.shape)}, or values that are not finite"
+                f"{file} is not an embedding: a tensor of shape {list(rows.shape)}, or values that are not finite"
             )
     if len({len(rows) for rows in vectors.values()}) != 1:
-        raise SourceError(f"{file} is no embedding: the numbers of vectors for the text encoders differ")
+        raise SourceError(f"{file} is not an embedding: the numbers of vectors for the text encoders differ")
     token = key_token if named is None else named
     if not token.strip():
         raise SourceError(f"{source}: a token must have letters or signs")

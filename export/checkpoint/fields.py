@@ -29,7 +29,7 @@ def _refused(reason: str, *allowed: Any) -> Field:
 
 
 _AUTOENCODER = {
-    "_class_name": Field("it is no autoencoder of these families", (None, FULL, TINY, QUANTIZED)),
+    "_class_name": Field("it is not an autoencoder of these families", (None, FULL, TINY, QUANTIZED)),
     "block_out_channels": Field("used: pixels to a latent"),
     "force_upcast": Field("harmless: export finds out itself where float16 overflows"),
     "in_channels": Field("images have three channels", (None, 3)),
@@ -62,7 +62,7 @@ _UNET = {
     "cross_attention_dim": Field("used: width of the text"),
     "encoder_hid_dim": _refused("projection of the text", False),
     "encoder_hid_dim_type": _refused("projection of the text", False),
-    "in_channels": Field("used: extra channels tell inpainting and editing"),
+    "in_channels": Field("used: extra channels distinguish inpainting and editing"),
     "num_class_embeds": _refused("conditioning by a class", False),
     "out_channels": Field("used: those of the latents, without a variance"),
     "projection_class_embeddings_input_dim": Field("used: widths of the added conditioning"),
@@ -108,7 +108,7 @@ def check_fields(checkpoint: Checkpoint) -> None:
     """Check the configurations of a checkpoint, before its weights are read.
 
     Raises:
-        SourceError: a field has a value that an export or the runtime would not act upon; names the field.
+        SourceError: a field has a value that an export or the runtime would not act on; names the field.
     """
     family = checkpoint.family
     for part in checkpoint.parts:

@@ -20,7 +20,7 @@ def fetch(hub_id: str, revision: str | None, patterns: list[str]) -> Path:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises its own, requests', httpx' and OSError
         reason = " ".join(str(error).split())
-        raise SourceError(f"{hub_id} is no folder here and cannot be fetched from the hub: {reason}") from error
+        raise SourceError(f"{hub_id} is not a folder here and cannot be fetched from the hub: {reason}") from error
 
 
 def fetch_components(hub_id: str, commit: str, components: Sequence[str], variant: str | None) -> Path:

@@ -26,7 +26,7 @@ from .tensors import Tensors, read_weights
 
 _FILE = "pytorch_lora_weights.safetensors"  # diffusers' name for the file in a folder
 _FILES = (_FILE, "adapter_model.safetensors", "pytorch_lora_weights.bin", "adapter_model.bin")  # then peft's
-_ADAPTER = "adapter_config.json"  # peft's, beside the file
+_ADAPTER = "adapter_config.json"  # peft's, next to the file
 _BUNDLED, _PEFT = "bundle_emb.", "base_model.model."
 _OTHER_KINDS = {"dora_scale": "DoRA", "hada_": "LoHa", "lokr_": "LoKr", ".oft_": "OFT", "on_input": "IA3"}
 _UNET = re.compile(r"(down_blocks|mid_block|up_blocks|conv_in|conv_out|time_embedding|add_embedding)\.")
@@ -126,7 +126,7 @@ def _read(path: Path) -> _File:
         if found := next((key for key in keys if mark in key), None):
             raise SourceError(f"{name} holds {found}: only plain LoRAs are supported, no {kind}")
     if not any("lora" in key for key in keys):
-        raise SourceError(f"{name} is no LoRA: none of its {len(keys)} tensors is named as one")
+        raise SourceError(f"{name} is not a LoRA: none of its {len(keys)} tensors is named as one")
     named = {_complete(key): held[key] for key in keys}
     for key in named:
         if not _WEIGHTS.search(key):
@@ -134,10 +134,10 @@ def _read(path: Path) -> _File:
     try:
         adapter = json.loads(metadata.get("lora_adapter_metadata", "{}"))  # diffusers' own
     except ValueError as error:
-        raise SourceError(f"{name} cannot be read as a LoRA: its lora_adapter_metadata is no JSON ({error})") from None
-    beside = path.with_name(_ADAPTER)
-    if not adapter and beside.exists() and any(key.startswith(_PEFT) for key in keys):
-        config, components = read_json(beside), {key.partition(".")[0] for key in named}
+        raise SourceError(f"{name} cannot be read as a LoRA: its lora_adapter_metadata is not JSON ({error})") from None
+    neighbour = path.with_name(_ADAPTER)
+    if not adapter and neighbour.exists() and any(key.startswith(_PEFT) for key in keys):
+        config, components = read_json(neighbour), {key.partition(".")[0] for key in named}
         adapter = {f"{component}.{key}": value for component in components for key, value in config.items()}
     return _File(path, named, metadata, adapter)
 

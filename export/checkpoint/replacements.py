@@ -39,10 +39,10 @@ def with_vae(checkpoint: Checkpoint, source: str | Path) -> Checkpoint:
     path = Path(source)
     if path.is_file():
         if path.suffix != ".safetensors":
-            raise SourceError(f"{path.name} is no .safetensors file; of single files with a VAE, only those are read")
+            raise SourceError(f"{path.name} is not a .safetensors file; no other single files with a VAE are read")
         tensors = Tensors(path)
         if not holds_a_vae(tensors):
-            raise SourceError(f"{path.name} is no VAE: it has no decoder.conv_in among its {len(tensors)} tensors")
+            raise SourceError(f"{path.name} is not a VAE: it has no decoder.conv_in among its {len(tensors)} tensors")
         part: Part = FilePart(tensors, "vae", checkpoint.parts["vae"])
         origin = {"name": path.name, "sha256": sha256_of(path)}
     else:
@@ -74,7 +74,7 @@ def _autoencoder(
         folder = fetch(str(source), None, ["config.json", *weights_patterns(None, "safetensors")])
         revision = folder.name
     if not (folder / "config.json").is_file():
-        raise SourceError(f"{source} is no autoencoder: it has no config.json")
+        raise SourceError(f"{source} is not an autoencoder: it has no config.json")
     name = str(source) if revision else folder.resolve().name
     part = Folder(folder, name)
     config = part.config()

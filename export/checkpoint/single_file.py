@@ -5,7 +5,7 @@ weights. Its single_file.json has diffusers' type of the single files it is for,
 `modelspec.architecture` in a file's metadata that select it (https://github.com/Stability-AI/ModelSpec), and whether it
 is assumed where that metadata is missing; of several that are, the one with the file's prediction type. A kind of model
 is added by adding a folder. A model for inpainting or editing has the configuration of the model it was fine-tuned
-from, but for the input channels of the U-Net.
+from, except the input channels of the U-Net.
 """
 
 from collections.abc import Iterable, Mapping
@@ -123,10 +123,10 @@ def _channels(tensors: Tensors) -> int:
 def configuration_of(tensors: Tensors, config: str | Path | None, prediction_type: str | None = None) -> Path:
     """The folder with the file's configuration: `config`, or the one of that name; None detects it from the tensors.
 
-    Models of one shape are told apart by `modelspec.architecture` in the file, then by the prediction type, if known.
+    Models of one shape are distinguished by `modelspec.architecture` in the file, then by the prediction type.
 
     Raises:
-        SourceError: the file is no checkpoint, of an unknown family, or of one of several that it does not tell apart.
+        SourceError: the file is not a checkpoint, is of an unknown family, or fits several families.
     """
     _check_checkpoint(tensors)
     if config is not None:

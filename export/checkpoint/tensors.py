@@ -63,7 +63,7 @@ class Tensors(Mapping[str, torch.Tensor]):
 def read_weights(file: Path) -> Mapping[str, torch.Tensor]:
     """Map the tensors of a file of weights, .safetensors or a pickle of tensors alone.
 
-    A pickle from before PyTorch 1.6, which is no zip archive, is read whole.
+    A pickle from before PyTorch 1.6, which is not a zip archive, is read whole.
 
     Raises:
         SourceError: the file cannot be read, or holds something else.
@@ -88,8 +88,8 @@ def unpickled(file: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError:
         raise SourceError(
-            f"{_place(file)} cannot be read: it is no file of torch.save, or holds Python objects beside tensors, "
-            "which are not loaded, as they may run code; convert it to .safetensors"
+            f"{_place(file)} cannot be read: it is not a file of torch.save, or holds Python objects other than "
+            "tensors, which are not loaded, as they may run code; convert it to .safetensors"
         ) from None
     except Exception as error:  # zipfile, EOFError and OSError
         raise SourceError(f"{_place(file)} cannot be read: {one_line(error)}") from None

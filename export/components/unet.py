@@ -18,7 +18,7 @@ _TEXT_AND_SIZES = "text_time"
 
 
 def _timestep(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    return np.asarray(generator.uniform(0, 1000, shape), np.float32)  # Karras' levels lie between the trained ones
+    return np.asarray(generator.uniform(0, 1000, shape), np.float32)  # Karras' levels are between the trained ones
 
 
 def _pixels(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -72,7 +72,7 @@ def unet(checkpoint: Checkpoint) -> Component:
 
 
 def _conditioning_inputs(config: Any, checkpoint: Checkpoint) -> dict[str, Input]:
-    """Inputs of the U-Net's conditioning beside the text."""
+    """Inputs of the U-Net's conditioning other than the text."""
     inputs: dict[str, Input] = {}
     if config["addition_embed_type"] == _TEXT_AND_SIZES:
         pooled, sizes = _added_widths(config, checkpoint)

@@ -1,4 +1,4 @@
-"""Graphs beside a U-Net: keys and values of the text, once an image, and shifts by time, once a run."""
+"""Graphs that run before a U-Net: keys and values of the text, once per image, and shifts by time, once per run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from .cuda_layers import Dense, frozen
 
 
 class Text(nn.Module):
-    """Key and value of every attention to the text: [n, tokens, width] -> [n, tokens, channels], in turns.
+    """Key and value of every attention to the text: [n, tokens, width] -> [n, tokens, channels], alternating.
 
     Args:
         net: diffusers' UNet2DConditionModel.

@@ -75,7 +75,7 @@ class Divided(Protocol):
 
 
 def graphs_of(component: Component, sizes: Sizes | None) -> dict[str, Component]:
-    """The graphs that a component is written as, by name: one, but for a `Divided` module."""
+    """The graphs that a component is written as, by name: one, except for a `Divided` module."""
     if isinstance(component.module, Divided):
         assert sizes is not None  # operator sets with such modules have fixed shapes
         return component.module.parts(component, sizes)

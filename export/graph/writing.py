@@ -10,21 +10,21 @@ from triptych.runtime.families.parts import MODEL
 from triptych.runtime.ort.library import ort
 
 EXTERNAL_DATA_BYTES = 100_000_000
-"""Weights above this are stored beside the graph in `model.onnx_data`: a protobuf file is limited to 2 GiB, and ONNX
-Runtime maps weights beside the graph, but copies those inside."""
+"""Weights above this are stored next to the graph in `model.onnx_data`: a protobuf file is limited to 2 GiB, and ONNX
+Runtime maps weights next to the graph, but copies those inside."""
 
 GRAPH, WEIGHTS = "model.onnx", "model.onnx_data"
 
 
 def save(model: ir.Model, folder: Path, name: str = MODEL) -> list[Path]:
-    """Write a graph into `folder`, its weights beside it above EXTERNAL_DATA_BYTES, and return the files."""
-    graph, beside = folder / f"{name}.onnx", folder / f"{name}.onnx_data"
+    """Write a graph into `folder`, its weights next to it above EXTERNAL_DATA_BYTES, and return the files."""
+    graph, data = folder / f"{name}.onnx", folder / f"{name}.onnx_data"
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     if weights <= EXTERNAL_DATA_BYTES:
         ir.save(model, graph)
         return [graph]
-    ir.save(model, graph, external_data=beside.name)
-    return [graph, beside]
+    ir.save(model, graph, external_data=data.name)
+    return [graph, data]
 
 
 def optimise(folder: Path) -> list[Path]:

@@ -52,7 +52,7 @@ def quantize_weight(weight: torch.Tensor, limit: int) -> tuple[torch.Tensor, tor
 
 
 def quantize_blocks(weight: torch.Tensor, bits: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantize a weight [..., n * size] to int8 [..., n, size] of so many bits; the scales are float32 [..., n].
+    """Quantize a weight [..., n * size] to int8 [..., n, size] of this many bits; the scales are float32 [..., n].
 
     There is one integer more below zero than above, so a block's largest value becomes the lowest integer, by a scale
     that may be negative: in 4 bits that is 1.1 dB better than a symmetric range on the demo model's weights (and what

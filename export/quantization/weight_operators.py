@@ -43,7 +43,7 @@ def matmul_nbits(
 
 
 def pack(integers: torch.Tensor, bits: int) -> torch.Tensor:
-    """int8 [..., n] of so many bits -> uint8 [..., n * bits / 8]; the middle stands for 0, the first are lowest."""
+    """int8 [..., n] of this many bits -> uint8 [..., n * bits / 8]; the middle stands for 0, the first are lowest."""
     raised: torch.Tensor = (integers.to(torch.int16) + 2 ** (bits - 1)).unflatten(-1, (-1, 8 // bits))
     shifts = torch.arange(0, 8, bits, dtype=torch.int16)
     return (raised << shifts).sum(-1).to(torch.uint8)

@@ -107,7 +107,7 @@ def open_on_cpu(graph: Path, options: ort.SessionOptions | None = None) -> ort.I
 def _runnable(graph: Path) -> str | bytes:
     """A graph that a session on the CPU accepts: the path, or the bytes of the graph with CUDA's operators expanded.
 
-    Weights beside the graph stay there.
+    Weights next to the graph stay there.
     """
     model = onnx.load(graph, load_external_data=False)
     used = set()

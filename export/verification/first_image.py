@@ -1,4 +1,4 @@
-"""A whole image of a package beside that of diffusers' own pipeline, with the checkpoint's modules in PyTorch.
+"""A whole image of a package compared with that of diffusers' own pipeline, with the checkpoint's modules in PyTorch.
 
 Graphs are verified one by one; what is between them is not: tokenizers, the scheduler, guidance, the scale of the
 latents. The image shows it all at once, in a few steps of a small image.

@@ -89,7 +89,7 @@ def measure_quality(package: Path, calibration: Calibration) -> dict[str, Any]:
 
 
 def undecided(pipe: TextToImage, reference: ReferenceImage, **options: Any) -> bool:
-    """Whether the reference lies between two images, so that any rounding decides which one comes out.
+    """Whether the reference is between two images, so that any rounding decides which one comes out.
 
     Then most of REDRAWS images from noise that differs by CHANGE are at SSIM_FLOOR or above.
     """

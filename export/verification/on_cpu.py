@@ -21,7 +21,7 @@ class OnCpu:
 
     Args:
         graph: file of its own graph.
-        parts: names of the graphs beside it; those of a denoiser, or none.
+        parts: names of its further graphs; those of a denoiser, or none.
         optimise: let ONNX Runtime optimise the graphs, or run them as they are.
     """
 

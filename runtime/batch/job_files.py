@@ -57,7 +57,7 @@ def _text(path: Path, content: bytes) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         raise ArgumentError(
-            f"{path} cannot be read: it is no UTF-8 text; allowed: UTF-8, or UTF-16 with a byte order mark"
+            f"{path} cannot be read: it is not UTF-8 text; allowed: UTF-8, or UTF-16 with a byte order mark"
         ) from None
 
 

@@ -48,7 +48,7 @@ def batch(
         package: folder of ONNX graphs.
         jobs: see `rows.read`.
         out: a folder for a PNG of each id and `results.jsonl`; or a name that ends in .parquet, for one file with
-            both. A folder beside that file exists until it is complete.
+            both. A folder next to that file exists until it is complete.
         engine: `here`, or another one that generates the same images.
         size: most images of one call.
         overwrite: generate rows again whose settings or package have changed.
@@ -109,7 +109,7 @@ def _run(engine: Engine, waiting: Sequence[Row], size: int, before: int) -> Iter
     """Run rows and yield each with its result, under a progress bar with the time left."""
     by_id = {row.id: row for row in waiting}
     units = units_of([row for row in waiting if not row.reason], size)
-    # disable=None: no bar where stderr is no terminal
+    # disable=None: no bar if stderr is not a terminal
     with tqdm(total=before + len(waiting), initial=before, unit="image", leave=False, disable=None) as bar:
         for row in waiting:
             if row.reason:

@@ -1,4 +1,4 @@
-"""Time and memory that images will take, told before long work."""
+"""Time and memory that images will take, printed before long work."""
 
 import time
 from collections.abc import Callable

@@ -67,7 +67,7 @@ class Job:
     recorded: Recorded | None = None
 
     def open(self, request: Request) -> TextToImage:
-        """Load the package, and tell the device and the defaults in use."""
+        """Load the package, and print the device and the defaults in use."""
         pipe = TextToImage.load(self.package, **self.load)
         print_status(f"{self.package} on {pipe.device.name} ({pipe.device.provider})")
         if self.recorded is not None and self.recorded.settings.model_hash != pipe.package.fingerprint:
@@ -88,7 +88,7 @@ def read_job(package: Path, load: Mapping[str, Any], files: Files, image: Path) 
         image: a PNG or a JPEG that Triptych wrote.
 
     Raises:
-        ArgumentError: the file cannot be read, has no settings, or its settings do not tell the whole image.
+        ArgumentError: the file cannot be read, has no settings, or its settings do not describe the whole image.
     """
     settings = read_settings(image)
     arguments = settings.arguments()
@@ -168,13 +168,13 @@ def generate_walk(job: Job, request: Request, images: int, to_seed: int | None) 
 def _check(job: Job, requests: Sequence[Request]) -> list[Plan]:
     """Check arguments with the package opened but nothing of it loaded, and return what the requests will do.
 
-    None of a package without manifest, whose graphs tell their inputs only once they are loaded.
+    None of a package without manifest, whose graphs show their inputs only once they are loaded.
 
     Raises:
         PackageError, ArgumentError, SamplerError: see `plan` and `upscaling.passes`.
     """
     opened = open_package(job.package)
-    if opened.manifest.absent:  # only its graphs tell their inputs: they are loaded first, and checked then
+    if opened.manifest.absent:  # only its graphs have their inputs: they are loaded first, and checked then
         return []
     model = Model.of(opened, Components(opened, open_device("cpu"), (), memory="low"))
     with warnings.catch_warnings():
@@ -190,7 +190,7 @@ def _runs_on_the_cpu(job: Job) -> bool:
 
 
 def _run(pipe: TextToImage, request: Request, upscale: float | None, estimate: TimeEstimate | None) -> Output:
-    """The images of a request, under a progress bar; the time of all images is told if they take long."""
+    """The images of a request, under a progress bar; the time of all images is printed if they take long."""
     (prompt,) = {text.prompt for text in request.texts()}
     with tqdm(desc=prompt[:SLUG_LENGTH], unit="step", leave=False, disable=_no_bar()) as bar:
 

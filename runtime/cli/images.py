@@ -122,7 +122,7 @@ def _print(written: "Written", *, as_json: bool) -> None:
 
 
 def _check_only_settings() -> None:
-    """Raise an error for options beside --from-image, whose settings would not be those of the image."""
+    """Raise an error for options given with --from-image, whose settings would not be those of the image."""
     context = click.get_current_context()
     given = [
         max(each.opts, key=len)

@@ -50,7 +50,7 @@ def print_line(line: str) -> None:
     """Print a line on stderr."""
     try:
         print(line, file=sys.stderr, flush=True)
-    except OSError:  # nobody can be told
+    except OSError:  # there is nowhere left to report it
         _discard(sys.stderr)
 
 

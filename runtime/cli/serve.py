@@ -28,7 +28,7 @@ class _Range(click.FloatRange):
         """Read the value, see `click.ParamType`."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value} is no number", param, ctx)
+            self.fail(f"{value} is not a number", param, ctx)
         return number
 
 
@@ -139,7 +139,7 @@ packages_loaded = group(
             "--idle",
             type=DURATION,
             metavar="DURATION",
-            help="Unload a package that has had no request for so long, e.g. 30s, 10m or 2h; never if left out.",
+            help="Unload a package that has had no request for this long, e.g. 30s, 10m or 2h; never if left out.",
         ),
         "max_memory": click.option(
             "--max-memory",
@@ -162,7 +162,7 @@ packages_loaded = group(
     "--keep-images",
     type=DURATION,
     metavar="DURATION",
-    help="Answer response_format url with links to images that are kept in memory for so long, e.g. 10m; "
+    help="Allow response_format url: images are kept in memory for this long, e.g. 10m; "
     "together 256 MiB at most, the oldest go first.",
 )
 @click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, the page asks for it.")

@@ -79,7 +79,7 @@ class Sheet:
         ]
 
     def details(self) -> list[str]:
-        """Words for the names of files that tell the images of each request from those of others, "" for none."""
+        """Words for file names that distinguish the images of each request from those of others, "" for none."""
         cells = itertools.product(self.prompts, self.schedulers, self.scales)
         return [
             " ".join([*([] if name is None else [name]), *([] if scale is None else [f"{scale:g}"])])

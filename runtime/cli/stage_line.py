@@ -1,4 +1,4 @@
-"""One line on stderr that tells the stage of long work and its seconds, while stderr is a terminal."""
+"""One line on stderr with the stage of long work and its seconds, if stderr is a terminal."""
 
 import sys
 import threading
@@ -14,7 +14,7 @@ _EVERY = 1.0  # seconds
 
 
 class StageLine:
-    """The line, shown inside a `with` block; nothing is written where stderr is no terminal, or with --quiet."""
+    """The line, shown inside a `with` block; nothing is written if stderr is not a terminal, or with --quiet."""
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr.isatty() and not is_quiet()

@@ -145,7 +145,7 @@ def package_and_prompts(
         words: of the command.
         named: the package by an option, or None.
         from_image: an image that has its prompt in its settings, or None.
-        has_more: there are prompts beside the words.
+        has_more: there are prompts besides the words.
 
     Raises:
         ArgumentError: no prompt, or prompts together with `from_image`.

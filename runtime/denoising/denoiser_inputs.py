@@ -1,4 +1,4 @@
-"""Inputs of a denoiser beside the sample, at fixed addresses on its device: written, or computed there from parts."""
+"""Inputs of a denoiser other than the sample, at fixed addresses on its device: written, or computed there by parts."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class ComputedInputs:
 
 
 def buffer_for(graph: Graph, tensor: Tensor, shape: Sequence[int], rows: int) -> Buffer:
-    """Zeros for so many rows of an input or output.
+    """Zeros for this many rows of an input or output.
 
     Args:
         graph: whose input it is, for errors.
@@ -194,5 +194,5 @@ def buffer_for(graph: Graph, tensor: Tensor, shape: Sequence[int], rows: int) ->
 
 
 def padded(array: np.ndarray, rows: int) -> np.ndarray:
-    """The array with its last row repeated up to so many rows."""
+    """The array with its last row repeated up to this many rows."""
     return array.take(range(rows), axis=0, mode="clip")

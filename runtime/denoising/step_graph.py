@@ -194,7 +194,7 @@ class StepGraph:
 
 
 def scalars(sampler: Sampler, guidance: Guidance) -> np.ndarray:
-    """Factors of each step beside the matrix, float64 [calls, 9], in the order of `SCALARS`; zeros where not used."""
+    """Factors of each step other than the matrix, float64 [calls, 9], in the order of `SCALARS`; 0 where not used."""
     found = dict.fromkeys(SCALARS, np.zeros(len(sampler)))
     found["level_of_image"], found["level_of_noise"] = KnownRegion.levels(sampler).T
     found["scale"] = guidance.scales(sampler)

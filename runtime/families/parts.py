@@ -1,4 +1,4 @@
-"""A denoiser of several graphs: parts of it need to be run only once an image, or once a run.
+"""A denoiser of several graphs: parts of it need to be run only once per image, or once per run.
 
 In the cuda operator set, `text` gives the keys and values of the text for all blocks, `time` the shifts of all blocks
 for all steps, and the component's own graph takes both as inputs.
@@ -18,7 +18,7 @@ MODEL = "model"
 
 TEXT_PART, TIME_PART = "text", "time"
 PARTS = (TEXT_PART, TIME_PART)
-"""Names of the graphs beside it."""
+"""Names of its further graphs."""
 
 SAMPLE, TIMESTEP = "sample", "timestep"
 
@@ -101,7 +101,7 @@ def shifts_of(row: np.ndarray, shapes: Mapping[str, Sequence[int | str]]) -> dic
 
 
 def shift_shapes(shapes: Mapping[str, Sequence[int | str]]) -> dict[str, tuple[int, ...]]:
-    """Shapes of the shifts by name, in the order in which they lie in a row of `SHIFTS`."""
+    """Shapes of the shifts by name, in the order in which they stand in a row of `SHIFTS`."""
     names = [f"{SHIFT}{number}" for number in range(sum(name.startswith(SHIFT) for name in shapes))]
     return {name: tuple(int(axis) for axis in shapes[name]) for name in names}
 

@@ -51,7 +51,7 @@ def pull(name: Name, link: Path | None = None, *, report: Report = lambda line: 
     Raises:
         HubError: no such repository or revision, or no access.
         TransferError: network, disk or a checksum; files that are whole stay in the cache.
-        PackageError: it is no package that runs here, or `link` exists.
+        PackageError: the repository is not a package that runs here, or `link` exists.
         MissingExtraError: huggingface_hub is not installed.
     """
     hub = client("pull")
@@ -134,7 +134,7 @@ def _check_space(folder: Path, files: Mapping[str, RemoteFile]) -> None:
     free = shutil.disk_usage(folder).free
     if _total(missing) > free:
         raise TransferError(
-            f"{_total(missing) / 1e6:,.1f} MB are to be downloaded into {folder.parents[2]}, which has room for "
+            f"{_total(missing) / 1e6:,.1f} MB must be downloaded into {folder.parents[2]}, which has room for "
             f"{free / 1e6:,.1f} MB; free some, or set HF_HUB_CACHE to a folder on another disk"
         )
 
@@ -164,7 +164,7 @@ def _with_links(record: Pulled, links: Iterable[Path]) -> Pulled:
 
 
 def _check_link(link: Path, name: Name) -> None:
-    """Refuse to replace what is no link to a snapshot of the same repository."""
+    """Refuse to replace anything but a link to a snapshot of the same repository."""
     if link.is_symlink():
         place, repository = Path(os.readlink(link)).parent, f"models--{name.repository.replace('/', '--')}"
         if (place.parent.name, place.name) == (repository, "snapshots"):

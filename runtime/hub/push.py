@@ -51,7 +51,7 @@ def push(package: Path, name: Name, *, private: bool = False, progress: bool = F
 
 
 def package_files(package: Package) -> list[str]:
-    """Paths of a package's files, card and licence with them; no others that lie in its folder.
+    """Paths of a package's files, with its card and license; other files in its folder are left out.
 
     Raises:
         PackageError: the family is not supported, or a file of the manifest is missing.

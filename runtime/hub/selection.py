@@ -28,11 +28,11 @@ _OTHER_WEIGHTS = (
 )
 """Ends of names of weights and graphs in formats that are not run here."""
 _OTHER_GRAPH = re.compile(r"(?!model\.onnx)[^/]*\.onnx([._]data[^/]*)?")
-"""Names of further graphs beside a component's own, and of their data."""
+"""Names of further graphs of a component, and of their data."""
 
 
 def check_names(names: Iterable[str], repository: str) -> None:
-    """Refuse names of files that would lie outside of the package's folder.
+    """Refuse names of files that would be outside the package's folder.
 
     Raises:
         PackageError: names the first such file.
@@ -50,7 +50,7 @@ def check_is_package(names: Iterable[str], repository: str) -> None:
     """
     names = set(names)
     if INDEX not in names:
-        raise PackageError(f"{repository} is no package: it has no {INDEX}")
+        raise PackageError(f"{repository} is not a package: it has no {INDEX}")
     if not any(name.count("/") == 1 and name.endswith(f"/{GRAPH}") for name in names):
         raise PackageError(
             f"{repository} holds no ONNX graphs (no */{GRAPH}); if it is a checkpoint, "
@@ -82,7 +82,7 @@ def listed_files(names: Iterable[str], manifest: JsonObject, repository: str) ->
 def known_files(names: Iterable[str], family: Family) -> list[str]:
     """The files of a package by another exporter: those of the family's components, in ONNX alone.
 
-    Data beside a graph may have any name; weights in other formats and other graphs are left out, and so are
+    Data next to a graph may have any name; weights in other formats and other graphs are left out, and so are
     components that are not run here, such as a safety checker.
     """
     names = set(names)

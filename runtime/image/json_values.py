@@ -14,7 +14,7 @@ _WORDS = {str: "text", int: "whole number", float: "number", dict: "JSON object"
 _SHOWN = 80  # characters of a value in an error
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-"""Half a surrogate pair, which JSON can hold, and which is no character."""
+"""Half a surrogate pair: JSON can hold it, but it is not a character."""
 
 
 def check(name: str, value: Any, hint: Any) -> None:

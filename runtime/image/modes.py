@@ -20,7 +20,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def to_rgb(image: "PILImage", name: str) -> "PILImage":
-    """A copy in RGB, without metadata, upright as its EXIF orientation tells.
+    """A copy in RGB, without metadata, turned upright by its EXIF orientation.
 
     Alpha is ignored, as in diffusers' `load_image`: a transparent pixel has the colour that is stored for it. 16 bits
     are scaled to 8.
@@ -49,7 +49,7 @@ def to_rgb(image: "PILImage", name: str) -> "PILImage":
 
 
 def to_alpha(image: "PILImage", name: str) -> "PILImage | None":
-    """The alpha channel, mode L, upright as its EXIF orientation tells; None for an image without one.
+    """The alpha channel, mode L, turned upright by its EXIF orientation; None for an image without one.
 
     Args:
         image: of any mode; decoded if it was not yet.
@@ -92,11 +92,11 @@ def from_array(array: np.ndarray, name: str) -> "PILImage":
 
 
 def _upright(image: "PILImage") -> "PILImage":
-    """A copy, turned as its EXIF orientation tells; alpha is not premultiplied."""
+    """A copy, turned upright by its EXIF orientation; alpha is not premultiplied."""
     from PIL import ImageOps
 
     copy = image.copy()
-    with suppress(Exception):  # malformed EXIF data is no reason to refuse the pixels
+    with suppress(Exception):  # the pixels can be used without EXIF data
         ImageOps.exif_transpose(copy, in_place=True)
     return copy.convert(_STRAIGHT[copy.mode]) if copy.mode in _STRAIGHT else copy
 

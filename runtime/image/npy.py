@@ -23,7 +23,8 @@ def read_latents(path: Path) -> np.ndarray:
     """Latents float32 [n, C, h, w] of a .npy file of any floating point type.
 
     Raises:
-        ArgumentError: no such file, no .npy file, or another type, number of axes or length than its header tells.
+        ArgumentError: no such file, not a .npy file, a type or number of axes that is not allowed, or a length that is
+            not that of its header.
     """
     content = read_file(path, MAX_BYTES)
     if content.startswith(b"PK"):

@@ -1,1 +1,1 @@
-"""The only home of ONNX Runtime, beside the denoising loop: devices, sessions, memory, small graphs."""
+"""The only home of ONNX Runtime besides the denoising loop: devices, sessions, memory, small graphs."""

@@ -6,7 +6,7 @@ The reason for each option; benchmarks/gpu/README.md lists measurements to be ma
   between. All sessions here share one, so that bound runs follow each other on the device. It is a blocking stream,
   with which copies by `OrtValue` (on CUDA's default stream) keep order by themselves.
 - `disable_synchronize_execution_providers`: a run is launched, not waited for. A captured graph's replay waits all the
-  same in an ONNX Runtime without its pull request 28686 (2026): once a step, after which the step graph is launched.
+  same in an ONNX Runtime without its pull request 28686 (2026): once per step, after which the step graph is launched.
 - `enable_cuda_graph`: for bound graphs of fixed shapes. The first run for a `gpu_graph_id` captures, later ones replay;
   inputs and outputs must be at the same addresses each time, so that every set of buffers has an id of its own. Runs
   that are not bound have the id -1, which neither captures nor replays. Sessions without the option ignore the id.

@@ -110,11 +110,11 @@ class Device:
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3  # errors: the checks of `Graph` cover warnings about placement
-        # Each graph has threads of its own, which would go on spinning after its run, in the way of the next graph's
+        # Each graph has threads of its own, which would keep spinning after its run, in the way of the next graph's
         if _STOP not in self.session_options:
             options.add_session_config_entry(_STOP, "1")
         if self.on_cpu:
-            options.enable_mem_pattern = False  # it plans one block a shape beside the arena: 40% more at the peak
+            options.enable_mem_pattern = False  # it plans one block per shape on top of the arena: 40% more at the peak
             options.enable_cpu_mem_arena = keep_memory
         if self.on_cuda and traits.whole:
             options.add_session_config_entry(_WHOLE, "1")

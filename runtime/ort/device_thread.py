@@ -65,7 +65,7 @@ class DeviceThread:
 
 
 class Owned(Generic[T]):
-    """An object that is freed in the thread of its device; `value` is to be kept nowhere else.
+    """An object that is freed in the thread of its device; `value` must not be kept elsewhere.
 
     Args:
         value: the object.

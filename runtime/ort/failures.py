@@ -1,6 +1,6 @@
 """Failures of a device: the cause in its libraries' words, and what helps.
 
-ONNX Runtime has no class of exception for them: messages are told apart. Their forms are those of its CUDA provider
+ONNX Runtime has no class of exception for them: their messages are read, in the forms of its CUDA provider
 (core/providers/cuda: cuda_call.cc, cudnn_fe_call.cc, cuda_common.h, cuda_kernel.h) and arena (core/framework/
 bfc_arena.cc), as "CUDA failure 2: out of memory ; GPU=0 ; hostname=... ; file=... ; line=... ; expr=cudaMalloc(...)";
 numbers are those of CUDA's cudaError_t.

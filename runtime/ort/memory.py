@@ -65,7 +65,7 @@ class Buffer:
 
     @classmethod
     def of(cls, value: ort.OrtValue, memory: Memory, dtype: np.dtype) -> Self:
-        """A tensor that is there already, its rows beside each other."""
+        """A tensor that is there already, its rows next to each other."""
         buffer = cls.__new__(cls)
         buffer.memory, buffer.dtype, buffer.shape = memory, dtype, tuple(value.shape())
         buffer._row_bytes = math.prod(buffer.shape[1:]) * dtype.itemsize
@@ -73,7 +73,7 @@ class Buffer:
         return buffer
 
     def parts(self, shapes: Sequence[Sequence[int]]) -> list[View]:
-        """Tensors that lie one after another in it, of these shapes."""
+        """Tensors that follow one another in it, of these shapes."""
         ends = itertools.accumulate((math.prod(shape) * self.dtype.itemsize for shape in shapes), initial=0)
         return [
             View(self._value, self.memory, self.dtype, tuple(shape), offset)

@@ -46,7 +46,7 @@ def installed_driver() -> str:
     except OSError:
         return f"none is installed ({DRIVER} cannot be loaded)"
     if status or not version.value:
-        return "the installed one does not tell its version"
+        return "the installed one does not state its version"
     return f"the installed one runs CUDA {version.value // 1000}.{version.value % 1000 // 10} at most"
 
 

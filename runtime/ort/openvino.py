@@ -19,7 +19,7 @@ def with_precision(options: Mapping[str, Any]) -> dict[str, Any]:
     """The provider's options with `precision` in the form that it takes; left out, it computes in fp32.
 
     Raises:
-        ProviderError: another precision, or `load_config` beside it.
+        ProviderError: another precision, or `load_config` as well.
     """
     requested = dict(options)
     precision = requested.get("precision")

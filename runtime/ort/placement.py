@@ -51,7 +51,7 @@ def recording(device: Device) -> Device:
         ProviderError: this version of ONNX Runtime records none.
     """
     if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
-        raise ProviderError(f"ONNX Runtime {ort.__version__} does not tell where nodes run; needed: 1.24 or newer")
+        raise ProviderError(f"ONNX Runtime {ort.__version__} does not report where nodes run; needed: 1.24 or newer")
     return replace(device, session_options={**device.session_options, **_SETTINGS})
 
 

@@ -91,7 +91,7 @@ def installed_wheels() -> dict[str, str]:
 
 
 def wheels_in_conflict() -> list[str]:
-    """ONNX Runtime wheels that lie in one folder, where they overwrite each other's files; [] without a conflict."""
+    """ONNX Runtime wheels that share a folder, where they overwrite each other's files; [] without a conflict."""
     folders: dict[Path, list[str]] = {}
     for name, wheel in _distributions().items():
         folders.setdefault(Path(str(wheel.locate_file("onnxruntime"))).resolve(), []).append(name)
@@ -140,7 +140,7 @@ def _option_error(message: str, provider: str, options: Mapping[str, Any]) -> st
 
 
 def _library_error(provider: str, preloaded: str) -> str | None:
-    """Why a library of the provider cannot be loaded, None if all can: ONNX Runtime tells it to its log only."""
+    """Why a library of the provider cannot be loaded, None if all can: ONNX Runtime writes it to its log only."""
     messages = [message for message in (preloaded, _loader_error(provider)) if message]
     failures = (device_failure(message) for message in messages)
     return next(filter(None, failures), None) or next(iter(messages), None)
@@ -148,7 +148,7 @@ def _library_error(provider: str, preloaded: str) -> str | None:
 
 @cache
 def _preload_cuda() -> str:
-    """Load CUDA and cuDNN from the nvidia wheels, if installed; returns the first thing that ONNX Runtime tells of it.
+    """Load CUDA and cuDNN from the nvidia wheels, if installed; returns ONNX Runtime's first line about it.
 
     A CUDA provider that is a plug-in is registered by this.
     """

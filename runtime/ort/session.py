@@ -49,9 +49,9 @@ class Graph:
     """A graph loaded on a device.
 
     Calling it takes arrays by input name and returns the outputs by name. Arrays are cast to the graph's types, and a
-    scalar is given the rank the graph wants, so that one caller serves every dialect. A graph with a fixed batch runs
-    as often as it must, its last call filled up with repeats; on the CPU every graph runs row by row, which is as fast,
-    takes the memory of one row, and makes a row's result the same to the bit alone and in a batch.
+    scalar gets the rank that the graph takes, so that one caller serves every operator set. A graph with a fixed batch
+    runs as often as it must, its last call filled up with repeats; on the CPU every graph runs row by row, which is as
+    fast, takes the memory of one row, and makes a row's result bit-identical alone and in a batch.
 
     Args:
         path: the graph's file.
@@ -144,7 +144,7 @@ class Graph:
         return dict(zip(self.outputs, results, strict=True))
 
     def works_around(self, error: Exception) -> bool:
-        """Open the session anew without what has failed on CUDA, with a warning; False where nothing is left to try.
+        """Open the session again without what has failed on CUDA, with a warning; False where nothing is left to try.
 
         A capture that fails is left out, and cuDNN's attention is replaced by flash attention.
         """

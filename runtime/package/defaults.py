@@ -60,7 +60,7 @@ class Defaults:
 NONE_STATED = Defaults()
 
 FACTS = ("example_prompts", "tasks", "license")
-"""Names of values that are no arguments of `Request`."""
+"""Names of values that are not arguments of `Request`."""
 
 NAMES = tuple(each.name for each in fields(Defaults))
 """Names of all values."""

@@ -47,7 +47,7 @@ class Components:
         package: the folder.
         device: where the graphs run.
         names: components that an image needs.
-        memory: one of POLICIES. With `low`, threads that use different graphs at once make each other load them anew.
+        memory: one of POLICIES. With `low`, threads that use different graphs at once make each other load them again.
 
     Attributes:
         loaded: name -> graph in memory.
@@ -109,7 +109,7 @@ class Components:
 
     def _load(self, name: str) -> AnyGraph:
         if self.memory == "fast":
-            # A decoder's working memory is as large as the denoiser's, and is needed once an image
+            # A decoder's working memory is as large as the denoiser's, and is needed once per image
             keeps = name not in (DECODER, PREVIEW_DECODER)
             return load_graph(self._package, self._device, name, keep_memory=keeps)
         return load_graph(self._package, _mapping(self._package, self._device, name), name, keep_memory=False)

@@ -65,7 +65,7 @@ class ComponentRecord:
         inputs, outputs: name -> tensor; None where they are not recorded.
         optimised: ONNX Runtime has optimised the graph at export, and runs it as it is.
         operators: operator -> its occurrences in the graph, "Conv"; contrib operators as "com.microsoft::NhwcConv".
-        parts: names of graphs beside the component's own, see `families.parts`.
+        parts: names of further graphs of the component, see `families.parts`.
         macs: multiply-accumulates of one call with inputs of `default_shape`.
         default_shape: input -> its shape for one image of the checkpoint's own size.
         latent_rgb: of a VAE decoder, the red, green and blue of its output in -1..1 that a latent stands for: a factor

@@ -135,7 +135,7 @@ def open_package(path: str | Path) -> Package:
     if not _is_folder(path):
         path = _pulled(given)
     if not exists(path / INDEX):
-        raise PackageError(f"{given} is no package: it has no {INDEX}")
+        raise PackageError(f"{given} is not a package: it has no {INDEX}")
     package = Package(path, given, _index(path), read_manifest(path))
     if not package.components:
         raise PackageError(
@@ -206,7 +206,7 @@ def _index(folder: Path) -> JsonObject:
 
 
 def _check_files(package: Package) -> None:
-    for component in package.components:  # weights may lie beside the graph, in any file
+    for component in package.components:  # weights may be next to the graph, in any file
         for _ in files_below(package.path / component):
             pass
     places = _places(package.path.resolve())
@@ -246,7 +246,7 @@ def _size(file: Path, places: Sequence[Path]) -> int | None:
 
 
 def _places(package: Path) -> tuple[Path, ...]:
-    """Folders that a package's files may lie in: its own; in the cache of the Hugging Face hub, those of all files."""
+    """Folders that may hold a package's files: its own; in the cache of the Hugging Face hub, those of all files."""
     if package.parent.name != "snapshots":
         return (package,)
     repository = package.parent.parent

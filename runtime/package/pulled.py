@@ -1,4 +1,4 @@
-"""Packages that were pulled from a hub: names, and records of where their files lie.
+"""Packages that were pulled from a hub: names, and records of where their files are.
 
 A pulled package is a snapshot folder in the cache of the Hugging Face hub, used in place. Its record, a JSON file in
 the user's cache folder, is written when all of its files are there and have their checksums. The record's time of
@@ -146,7 +146,7 @@ def find(text: str) -> Pulled | None:
 
 
 def check_not_a_name(path: Path) -> None:
-    """Refuse a path that is no folder and rather the name of a package: there is no folder for the owner's name.
+    """Refuse a path that looks like the name of a package: it is not a folder, and the owner's name is not one either.
 
     Raises:
         PackageError: says how it is downloaded.

@@ -86,8 +86,8 @@ def interface_of(family: Family, component: str, outputs: Iterable[str], channel
     Args:
         family: of the package.
         component: its name.
-        outputs: names of its graph's outputs: they tell the hidden states of a text encoder by their numbers, and a
-            distribution of latents from latents.
+        outputs: names of its graph's outputs: they number the hidden states of a text encoder, and show whether a
+            VAE encoder gives latents or a distribution of latents.
         channels: of the latents.
     """
     latents = Port(("n", channels, "height", "width"))

@@ -16,7 +16,7 @@ STEPS = 20  # of the samplers that are measured
 
 @dataclass(frozen=True)
 class Description:
-    """A scheduler under one of its names, with diffusers' defaults but for what the name stands for.
+    """A scheduler under one of its names, with diffusers' defaults except for the options that the name stands for.
 
     Attributes:
         name: short name, or the class where there is none.

@@ -217,6 +217,6 @@ def _spell(value: Any) -> str:
     """A value in JSON, cut to fit a line."""
     try:
         spelled = json.dumps(value, default=str)
-    except (TypeError, ValueError, RecursionError):  # keys that are no texts, values that hold themselves
+    except (TypeError, ValueError, RecursionError):  # keys that are not texts, values that hold themselves
         spelled = " ".join(repr(value).split())
     return spelled if len(spelled) <= _LINE else spelled[:_LINE] + " ..."

@@ -183,7 +183,7 @@ def recorded_defaults(config: Mapping[str, Any]) -> list[str]:
     """Options that a configuration records as defaults of its class, not as choices: they do not count.
 
     Raises:
-        SamplerError: `_use_default_values` is no list of names.
+        SamplerError: `_use_default_values` is not a list of names.
     """
     names = config.get("_use_default_values") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -21,7 +21,7 @@ MODELS = DIFFUSION, FLOW, EDM = "diffusion", "flow matching", "EDM"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """Arguments of one run, checked, beside the configuration.
+    """Arguments of one run, checked, in addition to the configuration.
 
     Attributes:
         steps: steps of the whole grid, before `strength` leaves any out.

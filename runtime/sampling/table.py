@@ -26,7 +26,7 @@ class Table:
         timesteps: [n], inputs of the denoiser.
         alphas, sigmas: [n], of the input latents of the denoiser.
         start, end: [n, 2], the (alpha, sigma) that row i carries s_i from and x_{i+1} to. `end[i]` is where call i + 1
-            is fed, but for diffusers' uneven grids.
+            is fed, except on diffusers' uneven grids.
         advance: A [n, 1 + h].
         correct: C [n, 2 + h]; the identity (1, 0, 0 ...) leaves the latents as they were fed.
         noise: G [n].

@@ -46,7 +46,7 @@ class ConnectionLimits:
         rate: bytes of a body per second, on average, after `grace`.
         grace: seconds.
         refused: connections that may wait for their refusal at once.
-        linger: seconds that a client may go on sending after its answer, or has for the request that is refused.
+        linger: seconds that a client may keep sending after its answer, or has for the request that is refused.
         stall: seconds in which a client reads nothing of its answer.
         interval: seconds between checks.
     """
@@ -209,7 +209,7 @@ class Connection(H11Protocol):
         self._unsent = unsent
         if now - self._read_at > limits.stall:
             _log.info("a connection is closed: its answer is not read")
-            reset = struct.pack("ii", 1, 0)  # SO_LINGER: else the system goes on trying to deliver what is unread
+            reset = struct.pack("ii", 1, 0)  # SO_LINGER: else the system keeps trying to deliver what is unread
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             self.drop()
         if self.transport.is_closing():
@@ -226,7 +226,7 @@ class Connection(H11Protocol):
             self.drop()
 
     def _follow(self) -> None:
-        """Note the phase, and when it began; a body begins anew after the service has not read for a while."""
+        """Note the phase, and when it began; a body begins again after the service has not read for a while."""
         phase = self._current()
         if phase != self.phase or (phase == Phase.BODY and self.flow.read_paused):
             self.phase, self.since, self._received = phase, self.loop.time(), 0

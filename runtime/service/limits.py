@@ -38,7 +38,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class PoolLimits:
-    """Limits of the loaded packages; None is no limit.
+    """Limits of the loaded packages; None means no limit.
 
     Attributes:
         keep: packages that are loaded at a time.

@@ -49,7 +49,7 @@ class BoundedLines(logging.Formatter):
 
 
 class Repeats(logging.Filter):
-    """Filter that counts equal lines in place of writing them, but for requests, which have a line each.
+    """Filter that counts equal lines instead of writing them, except requests, which have a line each.
 
     Args:
         seconds: after which a line is written again, with the count.

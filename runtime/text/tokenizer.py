@@ -89,7 +89,7 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a tokenizer folder: tokenizer.json, or the vocabulary's files, and the configuration beside them.
+        """Read a tokenizer folder: tokenizer.json, or the vocabulary's files, and the configuration next to them.
 
         Raises:
             PackageError: a file is missing, cannot be read, or names a special token that the vocabulary lacks.

@@ -81,7 +81,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def check_token(facts: JsonObject, key: str) -> None:
-    """Refuse a token that is no text, empty or too long.
+    """Refuse a token that is not text, is empty or is too long.
 
     Raises:
         PackageError: names the key.

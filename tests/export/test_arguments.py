@@ -50,7 +50,7 @@ def test_names_are_those_of_the_tables() -> None:
         ({"vae": "absent"}, "absent is neither a file, a folder nor a hub id"),
         ({"preview_decoder": "absent"}, "absent is neither"),
         ({"embeddings": ["absent.pt=<cat>"]}, r"absent\.pt does not exist"),
-        ({"embeddings": ["word.ckpt"]}, r"word\.ckpt is no embedding: give a \.safetensors, \.pt or \.bin file"),
+        ({"embeddings": ["word.ckpt"]}, r"word\.ckpt is not an embedding: give a \.safetensors, \.pt or \.bin file"),
         ({"prediction_type": "v"}, "prediction_type='v'; allowed: epsilon, v_prediction, sample"),
         ({"revision": "main"}, "is a folder; a revision"),
         ({"config": "stable-diffusion-1"}, "is a folder; a configuration"),
@@ -151,7 +151,7 @@ def test_a_tokenizer_of_pointers_is_found_before_anything_is_exported(
 @pytest.mark.parametrize("name", ["vae.pt", "vae.ckpt"])
 def test_a_vae_in_another_kind_of_file(checkpoint: Path, tmp_path: Path, name: str) -> None:
     torch.save({}, tmp_path / name)
-    with pytest.raises(SourceError, match=f"{name} is no .safetensors file"):
+    with pytest.raises(SourceError, match=f"{name} is not a .safetensors file"):
         with_vae(open_checkpoint(checkpoint), tmp_path / name)
 
 

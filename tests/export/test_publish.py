@@ -100,11 +100,11 @@ def test_an_existing_package_is_replaced_only_when_told(checkpoint: Path, tmp_pa
 
 def test_force_never_deletes_what_is_no_package(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "diary.txt").write_text("dear diary")
-    with pytest.raises(TriptychError, match="is no package"):
+    with pytest.raises(TriptychError, match="is not a package"):
         export(checkpoint, tmp_path, force=True)
     with pytest.raises(TriptychError, match="is a file"):
         export(checkpoint, tmp_path / "diary.txt", force=True)
-    with pytest.raises(TriptychError, match="is no package"):
+    with pytest.raises(TriptychError, match="is not a package"):
         export(checkpoint, checkpoint, force=True)
     assert (tmp_path / "diary.txt").read_text() == "dear diary"
 

@@ -30,5 +30,5 @@ def by_name(kind: str, name: str, ends: bool) -> tuple[float, ...]:
     """
     grids = TIMESTEPS if kind == "timesteps" else SIGMAS
     if name not in grids:
-        raise SamplerError(f"{kind}={shown(name)} is no grid; {nearest(name, grids)}")
+        raise SamplerError(f"{kind}={shown(name)} is not a grid; {nearest(name, grids)}")
     return grids[name] if kind == "timesteps" or ends else grids[name][:-1]

@@ -34,7 +34,7 @@ class Schedule:
     def sigmas(self) -> np.ndarray:
         """sigma / alpha of every timestep, float32 (Karras et al. 2022 call this sigma).
 
-        Increasing, but for the last with rescale_betas_zero_snr, which is 4096 whatever the one before.
+        Increasing, except the last with rescale_betas_zero_snr, which is 4096 whatever the one before.
         """
         sigmas: np.ndarray = np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
         return sigmas

@@ -26,7 +26,7 @@ from .noise_levels import as_float32, level_shape, reshaped, whole_timesteps
 from .schedule import Schedule, training_schedule
 from .spacing import alpha_sigma, require_decreasing, require_trained, spaced
 
-SAME = 1e-6  # relative: noise levels that float32 cannot tell apart
+SAME = 1e-6  # relative: noise levels that float32 cannot distinguish
 
 
 class SolverOptions(LevelShapeOptions, ThresholdingOptions, TrainingOptions):
@@ -148,14 +148,14 @@ def solver_grid(
     """The grid of the options, or of the run, as in diffusers.
 
     Timesteps of the denoiser are whole numbers: rounded where they come from Karras or Lu noise levels, cut off
-    where these are exponential, beta or flow. Where Lu levels and others are asked for, Karras counts first, then Lu.
+    where these are exponential, beta or flow. If several are requested, Karras has priority, then Lu.
 
     Args:
         options: of DPMSolverMultistep, DPMSolverSinglestep, DEISMultistep, UniPCMultistep or SASolver; what one of
             them does not have is as it is by default in the others.
         run: timesteps that it gives are whole numbers.
-        ends_on_grid: final_sigmas_type sigma_min, or none, is the last of the noise levels that are no timesteps',
-            not the training schedule's.
+        ends_on_grid: final_sigmas_type sigma_min, or none, is the last noise level of the grid, where that is not made
+            of timesteps, and not the training schedule's.
         rounds_cosine: Karras and Lu timesteps are rounded with the cosine schedule too.
         flow: (options, run) -> sigmas of flow matching [steps].
 
@@ -164,7 +164,7 @@ def solver_grid(
     """
     _check_prediction(options)
     schedule, of_flow = training_schedule(options, finite_sigmas=True), options.use_flow_sigmas
-    own = of_flow or _shape(options)  # levels that are no timesteps'
+    own = of_flow or _shape(options)  # levels that are not those of timesteps
     if run.timesteps is not None and own:
         raise SamplerError(f"timesteps exclude {'use_flow_sigmas' if of_flow else own}: both define the grid")
     if of_flow:

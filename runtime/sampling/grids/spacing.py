@@ -8,7 +8,7 @@ from ...errors import SamplerError
 
 _RHO = 7.0  # Karras et al. 2022, eq. 5
 _BETA_SHAPE = 0.6  # both parameters of the beta distribution (Lee et al. 2024, arXiv 2407.12173)
-_BETA_TERMS = 60  # 0.5^60 is less than float64 can tell
+_BETA_TERMS = 60  # 0.5^60 is less than float64 can resolve
 _BETA_ITERATIONS = 8
 
 
@@ -38,7 +38,7 @@ def spaced(spacing: str, count: int, steps: int, offset: int, *, last: int | Non
 
 
 def require_decreasing(values: np.ndarray, what: str, steps: int, count: int) -> None:
-    """Refuse more steps than the training timesteps can tell apart."""
+    """Refuse more steps than there are training timesteps to choose from."""
     if (np.diff(values) >= 0).any():
         raise SamplerError(
             f"num_inference_steps={steps} is too many: the {what} repeat; the schedule has {count} training timesteps"

@@ -47,7 +47,7 @@ class TCDOptions(ConsistencyOptions):
 def lcm(options: LCMOptions, run: Run) -> Table:
     """Multistep consistency sampling (Luo et al. 2023, algorithm 3): to x0, and back to the next timestep by new noise.
 
-    c_skip and c_out keep a little of the latents: at the last timesteps a row lands that much beside alpha x0.
+    c_skip and c_out keep a little of the latents: at the last timesteps a row misses alpha x0 by that much.
 
     """
     schedule = training_schedule(options)

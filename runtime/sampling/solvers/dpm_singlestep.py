@@ -24,7 +24,7 @@ def dpm_singlestep(options: DPMSinglestepOptions, run: Run) -> Table:
     A step of k calls begins as one of a single call, begins again from the same latents with two predictions, and
     once more with three: the rows before the last only lead to the next denoiser call. As in diffusers, the points of a
     step are those of the grid, where Lu et al. choose them; lower_order_final counts as true where
-    num_inference_steps is no multiple of solver_order or the run ends at sigma 0.
+    num_inference_steps is not a multiple of solver_order or the run ends at sigma 0.
     """
     algorithm, basis = options.algorithm_type, check_basis(options)
     if basis == "epsilon" and options.thresholding:

@@ -21,7 +21,7 @@ import numpy as np
 
 Basis = Literal["sample", "epsilon"]
 
-_SERIES = 20  # terms of phi in g below 1: more than float64 can tell
+_SERIES = 20  # terms of phi in g below 1: more than float64 can resolve
 
 
 class Step(NamedTuple):

@@ -119,7 +119,7 @@ def _flow(options: UniPCOptions, run: Run) -> np.ndarray:
     elif sigmas[0] > 1 or sigmas[-1] == 0:
         raise SamplerError(f"sigmas go from {sigmas[0]:g} to {sigmas[-1]:g}; allowed: above 0, to 1")
     sigmas = stretched(shifted(sigmas, shift_of(options, run, options.flow_shift)), options.shift_terminal)
-    if abs(sigmas[0] - 1) < _NOT_ONE:  # x0 could not be told from eps, nor lambda
+    if abs(sigmas[0] - 1) < _NOT_ONE:  # x0 could not be distinguished from eps, nor lambda
         sigmas[0] -= _NOT_ONE
     return sigmas
 

@@ -126,7 +126,7 @@ def _is_own(headers: Headers) -> bool:
 
 
 def _password(token: str) -> str:
-    """Password of basic authentication, for clients that send no bearer token; no browser is asked for one."""
+    """Password of basic authentication, for clients that send no bearer token; browsers do not show a prompt for it."""
     try:
         return base64.b64decode(token.strip(), validate=True).decode("latin-1").partition(":")[2]
     except ValueError:

@@ -158,7 +158,7 @@ class Pool:
         return None if count is None else removable[:count]
 
     def _sizes_with(self, member: _Member, without: Collection[_Member]) -> list[int]:
-        """Sizes of a package, and of all others that are present but for those `without`."""
+        """Sizes of a package, and of all others that are present, except those `without`."""
         others = (each for each in self._members.values() if each.present and each is not member)
         return [self._sizes[each.name] for each in (member, *others) if each not in without]
 

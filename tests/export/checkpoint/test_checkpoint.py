@@ -218,9 +218,9 @@ def test_what_is_no_vae_for_the_checkpoint_is_refused(checkpoint: Path, other_va
     (tmp_path / "unet").mkdir()
     shutil.copy(checkpoint / "unet" / "config.json", tmp_path / "unet")
     sources: list[tuple[Any, str]] = [
-        (tmp_path / "x.safetensors", r"x\.safetensors is no VAE: it has no decoder\.conv_in among its 1 tensors"),
+        (tmp_path / "x.safetensors", r"x\.safetensors is not a VAE: it has no decoder\.conv_in among its 1 tensors"),
         (tmp_path / "no.safetensors", r"no\.safetensors is neither a folder nor a hub id"),
-        (checkpoint, "is no autoencoder: it has no config.json"),
+        (checkpoint, "is not an autoencoder: it has no config.json"),
         (tmp_path / "unet", "is a UNet2DConditionModel; as VAE, give an AutoencoderKL or AutoencoderTiny"),
         (make_tiny(tmp_path / "wide", latent_channels=16), "decodes latents of 16 channels; those of tiny have 4"),
     ]

@@ -169,17 +169,20 @@ def broken(folder: Path) -> str:
     [
         (written(sks=vectors(48)), "'sks' has vectors of width 48; text_encoder of .* takes 44"),
         (written(e=vectors(WIDTH)), "has a token 'e' already; name another one: FILE=TOKEN"),
-        (written(a=vectors(WIDTH), b=vectors(WIDTH)), r"is no embedding: it holds 2 tensors \(a, b\)"),
+        (written(a=vectors(WIDTH), b=vectors(WIDTH)), r"is not an embedding: it holds 2 tensors \(a, b\)"),
         (
             written(clip_l=vectors(WIDTH), clip_g=vectors(48)),
             "has vectors for text_encoder, text_encoder_2; .* has text",
         ),
-        (written(sks=vectors(2, 2, WIDTH)), r"is no embedding: a tensor of shape \[2, 2, 44\]"),
+        (written(sks=vectors(2, 2, WIDTH)), r"is not an embedding: a tensor of shape \[2, 2, 44\]"),
         (written(sks=torch.full((WIDTH,), torch.nan)), "or values that are not finite"),
         (lambda folder: written(sks=vectors(WIDTH))(folder) + "= ", "a token must have letters or signs"),
         (lambda folder: str(folder / "absent.safetensors"), r"absent\.safetensors does not exist"),
         (broken, r"word\.safetensors cannot be read"),
-        (lambda folder: "word.ckpt", "word.ckpt is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"),
+        (
+            lambda folder: "word.ckpt",
+            "word.ckpt is not an embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN",
+        ),
     ],
 )
 def test_what_cannot_be_added_is_one_line(
@@ -244,7 +247,7 @@ class Other:
 
 def test_a_pickle_of_other_objects_is_not_loaded(checkpoint: Path, tmp_path: Path) -> None:
     torch.save({"<cat>": Other()}, tmp_path / "word.pt")
-    with pytest.raises(SourceError, match="holds Python objects beside tensors") as raised:
+    with pytest.raises(SourceError, match="holds Python objects other than tensors") as raised:
         with_embeddings(open_checkpoint(checkpoint), [tmp_path / "word.pt"])
     assert "\n" not in str(raised.value)
 
@@ -265,5 +268,5 @@ def test_clip_skip_out_of_range(checkpoint: Path, tmp_path: Path, layers: int) -
 def test_both_on_the_command_line(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     requested = ("export", checkpoint, tmp_path / "package")
     line = refused(*requested, "--embedding", "a.ckpt", capsys=capsys)
-    assert line == "error: a.ckpt is no embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"
+    assert line == "error: a.ckpt is not an embedding: give a .safetensors, .pt or .bin file, or FILE=TOKEN"
     assert "--clip-skip 3" in refused(*requested, "--clip-skip", 3, capsys=capsys)

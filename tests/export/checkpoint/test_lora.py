@@ -245,7 +245,7 @@ K = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"conv_in.weight": (2, 2)}, "is no LoRA: none of its 1 tensors is named as one"),
+        ({"conv_in.weight": (2, 2)}, "is not a LoRA: none of its 1 tensors is named as one"),
         ({f"{K}.hada_w1_a": (2, 2)}, "holds lora_unet_.*hada_w1_a: only plain LoRAs are supported"),
         ({f"{K}.lora_down.weight": (2, 56), f"{K}.dora_scale": (1, 56)}, "holds .*dora_scale: only plain LoRAs"),
         ({f"{K}.lora_down.weight": (2, 56)}, r"cannot be read as a LoRA, by diffusers \(KeyError"),

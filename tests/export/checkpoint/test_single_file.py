@@ -354,7 +354,7 @@ def test_files_and_configurations_that_cannot_be(single_file: Path, checkpoint: 
     with pytest.raises(SourceError, match=r"broken\.safetensors cannot be read"):
         open_checkpoint(broken)
     (tmp_path / "old.ckpt").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"old\.ckpt is no \.safetensors file"):
+    with pytest.raises(SourceError, match=r"old\.ckpt is not a \.safetensors file"):
         open_checkpoint(tmp_path / "old.ckpt")
     with pytest.raises(SourceError, match=r"--config stable-difusion-1: .* did you mean stable-diffusion-1"):
         open_checkpoint(single_file, config="stable-difusion-1")

@@ -147,7 +147,7 @@ def test_previews_of_a_package_without_preview_decoder_are_the_colours_of_latent
 def test_what_cannot_preview_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     opened = open_checkpoint(checkpoint)
     for source, message in (
-        (tmp_path, "is no autoencoder: it has no config.json"),
+        (tmp_path, "is not an autoencoder: it has no config.json"),
         (checkpoint / "vae", "is a AutoencoderKL; for previews, give an AutoencoderTiny"),
         (make_tiny(tmp_path / "wide", latent_channels=16), "decodes latents of 16 channels; those of tiny have 4"),
     ):

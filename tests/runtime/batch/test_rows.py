@@ -143,7 +143,7 @@ def test_a_value_that_cannot_be_used_is_said_in_its_row(settings: dict[str, Any]
         ("j.csv", "id,prompt\na,b,c\n", "line 2: more cells than the 2 columns"),
         ("j.csv", "id,id,prompt\na,b,c\n", "two columns have one name"),
         ("j.csv", 'id,prompt\na,"b\n', "no CSV"),
-        ("j.csv", b"id,prompt\na,\xff\n", "is no UTF-8 text"),
+        ("j.csv", b"id,prompt\na,\xff\n", "is not UTF-8 text"),
         ("j.parquet", "nonsense", "cannot be read as Parquet"),
         ("j.txt", "a fox", "jobs are in files that end in .jsonl, .csv, .parquet"),
         ("missing.jsonl", None, "does not exist"),

@@ -151,7 +151,7 @@ def test_a_wrong_checksum_leaves_no_package_and_no_wrong_file(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model_index.json": None}, "is no package: it has no model_index.json"),
+        ({"model_index.json": None}, "is not a package: it has no model_index.json"),
         ({"unet/model.onnx": None}, "is not whole: its triptych.json lists 'unet/model.onnx', which is missing"),
         ({"model_index.json": b'{"_class_name": "FluxPipeline"}'}, "is a FluxPipeline, which is not supported"),
         ({"triptych.json": b'{"format": 9}'}, "has format 9; this version reads format 1"),

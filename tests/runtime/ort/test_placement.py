@@ -33,6 +33,6 @@ def test_versions_that_record_nothing_are_refused(monkeypatch: pytest.MonkeyPatc
     device = open_device("cpu")
     monkeypatch.setattr(ort, "InferenceSession", object)
     with pytest.raises(
-        ProviderError, match=r"^ONNX Runtime \S+ does not tell where nodes run; needed: 1\.24 or newer$"
+        ProviderError, match=r"^ONNX Runtime \S+ does not report where nodes run; needed: 1\.24 or newer$"
     ):
         recording(device)

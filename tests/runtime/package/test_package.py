@@ -43,7 +43,7 @@ def test_a_package_without_manifest_opens_but_cannot_be_verified(tmp_path: Path)
 def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="is not a folder"):
         open_package(tmp_path / "absent")
-    with pytest.raises(PackageError, match=r"is no package: it has no model_index\.json"):
+    with pytest.raises(PackageError, match=r"is not a package: it has no model_index\.json"):
         open_package(tmp_path)
     (tmp_path / "model_index.json").write_text("{}")
     with pytest.raises(PackageError, match=r"holds no ONNX graphs.*triptych export"):

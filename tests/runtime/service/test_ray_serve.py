@@ -255,7 +255,7 @@ def test_an_invalid_configuration_is_an_error_of_one_line(
         build(arguments(package, queue="many"))
     with pytest.raises(ArgumentError, match=r"args: queues: Unexpected keyword argument"):
         build(arguments(package, queues=1))
-    with pytest.raises(PackageError, match="is no package"):
+    with pytest.raises(PackageError, match="is not a package"):
         build(arguments(tmp_path))
 
 
@@ -283,7 +283,7 @@ def test_the_configuration_is_valid_for_ray(package: Path, capsys: pytest.Captur
 def test_wrong_usage_of_the_command_is_an_error_of_one_line(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "is no package" in refused("ray-config", tmp_path, capsys=capsys)
+    assert "is not a package" in refused("ray-config", tmp_path, capsys=capsys)
     assert "give the CPUs of each replica" in refused("ray-config", package, "--device", "cpu", capsys=capsys)
     options = ("--min-replicas", 2, "--max-replicas", 1)
     assert "--max-replicas 1; allowed" in refused("ray-config", package, *options, capsys=capsys)

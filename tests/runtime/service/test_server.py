@@ -253,7 +253,7 @@ def test_access_from_other_machines_needs_a_key_or_an_option(
 def test_startup_errors_are_one_line(
     package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], server: Process
 ) -> None:
-    assert "is no package" in refused("serve", tmp_path, capsys=capsys)
+    assert "is not a package" in refused("serve", tmp_path, capsys=capsys)
     port = httpx2.URL(server.url).port
     assert "cannot listen at 127.0.0.1" in refused("serve", package, "--port", port, capsys=capsys)
     assert "unknown memory policy" in refused("serve", package, "--port", 0, "--memory", "all", capsys=capsys)
@@ -262,9 +262,9 @@ def test_startup_errors_are_one_line(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--timeout", "nan"), "nan is no number"),
+        (("--timeout", "nan"), "nan is not a number"),
         (("--timeout", "inf"), "inf is not in the range"),
-        (("--wait", "nan"), "nan is no number"),
+        (("--wait", "nan"), "nan is not a number"),
         (("--wait", "inf"), "inf is not in the range"),
         (("--host", "", "--without-api-key"), "host=''; allowed: a name or address of this machine"),
         (("--host", "\udcff", "--without-api-key"), "host='\\udcff'; allowed: a name or address of this machine"),

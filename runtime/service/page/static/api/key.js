@@ -1,4 +1,4 @@
-/** The API key of this tab: asked for once, kept until the tab is closed, sent as a bearer token. */
+/** The API key of this tab: entered once, kept until the tab is closed, sent as a bearer token. */
 
 const NAME = "triptych.key";
 

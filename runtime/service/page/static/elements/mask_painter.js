@@ -291,7 +291,7 @@ export class MaskPainter extends HTMLElement {
     return `${numbers.format(x)}, ${numbers.format(y)}, ${painted}`;
   }
 
-  /** @param {string | (() => string)} message told when no other one follows soon */
+  /** @param {string | (() => string)} message announced when no other one follows soon */
   #announce(message) {
     clearTimeout(this.#announcing);
     this.#announcing = setTimeout(() => {

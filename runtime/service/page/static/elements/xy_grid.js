@@ -14,7 +14,7 @@ const ONE = { axis: null, values: [null], labels: [""] };
 /**
  * `<xy-grid>`: images of all combinations of the values of two settings.
  *
- * Event: `run`, when the grid is asked for; `jobs()` then says which images it consists of, and `put` places each.
+ * Event: `run`, when the user starts the grid; `jobs()` then says which images it consists of, and `put` places each.
  */
 export class XyGrid extends HTMLElement {
   #x = this.#control("Columns");

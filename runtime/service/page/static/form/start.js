@@ -57,7 +57,7 @@ export class StartControls extends EventTarget {
    * Start from an image; an empty mask.
    *
    * @param {Blob} blob
-   * @throws {DOMException} it is no image
+   * @throws {DOMException} it is not an image
    */
   async load(blob) {
     await this.#painter.load(blob);

@@ -43,7 +43,7 @@ export function actionsOf({ fields, tasks }) {
  * The function that runs an action by name.
  *
  * @param {Page} page
- * @returns {(name: string, item: Item) => Promise<void>} resolves to true where the large view is to be closed
+ * @returns {(name: string, item: Item) => Promise<void>} resolves to true if the large view must be closed
  */
 export function actionRunner(page) {
   /** @type {Item | null} */

@@ -22,8 +22,8 @@ export class HistoryPanel extends EventTarget {
   /** @type {Listed[]} */
   #shown = [];
   #timer = 0;
-  /** Counts the lists that were asked for: an older answer is not shown. */
-  #asked = 0;
+  /** Counts the lists that were requested: an older answer is not shown. */
+  #requested = 0;
 
   constructor() {
     super();
@@ -73,11 +73,11 @@ export class HistoryPanel extends EventTarget {
   }
 
   async refresh() {
-    const asked = ++this.#asked;
+    const requested = ++this.#requested;
     const history = await this.#history;
     const found = await history.list({ search: this.#search.value, limit: LIMIT });
     const { count } = await history.usage();
-    if (asked !== this.#asked) return;
+    if (requested !== this.#requested) return;
     for (const image of this.#list.querySelectorAll("img")) showBlob(image, null);
     this.#list.replaceChildren();
     this.#shown = [];

@@ -17,8 +17,8 @@ export async function itemsOf(job) {
   const blobs = job.rows.flatMap(({ image }) => (image ? [image] : []));
   return Promise.all(
     blobs.map(async (blob) => {
-      const { model, n, ...asked } = job.values;
-      const settings = (await readImageSettings(blob))?.values ?? asked;
+      const { model, n, ...requested } = job.values;
+      const settings = (await readImageSettings(blob))?.values ?? requested;
       const seed = /** @type {number | string} */ (settings.seed ?? "unknown");
       return { id: null, created: job.created, model: job.model.id, settings, seed, blob };
     }),

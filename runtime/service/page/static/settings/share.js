@@ -5,7 +5,7 @@ import { FIELDS, kindOf } from "./fields.js";
 const MAX_CHARACTERS = 1 << 18;
 
 /**
- * Write settings as the fragment of a URL; fields that are no settings are left out.
+ * Write settings as the fragment of a URL; fields that are not settings are left out.
  *
  * @param {Record<string, unknown>} values by field of the HTTP API
  * @returns {string} "" without any setting

@@ -6,7 +6,7 @@ const FIRST_SECONDS = 1;
 const LAST_SECONDS = 10;
 /** @type {Readonly<Record<string, string>>} */
 const TEXTS = {
-  offline: "The service cannot be reached. Your settings stay here; the page goes on when it is back.",
+  offline: "The service cannot be reached. Your settings stay here; the page continues when it is back.",
   loading: "The service is loading its models.",
   stopping: "The service is about to stop. Images that were accepted are still drawn.",
 };
