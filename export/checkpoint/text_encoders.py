@@ -19,6 +19,7 @@ from ..scratch import scratch_folder
 from ..sources import check_file
 from .checkpoint import Checkpoint
 from .embeddings import Embedding, read_embedding
+from .sentencepiece import with_steps
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -112,7 +113,8 @@ def write_tokenizer(checkpoint: Checkpoint, encoder: str, target: Path) -> None:
             for file in source.iterdir() if source.is_dir() else ():
                 if not file.is_dir():
                     check_file(file)
-            TOKENIZERS[described.kind].write(source, target)
+            with with_steps(source) as whole:
+                TOKENIZERS[described.kind].write(whole, target)
     except PackageError as error:
         raise SourceError(f"{checkpoint.name}: {error}") from None
     if not checkpoint.embeddings:
@@ -140,7 +142,8 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     """
     with scratch_folder() as folder:
         write_tokenizer(checkpoint, encoder, folder)
-        return TOKENIZERS[_text_encoder(checkpoint, encoder).kind].load(folder)
+        described = _text_encoder(checkpoint, encoder)
+        return TOKENIZERS[described.kind].load(folder, described.length)
 
 
 def _tokens(embeddings: Iterable[Embedding]) -> list[str]:

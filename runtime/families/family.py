@@ -24,6 +24,8 @@ class TextEncoder:
         layer: hidden state, counted from the end, before the final normalisation; None is the last one, after it.
         pooled: the denoiser also takes the encoder's projected embedding of the whole text.
         kind: of the tokenizer, a key of `triptych.runtime.text.encoders.TOKENIZERS`.
+        length: number of tokens of a prompt, with those at its ends; None is as the tokenizer's folder states it.
+        masked: the encoder takes the mask of the padding, too.
     """
 
     name: str
@@ -31,6 +33,8 @@ class TextEncoder:
     layer: int | None = None
     pooled: bool = False
     kind: str = "clip"
+    length: int | None = None
+    masked: bool = False
 
     def hidden(self, outputs: Iterable[str]) -> str:
         """Name of the output that holds the layer, or would hold it."""

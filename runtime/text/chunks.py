@@ -1,9 +1,10 @@
 """Prompts as token ids and weights, in chunks of the text encoder's length, and the weighting of embeddings.
 
-A chunk is BOS, as many tokens as fit, EOS and padding. The embeddings of a prompt's chunks are concatenated along the
-tokens, and shorter prompts of a call are padded with chunks of the empty prompt. The pooled embedding is that of the
-first chunk. This follows the Stable Diffusion web UI (AUTOMATIC1111, modules/sd_hijack_clip.py), with one difference:
-a chunk is always filled to its end, while the web UI may move the words after a comma to the next chunk.
+A chunk is a start token, which T5 lacks, as many tokens as fit, an end token and padding. The embeddings of a prompt's
+chunks are concatenated along the tokens, and shorter prompts of a call are padded with chunks of the empty prompt. The
+pooled embedding is that of the first chunk. This follows the Stable Diffusion web UI (AUTOMATIC1111,
+modules/sd_hijack_clip.py), with one difference: a chunk is always filled to its end, while the web UI may move the
+words after a comma to the next chunk.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = No
         for fragment in fragments:
             row += [(word.shifted(len(text)), fragment.weight) for word in tokenizer.words(fragment.text)]
             text += fragment.text
-        rows += _divided(row, tokenizer.length - 2)
+        rows += _divided(row, tokenizer.room)
     if len(rows) > 1 and not rows[-1]:  # BREAK at the end
         del rows[-1]
     left_out = [] if max_chunks is None else [word for row in rows[max_chunks:] for word, _ in row]
@@ -48,10 +49,12 @@ def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = No
     ids = np.full((len(rows), tokenizer.length), tokenizer.pad, np.int64)
     weights = np.ones(ids.shape, np.float32)
     for row, row_ids, row_weights in zip(rows, ids, weights, strict=True):
-        row_ids[: len(row) + 2] = [tokenizer.bos, *(word.id for word, _ in row), tokenizer.eos]
+        tokens = [*tokenizer.start, *(word.id for word, _ in row), *tokenizer.end]
+        row_ids[: len(tokens)] = tokens
+        first = len(tokenizer.start)
         with np.errstate(over="ignore"):  # `weighted` refuses infinity
-            row_weights[1 : len(row) + 1] = [weight for _, weight in row]
-    return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end] if left_out else "",))
+            row_weights[first : first + len(row)] = [weight for _, weight in row]
+    return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end].strip() if left_out else "",))
 
 
 def batched(tokenizer: PromptTokenizer, prompts: Sequence[str], max_chunks: int | None = None) -> Chunks:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import PackageError
 from ..package.json_file import shown
 from .added_tokens import content
-from .tokenizer import LENGTH, PromptTokenizer
+from .tokenizer import PromptTokenizer
 from .tokenizer_files import read_lines, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-_UNSET_LENGTH = 10**6  # transformers writes 1e30 for "no limit known"
-_ENDS, _LONGEST = 2, 4096  # tokens, with start and end
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -28,22 +26,7 @@ class ClipTokenizer(PromptTokenizer):
     class_name: ClassVar[str] = "CLIPTokenizer"
     vocabulary: ClassVar[tuple[str, ...]] = ("vocab.json", "merges.txt")
     named: ClassVar[Mapping[str, str]] = {"bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "pad_token": EOS}
-    ends: ClassVar[tuple[str, str]] = ("bos_token", "eos_token")
-
-    @classmethod
-    def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
-        """See `PromptTokenizer`: model_max_length, or CLIP's length where that is unset."""
-        length = config.get("model_max_length", LENGTH)
-        known = isinstance(length, int | float) and not isinstance(length, bool)
-        if known and length > _UNSET_LENGTH:
-            return LENGTH
-        if not known or not _ENDS <= length <= _LONGEST or length != int(length):
-            raise PackageError(
-                f"{folder} has model_max_length {shown(length)}; allowed: a number, {_ENDS} or more, to {_LONGEST}"
-            )
-        if length == _ENDS:
-            raise PackageError(f"{folder} has model_max_length {_ENDS}: start and end leave no room for a prompt")
-        return int(length)
+    ends: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (("bos_token",), ("eos_token",))
 
     @classmethod
     def from_vocabulary(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":

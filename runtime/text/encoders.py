@@ -15,10 +15,11 @@ from ..package.package import Package
 from ..package.signatures import Signature
 from .chunks import Chunks, batched, chunked, padded, weighted
 from .clip import ClipTokenizer
+from .t5 import T5Tokenizer
 from .tokenizer import PromptTokenizer
 from .wordpiece import BertTokenizer
 
-TOKENIZERS: dict[str, type[PromptTokenizer]] = {"clip": ClipTokenizer, "bert": BertTokenizer}
+TOKENIZERS: dict[str, type[PromptTokenizer]] = {"clip": ClipTokenizer, "bert": BertTokenizer, "t5": T5Tokenizer}
 """Kind of a family's tokenizer -> its class."""
 
 
@@ -39,7 +40,8 @@ class TextEncoders:
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
         self.tokenizers = {
-            each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer) for each in family.encoders
+            each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer, each.length)
+            for each in family.encoders
         }
         denoiser = graphs.signature(family.denoiser)  # first: the graph that is loaded last is used first
         signatures = [graphs.signature(name) for name in family.text_encoders]

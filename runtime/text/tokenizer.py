@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ..errors import ArgumentError, PackageError
-from ..package.json_file import JsonObject, exists, read_json
+from ..package.json_file import JsonObject, exists, read_json, shown
 from .added_tokens import add_new, as_token, content, vector_tokens
 from .tokenizer_files import FAST, check_token, probe, read_fast, read_vocabulary, refusals
 
@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 LENGTH = 77
 """Number of positions of CLIP's text encoders, and of LDMBert."""
 
+_UNSET_LENGTH = 10**6  # transformers writes 1e30 for "no limit known"
+_LONGEST = 4096  # tokens, with those at the ends
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """Input of the text encoder: `ids` int64 [n, length]; `truncated`, the text that did not fit, "" if none."""
+    """Input of the text encoder, int64 [n, length] each.
+
+    `mask` is 1 at tokens and 0 at padding; `truncated` is the text of each row that did not fit, "" if none.
+    """
 
     ids: np.ndarray
+    mask: np.ndarray
     truncated: list[str]
 
 
@@ -46,7 +53,7 @@ class Word(NamedTuple):
 
 
 class PromptTokenizer(ABC):
-    """Tokenizer of a package: start token, as many tokens of the prompt as fit, end token, and padding to `length`.
+    """Tokenizer of a package: start tokens, as many of the prompt as fit, end tokens, and padding to `length`.
 
     A textual inversion of several vectors is several added tokens, `token`, `token_1` and so on. In a text, all of them
     replace the first one, as in diffusers (`TextualInversionLoaderMixin.maybe_convert_prompt`).
@@ -55,19 +62,31 @@ class PromptTokenizer(ABC):
         class_name: transformers' class.
         vocabulary: files that it can be built from, if tokenizer.json does not exist.
         named: special tokens by their names in the configuration, and the defaults where it has none.
-        ends: names of the start token and the end token.
+        ends: names of the tokens before a prompt, and of those after it.
+        longest: number of tokens of the text encoder, where the configuration does not state it.
+        start, end: ids of the tokens before a prompt, and of those after it.
+        pad: id of the padding.
+        length: number of tokens, with both ends.
     """
 
     class_name: ClassVar[str]
     vocabulary: ClassVar[tuple[str, ...]]
     named: ClassVar[Mapping[str, str]]
-    ends: ClassVar[tuple[str, str]]
+    ends: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]]
+    longest: ClassVar[int] = LENGTH
 
-    def __init__(self, tokenizer: "Tokenizer", bos: int, eos: int, pad: int, length: int) -> None:
+    def __init__(
+        self, tokenizer: "Tokenizer", start: tuple[int, ...], end: tuple[int, ...], pad: int, length: int
+    ) -> None:
         self._tokenizer = tokenizer
-        self.bos, self.eos, self.pad = bos, eos, pad
+        self.start, self.end, self.pad = start, end, pad
         self.length = length
         self._vector_tokens = vector_tokens(tokenizer)
+
+    @property
+    def room(self) -> int:
+        """Number of tokens of a prompt that fit between start and end."""
+        return self.length - len(self.start) - len(self.end)
 
     @classmethod
     @abstractmethod
@@ -80,16 +99,30 @@ class PromptTokenizer(ABC):
 
     @classmethod
     def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
-        """Number of tokens of the text encoder, with start and end, from the folder's configuration.
+        """Number of tokens of the text encoder, with both ends: model_max_length, or `longest` where that is unset.
 
         Raises:
             PackageError: the value is not a number of tokens.
         """
-        return LENGTH
+        length, ends = config.get("model_max_length", cls.longest), sum(map(len, cls.ends))
+        known = isinstance(length, int | float) and not isinstance(length, bool)
+        if known and length > _UNSET_LENGTH:
+            return cls.longest
+        if not known or not ends <= length <= _LONGEST or length != int(length):
+            raise PackageError(
+                f"{folder} has model_max_length {shown(length)}; allowed: a number, {ends} or more, to {_LONGEST}"
+            )
+        if length == ends:
+            raise PackageError(f"{folder} has model_max_length {ends}: start and end leave no room for a prompt")
+        return int(length)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, length: int | None = None) -> Self:
         """Read a tokenizer folder: tokenizer.json, or the vocabulary's files, and the configuration next to them.
+
+        Args:
+            folder: of the tokenizer.
+            length: number of tokens of the text encoder, with both ends; None is what the configuration states.
 
         Raises:
             PackageError: a file is missing, cannot be read, or names a special token that the vocabulary lacks.
@@ -97,8 +130,8 @@ class PromptTokenizer(ABC):
         config = cls._configuration(folder)
         tokenizer = cls.read(folder)
         ids = cls._named_ids(tokenizer, config, folder)
-        start, end = cls.ends
-        return cls(tokenizer, ids[start], ids[end], ids["pad_token"], cls.positions(folder, config))
+        start, end = (tuple(ids[name] for name in names) for names in cls.ends)
+        return cls(tokenizer, start, end, ids["pad_token"], cls.positions(folder, config) if length is None else length)
 
     @classmethod
     def read(cls, folder: Path) -> "Tokenizer":
@@ -149,13 +182,15 @@ class PromptTokenizer(ABC):
             ArgumentError: a text that is not valid Unicode (a lone surrogate).
         """
         ids = np.full((len(texts), self.length), self.pad, np.int64)
+        mask = np.zeros_like(ids)
         truncated = []
-        for row, text in zip(ids, texts, strict=True):
+        for row, (text, row_ids) in enumerate(zip(texts, ids, strict=True)):
             words = self.words(text)
-            kept, left_out = words[: self.length - 2], words[self.length - 2 :]
-            row[: len(kept) + 2] = [self.bos, *(word.id for word in kept), self.eos]
-            truncated.append(text[left_out[0].start : left_out[-1].end] if left_out else "")
-        return Tokens(ids, truncated)
+            tokens = [*self.start, *(word.id for word in words[: self.room]), *self.end]
+            row_ids[: len(tokens)], mask[row, : len(tokens)] = tokens, 1
+            left_out = words[self.room :]
+            truncated.append(text[left_out[0].start : left_out[-1].end].strip() if left_out else "")
+        return Tokens(ids, mask, truncated)
 
     def words(self, text: str) -> list[Word]:
         """All tokens of a text, without start and end.
@@ -189,7 +224,8 @@ class PromptTokenizer(ABC):
     def _configuration(cls, folder: Path) -> dict[str, Any]:
         """Defaults, updated by tokenizer_config.json and, where transformers reads it, special_tokens_map.json."""
         if not exists(folder):
-            raise PackageError(f"{folder} is missing: it should hold {FAST}, or {' and '.join(cls.vocabulary)}")
+            files = " and ".join(cls.vocabulary)
+            raise PackageError(f"{folder} is missing: it should hold {FAST}{f', or {files}' if files else ''}")
         config = read_json(folder / "tokenizer_config.json", optional=True)
         if "added_tokens_decoder" not in config:  # since it exists, special_tokens_map.json only repeats it
             config |= read_json(folder / "special_tokens_map.json", optional=True)

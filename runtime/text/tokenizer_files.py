@@ -4,8 +4,11 @@ The tokenizers library runs whatever steps tokenizer.json lists. Some let a prom
 random, or take a time that grows with a power of the length; no tokenizer of a text encoder has such steps.
 """
 
+import base64
+import binascii
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +25,7 @@ FAST = "tokenizer.json"
 _MOST_TOKENS = 1_000_000  # CLIP has 49,408
 _LONGEST_TOKEN = 1024  # characters
 _MOST_STEPS = 8
-_MOST_GROWTH = 64
+_MOST_GROWTH = 128
 _LONGEST_WORD = 1000  # characters that WordPiece divides; the time grows with the square
 _PROBE = "a Photo of 3 r\u00e9d foxes, (owl:1.2)!"
 _REPEATED_GROUP = re.compile(r"\)[*+{]")  # its time may double with each character
@@ -125,11 +128,24 @@ def _vocabulary(tokens: Mapping[str, object], place: str) -> dict[str, int]:
     return ids
 
 
+def _check_pieces(pieces: Sequence[object], place: str) -> None:
+    """Refuse pieces of a Unigram model that are too many, too long, or whose scores are not numbers."""
+    if len(pieces) > _MOST_TOKENS:
+        raise PackageError(f"{place} has {len(pieces)} tokens; allowed: {_MOST_TOKENS}")
+    for piece in pieces:
+        match piece:
+            case [str(token), int() | float() as score] if len(token) <= _LONGEST_TOKEN and math.isfinite(score):
+                continue
+        raise PackageError(f"{place} has {shown(piece)}; allowed: up to {_LONGEST_TOKEN} characters and their score")
+
+
 def _check_model(model: JsonObject | None) -> None:
     if model is None:
         return
     if isinstance(model.get("vocab"), dict):
         _vocabulary(model["vocab"], f"{model.place}vocab")
+    elif isinstance(model.get("vocab"), list):
+        _check_pieces(model["vocab"], f"{model.place}vocab")
     merges = model.optional("merges", list) or []
     if len(merges) > _MOST_TOKENS:
         raise model.error("merges", f"a list of up to {_MOST_TOKENS} merges")
@@ -171,7 +187,23 @@ def _growth(step: JsonObject) -> int:
         return max(1, len(step.required("content", str).encode()))
     if step.get("type") == "Prepend":
         return 1 + len(step.required("prepend", str).encode())
-    return 2 if step.get("type") == "ByteLevel" else 1
+    if step.get("type") == "Precompiled":
+        return _longest_replacement(step)
+    return {"ByteLevel": 2, "Metaspace": 4}.get(step.get("type", ""), 1)
+
+
+def _longest_replacement(step: JsonObject) -> int:
+    """Bytes of the longest text that SentencePiece's table of characters puts in place of others.
+
+    The table is a number of bytes, as many bytes of a trie, and texts that each end in a zero
+    (`Normalizer::DecodePrecompiledCharsMap` in SentencePiece's normalizer.cc).
+    """
+    try:
+        table = base64.b64decode(step.required("precompiled_charsmap", str), validate=True)
+    except (binascii.Error, ValueError):
+        raise step.error("precompiled_charsmap", "text in base64") from None
+    texts = table[4 + int.from_bytes(table[:4], "little") :]
+    return max(map(len, texts.split(b"\0")), default=1) or 1
 
 
 def _check_pattern(pattern: JsonObject | None) -> None:

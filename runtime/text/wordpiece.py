@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PackageError
 from .added_tokens import content
-from .tokenizer import PromptTokenizer
+from .tokenizer import LENGTH, PromptTokenizer
 from .tokenizer_files import read_lines
 
 if TYPE_CHECKING:
@@ -29,7 +29,12 @@ class BertTokenizer(PromptTokenizer):
         "cls_token": "[CLS]",
         "mask_token": "[MASK]",
     }
-    ends: ClassVar[tuple[str, str]] = ("cls_token", "sep_token")
+    ends: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = (("cls_token",), ("sep_token",))
+
+    @classmethod
+    def positions(cls, folder: Path, config: Mapping[str, Any]) -> int:
+        """See `PromptTokenizer`; model_max_length is BERT's own, not that of the text encoder."""
+        return LENGTH
 
     @classmethod
     def from_vocabulary(cls, folder: Path, config: Mapping[str, Any]) -> "Tokenizer":

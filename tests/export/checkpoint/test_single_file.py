@@ -256,7 +256,7 @@ def test_a_file_without_configuration_is_exported_with_the_shipped_one(tmp_path:
     assert (opened.family.name, opened.details["configuration"]) == ("stable-diffusion", "stable-diffusion-1")
     assert opened.config("unet")["cross_attention_dim"] == 768
     with opened.tokenizer() as folder:
-        assert ClipTokenizer.load(folder).eos == 49_407
+        assert ClipTokenizer.load(folder).end == (49_407,)
     with pytest.raises(SourceError, match=r"sd\.safetensors holds no text encoder"):
         opened.weights_bytes()
 

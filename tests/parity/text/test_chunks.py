@@ -117,8 +117,8 @@ def test_no_token_is_lost_between_chunks(tokenizer: ClipTokenizer, text: str, ti
     assert chunks.truncated == ("",)
     assert chunks.ids.shape == chunks.weights.shape == (max(1, -(-len(words) // ROOM)), LENGTH)
     assert chunks.ids[:, 1:-1].ravel().tolist() == words + [tokenizer.pad] * (chunks.ids[:, 1:-1].size - len(words))
-    assert (chunks.ids[:, 0] == tokenizer.bos).all()
-    assert (chunks.ids[:, -1] == tokenizer.eos).all()
+    assert (chunks.ids[:, 0] == tokenizer.start).all()
+    assert (chunks.ids[:, -1] == tokenizer.end).all()
 
 
 def test_weights_stand_at_their_tokens(tokenizer: ClipTokenizer) -> None:
