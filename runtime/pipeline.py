@@ -1,30 +1,27 @@
-"""Text to image and image to image: plan, init latents, encode, denoise, decode, output."""
+"""Text to image and image to image: a loaded package and its calls; `phases` has what a call does, step by step."""
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from .conditioning import completed, conditioning_of
+from .conditioning import completed
 from .denoising.device_loop import BoundLoop
 from .denoising.guidance import Guidance
 from .denoising.host import denoise_on_host
 from .denoising.mask_blending import KnownRegion
 from .denoising.run import Run
-from .errors import ArgumentError, Cancelled, shown
+from .errors import ArgumentError, shown
 from .families.conditioning import GUIDANCE, TEXT, Conditioning
 from .families.parts import AnyGraph
 from .footprint import check_footprint
 from .foreign import CALL, LOAD, known_arguments, without_foreign_members
 from .image.decoding import check_factor, decode, decode_in_tiles
 from .image.encoding import ENCODER, encode_pixels
-from .image.pixels import to_image
 from .image.preview import preview_pixels
-from .image.settings import settings_of
-from .init_latents import InitLatents, init_latents
 from .ort.device import Device, Provider, open_device
 from .output import Output as Output
 from .output import Stopwatch
@@ -32,14 +29,13 @@ from .package.geometry import scaling_factor_of
 from .package.graphs import DECODER, PREVIEW_DECODER, Components, check_device
 from .package.model import Model
 from .package.package import Package, family_of, open_package
+from .phases import Callback as Callback
+from .phases import run_phases
 from .plan import Plan, plan
 from .request import Images, Request
 from .sampling import Sampler, Step
-from .stream import AsyncStream, Stream, progress_bar, taking_arguments_of
+from .stream import AsyncStream, Stream, taking_arguments_of
 from .text.encoders import TextEncoders
-
-Callback = Callable[[Step], bool | None]
-"""Called after every step; returning False stops the run."""
 
 
 @without_foreign_members
@@ -338,61 +334,4 @@ class TextToImage:
         clock = Stopwatch()
         with clock.measure("total"):
             resolved = self.plan(request)
-        return Stream(self._steps(resolved, clock, callback, progress))
-
-    def _steps(
-        self, resolved: Plan, clock: Stopwatch, callback: Callback | None, progress: bool
-    ) -> Generator[Step, None, Output]:
-        """Run all phases of a plan: yield each step, and return the output.
-
-        Raises:
-            Cancelled: the callback returned False.
-        """
-        with clock.measure("total"):
-            with clock.measure(ENCODER):
-                start = init_latents(resolved, self.encode_image)
-            with clock.measure("text_encoder"):
-                positive, negative = conditioning_of(resolved, self.text_encoders, start.extra_channels)
-            with clock.measure("sampler"), progress_bar(len(resolved.sampler), shown=progress) as count:
-                for step in self._loop(resolved, start, positive, negative, clock.seconds):
-                    count()
-                    if callback is not None and _stops(callback(step)):
-                        raise Cancelled(f"cancelled after step {step.index + 1} of {step.total}")
-                    with clock.pause():
-                        yield step
-                latents = np.array(step.latents)
-            with clock.measure(DECODER):
-                pixels = self.decode(latents)
-        timings = clock.seconds
-        timings["sampler"] -= timings[self.family.denoiser]
-        if resolved.init_image is None:
-            del timings[ENCODER]
-        settings = settings_of(resolved.request, resolved.texts, resolved.seeds, resolved.variation_seeds, self.package)
-        images = [to_image(each, image_settings) for each, image_settings in zip(pixels, settings, strict=True)]
-        return Output(images, latents, list(resolved.seeds), timings, settings)
-
-    def _loop(
-        self,
-        resolved: Plan,
-        start: InitLatents,
-        positive: Conditioning,
-        negative: Conditioning | None,
-        timings: dict[str, float],
-    ) -> Iterator[Step]:
-        """The denoising steps of a plan, see `denoise`."""
-        return self.denoise(
-            positive,
-            negative,
-            start.noise,
-            resolved.sampler,
-            resolved.guidance,
-            start.draw,
-            timings,
-            image_latents=start.image_latents,
-            mask=start.mask,
-        )
-
-
-def _stops(answer: Any) -> bool:
-    """Whether a callback's answer is False, Python's or numpy's; every other answer continues."""
-    return isinstance(answer, bool | np.bool_) and not answer
+        return Stream(run_phases(self, resolved, clock, callback, progress))
