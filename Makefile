@@ -90,7 +90,7 @@ types: $(VENV)/.ready
 	mkdir -p build/typing/triptych
 	for name in runtime export benchmarks; do ln -sfn ../../../$$name build/typing/triptych/$$name; done
 	MYPYPATH=build/typing $(BIN)/mypy -p triptych.runtime -p triptych.export -p triptych.benchmarks
-	MYPYPATH=build/typing $(BIN)/mypy tests docs tools models/emoji/train
+	MYPYPATH=build/typing $(BIN)/mypy tests docs tools examples models/emoji/train
 
 node_modules/.ready: package.json package-lock.json
 	npm ci --silent --no-audit --no-fund

@@ -20,7 +20,7 @@ from tests.support.images import example_image, mask
 from tests.support.tiny_package import CHANNELS, write
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE = 600
+PATIENCE = 1800
 """Seconds for a block of commands, and for a service to start."""
 WIDTH = 44
 """Of the text encoder of tests/support/checkpoints.py."""
@@ -42,17 +42,21 @@ def _embedding(file: Path, token: str) -> None:
     save_file({token: np.ones((1, WIDTH), np.float32)}, file)
 
 
-def _model(folder: Path) -> None:
-    folder.parent.mkdir(exist_ok=True)
-    folder.symlink_to(REPOSITORY / "models" / "emoji")
+def _linked(place: str) -> Callable[[Path], None]:
+    def link(path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(REPOSITORY / place)
+
+    return link
 
 
 GIVEN: Mapping[str, Callable[[Path], Any]] = {
     "sd15": package,
     "sdxl": lambda folder: package(folder, "sdxl"),
     "sdxl-refiner": lambda folder: package(folder, "sdxl-refiner"),
-    "models/emoji": _model,
+    "models/emoji": _linked("models/emoji"),
     "models/emoji-package": package,
+    "examples/first_image.py": _linked("examples/first_image.py"),
     "fox.png": lambda file: example_image().save(file),
     "mask.png": lambda file: mask().save(file),
     "prompts.txt": lambda file: file.write_text("a red fox\nan owl in the snow\n"),
