@@ -65,21 +65,21 @@ coefficients is applied.
 _COMMAND_LINE = """\
 # The command line
 
-Results are on stdout, progress and summaries on stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input,
+Results go to stdout, progress and summaries to stderr. Exit status: 0 done, 1 failed, 2 wrong use or bad input,
 130 interrupted.
 
 ```sh
 triptych generate sd15 "a red fox" -o fox.jpg --quality 90          # a JPEG, with its settings in the EXIF data
 triptych generate sd15 --from-image fox.jpg -o again.png            # the same image again, from those settings
 triptych generate sd15 "a red fox" --grid --scheduler ddim,euler --guidance 2,4,6    # a sheet of 2 by 3 images
-triptych generate sd15 --prompts prompts.txt -n 4 -o out --json     # an object for each image, one on each line
+triptych generate sd15 --prompts prompts.txt -n 4 -o out --json     # one JSON object per image and line
 ```
 
 ## Completion
 
-Shells complete commands, options, packages, schedulers (those that fit the package), devices and other names:
+Shells can complete commands, options, packages, schedulers (those that fit the package), devices and other names:
 
-| shell | a line for its start-up file | file |
+| shell | line to add | start-up file |
 | --- | --- | --- |
 | Bash 4.4 or later | `eval "$(_TRIPTYCH_COMPLETE=bash_source triptych)"` | `~/.bashrc` |
 | Zsh | `eval "$(_TRIPTYCH_COMPLETE=zsh_source triptych)"` | `~/.zshrc` |

@@ -59,7 +59,7 @@ def cli() -> None:
 @click.option(
     "--dialect",
     shell_complete=completion.one_of(completion.dialects),
-    help="Operator set: portable, cpu or cuda; the one for this machine if left out.",
+    help="Operator set: portable, cpu or cuda; if left out, the one for this machine.",
 )
 @click.option("--static", type=HeightAndWidth(), metavar="WIDTHxHEIGHT", help="Fix the size of images.")
 @click.option(
@@ -117,7 +117,7 @@ def export(
 @cli.command()
 @_PACKAGE
 @loading
-@click.option("--steps", type=int, help="Steps of an image; the package's default, or 20, if left out.")
+@click.option("--steps", type=int, help="Steps per image; if left out, the package's default, else 20.")
 @WIDTH
 @HEIGHT
 @click.option("--json", "json_file", type=_PATH, help="Write the measurements to a JSON file.")
@@ -152,7 +152,7 @@ def bench(
 
 @cli.command()
 @_PACKAGE
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--verify", is_flag=True, help="Also read every file and compare its sha256.")
 @click.option(
     "--device",
@@ -178,10 +178,10 @@ def inspect(package: Path, as_json: bool, verify: bool, device: str | None) -> N
 
 @cli.command()
 @click.argument("names", nargs=-1, shell_complete=completion.schedulers)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
-@click.option("--plot", type=_PATH, help="Plot their noise levels and coefficients (PNG or SVG).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
+@click.option("--plot", type=_PATH, help="Plot noise levels and coefficients (PNG or SVG).")
 def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None:
-    """List all schedulers, or the schedulers in NAMES.
+    """List all schedulers, or those in NAMES.
 
     Order, denoiser calls and noise are for diffusers' defaults, with the options that a short name sets.
     """
@@ -200,9 +200,9 @@ def schedulers(names: tuple[str, ...], as_json: bool, plot: Path | None) -> None
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> None:
-    """Show versions, the providers that work, and the reasons why others do not."""
+    """Show versions, which providers work, and why others do not."""
     from .doctor import as_text, examine
 
     report = examine()

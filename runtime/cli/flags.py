@@ -31,7 +31,7 @@ class Group(click.Group):
 def flags() -> list[click.Parameter]:
     """The options, for one command."""
     return [
-        _flag(["-q", "--quiet"], "Print only warnings and errors on stderr, and no progress."),
+        _flag(["-q", "--quiet"], "Print only warnings and errors to stderr, no progress."),
         _flag(["--debug"], "Show tracebacks."),
     ]
 

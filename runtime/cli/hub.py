@@ -35,9 +35,9 @@ def _name_of(text: str, revision: str | None = None) -> Name:
 def pull(name: str, package: Path | None, revision: str | None) -> None:
     """Download an ONNX package from the Hugging Face hub.
 
-    NAME is owner/name. Other commands take it in place of a folder from then on. The files are in the hub's own cache;
-    PACKAGE, if given, becomes a link to them. Only files that the package needs are downloaded, those that are there
-    already are not downloaded again, and all are compared with the hub's checksums.
+    NAME is owner/name. Other commands then accept it instead of a folder. The files are stored in the hub's cache;
+    PACKAGE, if given, becomes a link to them. Only files that the package needs and the cache lacks are downloaded.
+    All files are compared with the hub's checksums.
     """
     from ..hub.pull import pull as run
 
@@ -47,9 +47,9 @@ def pull(name: str, package: Path | None, revision: str | None) -> None:
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list.")
 def list_packages(as_json: bool) -> None:
-    """List the packages that were pulled."""
+    """List the pulled packages."""
     pulled = records()
     if as_json:
         print(json.dumps([_facts(record) for record in pulled], indent=2))
@@ -93,7 +93,7 @@ def remove(name: str) -> None:
     """Delete a pulled package from this machine.
 
     Its files are deleted from the hub's cache, except those that other packages or revisions share. Files of the same
-    repository that `triptych pull` did not download, and other repositories, stay.
+    repository that `triptych pull` did not download, and other repositories, are kept.
     """
     from ..hub.cache import remove as run
 

@@ -36,18 +36,24 @@ _PATH = click.Path(path_type=Path)
 )
 @loading
 @writing
-@click.option("--json", "as_json", is_flag=True, help="One JSON object for each image on stdout, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image to stdout, and nothing else.")
 @click.option(
-    "--prompts", "prompts_file", type=_PATH, metavar="FILE", help="More PROMPTs, one on each line; - is standard input."
+    "--prompts",
+    "prompts_file",
+    type=_PATH,
+    metavar="FILE",
+    help="File of more PROMPTs, one per line; - is standard input.",
 )
 @click.option(
     "--package",
     "named",
     type=_PATH,
     shell_complete=completion.packages,
-    help="PACKAGE by name: every word is a PROMPT then.",
+    help="PACKAGE as an option; all arguments are then PROMPTs.",
 )
-@click.option("--from-image", type=_PATH, metavar="FILE", help="Generate an image again from the settings in its file.")
+@click.option(
+    "--from-image", type=_PATH, metavar="FILE", help="Generate an image again, from the settings in its file."
+)
 def generate(
     words: tuple[str, ...],
     arguments: dict[str, Any],
@@ -60,19 +66,20 @@ def generate(
     named: Path | None,
     from_image: Path | None,
 ) -> None:
-    """Generate images from prompts, as PNGs or JPEGs that carry their settings.
+    """Generate images from prompts, as PNGs or JPEGs with their settings inside.
 
     In a PROMPT, (words:1.3) and (words) raise the weight, [words] lowers it, and BREAK starts a new chunk. A PROMPT of
-    - stands for the lines of standard input.
+    - reads prompts from standard input, one per line.
 
-    PACKAGE is a folder. It may be left out where models/emoji-package exists.
+    PACKAGE is a folder, or the name of a pulled package. If left out, it is models/emoji-package, if that exists.
 
-    With --grid, --scheduler and --guidance take several values with commas between them: the contact sheet has an axis
-    of each. It has two axes at most, with PROMPTs and the images of --num.
+    With --grid, --scheduler and --guidance take several values, separated by commas: each of them becomes an axis of
+    the contact sheet, as do several PROMPTs and the images of --num. A sheet has at most two axes.
 
-    No file is replaced without --force: in a folder, images get new names; a file name that exists is refused.
+    Without --force, no file is replaced: images in a folder get new names, and an existing file name is refused.
 
-    Objects of --json have file, seed, settings and timings: seconds by component, of all images of the same call.
+    With --json, each object has file, seed, settings and timings. Timings are seconds per component for all images of
+    one call.
     """
     has_more = prompts_file is not None
     package, prompts = package_and_prompts(list(words), named, from_image, has_more=has_more)
@@ -157,7 +164,7 @@ def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: 
     show_default=True,
     help="Maximum number of images in a call.",
 )
-@click.option("--overwrite", is_flag=True, help="Generate images again whose row or package has changed.")
+@click.option("--overwrite", is_flag=True, help="Replace images whose row or package has changed.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
@@ -165,11 +172,11 @@ def _check_latents(arguments: dict[str, Any], prompts: list[str], save_latents: 
     show_default=True,
     help="Run in this process, or on Ray.",
 )
-@click.option("--address", help="With --engine ray: address of the cluster; one is started if left out.")
+@click.option("--address", help="With --engine ray: address of the cluster; if left out, one is started here.")
 @click.option(
     "--cpus-per-actor",
     type=click.IntRange(min=1),
-    help="With --engine ray: CPUs of each actor; if left out, a GPU each, or, without GPUs, all CPUs of a machine.",
+    help="With --engine ray: CPUs per actor; if left out, one GPU per actor, or all CPUs if there is no GPU.",
 )
 @loading
 def batch(
@@ -185,9 +192,9 @@ def batch(
 ) -> None:
     """Generate the images of JOBS, a .jsonl, .csv or .parquet file, and write a table of results.
 
-    A row has an id, a prompt, and any settings under the names of the arguments in Python, such as seed, width and
-    num_inference_steps. OUT is a folder, with images named by id and results.jsonl, or a name that ends in .parquet,
-    which holds both. A second run generates only images that are missing or failed.
+    A row has an id, a prompt and any settings, named as the arguments in Python, such as seed, width and
+    num_inference_steps. OUT is a folder for results.jsonl and the images, which are named by id, or a .parquet file
+    that holds both. A second run generates only images that are missing or failed.
     """
     from ..batch.run import batch as run
     from ..batch.run import here

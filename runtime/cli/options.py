@@ -17,8 +17,8 @@ Command = Callable[..., None]
 Option = Callable[[Command], Command]
 
 _PATH = click.Path(path_type=Path)
-WIDTH = click.option("--width", type=int, help="Pixels; the package's default if left out.")
-HEIGHT = click.option("--height", type=int, help="Pixels; the package's default if left out.")
+WIDTH = click.option("--width", type=int, help="Width in pixels; the package's default if left out.")
+HEIGHT = click.option("--height", type=int, help="Height in pixels; the package's default if left out.")
 
 
 def group(
@@ -77,7 +77,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "--guidance-interval",
         type=Numbers(),
         metavar="LOW,HIGH",
-        help="Apply guidance only at noise levels between the two, e.g. 0.28,5.42. Other calls cost half.",
+        help="Apply guidance only at noise levels between the two, e.g. 0.28,5.42. Other calls take half the time.",
     ),
     "guidance_rescale": click.option(
         "--guidance-rescale",
@@ -91,21 +91,21 @@ IMAGE_OPTIONS: dict[str, Option] = {
         metavar="ETA,NORM,MOMENTUM",
         help="Adaptive projected guidance, against oversaturation, e.g. 0,15,-0.5.",
     ),
-    "seed": click.option("--seed", type=int, help="Seed of the first image; drawn if left out."),
+    "seed": click.option("--seed", type=int, help="Seed of the first image; random if left out."),
     "variation_seed": click.option(
-        "--variation-seed", type=int, help="Variation seed of the first image; drawn if left out."
+        "--variation-seed", type=int, help="Variation seed of the first image; random if left out."
     ),
     "variation_strength": click.option(
         "--variation-strength",
         default=Request.variation_strength,
         show_default=True,
-        help="Vary the seed's image: share of the variation seed in the starting noise, 0 to 1, e.g. 0.1.",
+        help="Vary the seed's image: weight of the variation seed in the initial noise, 0 to 1, e.g. 0.1.",
     ),
     "negative_prompt": click.option("--negative", "negative_prompt", help="Negative prompt."),
     "scheduler": click.option(
         "--scheduler",
         shell_complete=completion.schedulers,
-        help="A scheduler in place of the package's, by name: see `triptych schedulers`. With --grid and commas, an "
+        help="Scheduler to use instead of the package's: see `triptych schedulers`. With --grid and commas, an "
         "axis of the sheet.",
     ),
     "scheduler_options": click.option(
@@ -114,31 +114,31 @@ IMAGE_OPTIONS: dict[str, Option] = {
         multiple=True,
         callback=_scheduler_options,
         metavar="KEY=VALUE",
-        help="Option of the scheduler, e.g. use_karras_sigmas=true; repeatable.",
+        help="Scheduler option, e.g. use_karras_sigmas=true; repeatable.",
     ),
     "eta": click.option(
         "--eta",
         default=Request.eta,
         show_default=True,
-        help="Share of new noise, from 0 to 1, for schedulers that take it.",
+        help="Amount of new noise in each step, 0 to 1, for DDIM and TCD.",
     ),
     "timesteps": click.option(
         "--timesteps",
         type=Numbers(names=True),
         metavar="LIST",
-        help="Timesteps in place of --steps: numbers, or ays_sd15, ays_sdxl.",
+        help="Timesteps instead of --steps: comma-separated numbers, ays_sd15 or ays_sdxl.",
     ),
     "sigmas": click.option(
         "--sigmas",
         type=Numbers(names=True),
         metavar="LIST",
-        help="Noise levels in place of --steps: numbers, or ays_sd15, ays_sdxl, ays_svd.",
+        help="Noise levels instead of --steps: comma-separated numbers, ays_sd15, ays_sdxl or ays_svd.",
     ),
     "width": WIDTH,
     "height": HEIGHT,
-    "prompt_2": click.option("--prompt-2", help="Prompt of the second text encoder, in place of PROMPT."),
+    "prompt_2": click.option("--prompt-2", help="Prompt for the second text encoder; PROMPT if left out."),
     "negative_prompt_2": click.option(
-        "--negative-2", "negative_prompt_2", help="Negative prompt of the second text encoder."
+        "--negative-2", "negative_prompt_2", help="Negative prompt for the second text encoder."
     ),
     "original_size": click.option(
         "--original-size",
@@ -193,20 +193,20 @@ IMAGE_OPTIONS: dict[str, Option] = {
     "denoising_end": click.option(
         "--denoising-end",
         type=float,
-        metavar="SHARE",
-        help="Stop at this share of the schedule, e.g. 0.8, for a refiner: see --save-latents.",
+        metavar="FRACTION",
+        help="Stop after this fraction of the schedule, e.g. 0.8, for a refiner: see --save-latents.",
     ),
     "denoising_start": click.option(
         "--denoising-start",
         type=float,
-        metavar="SHARE",
-        help="Resume at this share of the schedule, from --latents.",
+        metavar="FRACTION",
+        help="Resume after this fraction of the schedule, from --latents.",
     ),
     "latents": click.option(
         "--latents",
         type=LatentsFile(),
         metavar="FILE.npy",
-        help="Initial noise in place of the seed's, or with --denoising-start the latents to resume from.",
+        help="Initial noise instead of the seed's, or with --denoising-start the latents to resume from.",
     ),
     "num_images_per_prompt": click.option(
         "-n",
@@ -214,7 +214,7 @@ IMAGE_OPTIONS: dict[str, Option] = {
         "num_images_per_prompt",
         default=Request.num_images_per_prompt,
         show_default=True,
-        help="Images for each prompt, with consecutive seeds.",
+        help="Number of images for each prompt, with consecutive seeds.",
     ),
     "noise": click.option(
         "--noise",
@@ -240,7 +240,10 @@ walking = group(
     "walk",
     {
         "walk": click.option(
-            "--walk", type=click.IntRange(min=2), metavar="N", help="Generate N images from each PROMPT to the next."
+            "--walk",
+            type=click.IntRange(min=2),
+            metavar="N",
+            help="Generate N images that lead from each PROMPT to the next.",
         ),
         "to_seed": click.option("--to-seed", type=int, help="With --walk: the seed of the last image."),
     },
@@ -262,19 +265,17 @@ writing = group(
             "--out",
             type=_PATH,
             default=Path(),
-            help="Folder, or a name that ends in .png, .jpg or .jpeg, by which the format is chosen.",
+            help="Output folder, or a file name that ends in .png, .jpg or .jpeg, which sets the format.",
         ),
-        "force": click.option("--force", is_flag=True, help="Replace files that exist."),
-        "quality": click.option(
-            "--quality", type=click.IntRange(1, 100), help=f"Quality of JPEGs; {QUALITY} if left out."
-        ),
+        "force": click.option("--force", is_flag=True, help="Replace existing files."),
+        "quality": click.option("--quality", type=click.IntRange(1, 100), help=f"JPEG quality; {QUALITY} if left out."),
         "save_latents": click.option(
             "--save-latents",
             type=_PATH,
             metavar="FILE.npy",
             help="Also write the latents, for --latents.",
         ),
-        "grid": click.option("--grid", is_flag=True, help="Also write a contact sheet, with an axis or two."),
+        "grid": click.option("--grid", is_flag=True, help="Also write a contact sheet with one or two axes."),
     },
     _files,
 )
@@ -298,20 +299,20 @@ loading = group(
             shell_complete=completion.one_of(completion.devices),
             default="auto",
             show_default=True,
-            help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or ONNX Runtime providers with commas between them.",
+            help="auto, cpu, cuda, cuda:1, openvino, tensorrt, or comma-separated ONNX Runtime providers.",
         ),
         "memory": click.option(
             "--memory",
             shell_complete=completion.one_of(completion.memory_policies),
             default="fast",
             show_default=True,
-            help="fast, or low: one component at a time, weights mapped, large images decoded in tiles.",
+            help="fast, or low: load one component at a time, map weights, decode large images in tiles.",
         ),
         "session_option": click.option(
             "--session-option", multiple=True, metavar="KEY=VALUE", help="ONNX Runtime session option; repeatable."
         ),
         "provider_option": click.option(
-            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Option of the provider; repeatable."
+            "--provider-option", multiple=True, metavar="KEY=VALUE", help="Provider option; repeatable."
         ),
     },
     _load,
@@ -333,7 +334,7 @@ sourcing = group(
         "defaults": click.option(
             "--defaults",
             metavar="FILE",
-            help="Defaults of the package, JSON or TOML; SOURCE/triptych-defaults.json if left out and present.",
+            help="Defaults for the package (JSON or TOML); SOURCE/triptych-defaults.json if left out and present.",
         ),
         "revision": click.option("--revision", help="Branch, tag or commit of a hub id."),
         "variant": click.option("--variant", metavar="NAME", help="Variant of the weights, e.g. fp16."),
@@ -343,14 +344,16 @@ sourcing = group(
         "prediction_type": click.option(
             "--prediction-type",
             metavar="TYPE",
-            help="The U-Net's output: epsilon, v_prediction or sample; what SOURCE states if left out.",
+            help="Output of the U-Net: epsilon, v_prediction or sample; if left out, as SOURCE states.",
         ),
-        "vae": click.option("--vae", metavar="SOURCE", help="A VAE in place of SOURCE's: folder, file or hub id."),
+        "vae": click.option(
+            "--vae", metavar="SOURCE", help="VAE to use instead of SOURCE's: a folder, file or hub id."
+        ),
         "lora": click.option(
             "--lora",
             multiple=True,
             metavar="FILE[:WEIGHT]",
-            help="Fuse a LoRA into the weights, at weight 1 if left out; repeatable.",
+            help="Fuse a LoRA into the weights, by default at weight 1; repeatable.",
         ),
         "embedding": click.option(
             "--embedding", multiple=True, metavar="FILE[=TOKEN]", help="Add a textual inversion; repeatable."
@@ -359,7 +362,7 @@ sourcing = group(
             "--clip-skip", default=0, show_default=True, help="Number of last layers of the text encoder to skip."
         ),
         "preview_decoder": click.option(
-            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder, for previews while images are generated."
+            "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder for previews during generation."
         ),
     },
     _origin,
@@ -385,16 +388,16 @@ calibrating = group(
             "--calibration-prompts",
             type=_PATH,
             metavar="FILE",
-            help="For int8: typical prompts for the model, one on each line.",
+            help="For int8: file of typical prompts for the model, one per line.",
         ),
         "calibration_guidance": click.option(
             "--calibration-guidance",
             type=float,
             metavar="SCALE",
-            help="Guidance scale of the calibration; 7.5 if left out.",
+            help="Guidance scale for the calibration; 7.5 if left out.",
         ),
         "calibration_steps": click.option(
-            "--calibration-steps", type=int, help="Steps of the calibration; 20 if left out."
+            "--calibration-steps", type=int, help="Steps for the calibration; 20 if left out."
         ),
     },
     _calibration,

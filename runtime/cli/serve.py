@@ -100,17 +100,17 @@ serving = group(
             help="Port to listen on; 0 picks a free port.",
         ),
         "without_api_key": click.option(
-            "--without-api-key", is_flag=True, help="Accept clients without an API key, also from other machines."
+            "--without-api-key", is_flag=True, help="Accept clients without an API key, even from other machines."
         ),
         "batch": click.option(
-            "--batch", type=_POSITIVE, help="Maximum number of images in a call; 1 on the CPU, else 4, if left out."
+            "--batch", type=_POSITIVE, help="Maximum number of images in a call; if left out, 1 on the CPU, else 4."
         ),
         "wait": click.option(
             "--wait",
             type=_Range(min=0, max=60_000),
             default=10,
             show_default=True,
-            help="Milliseconds that an image waits for others to be batched with.",
+            help="Milliseconds that an image waits for others to join its batch.",
         ),
         "queue": _limit("--queue", 32, "Maximum number of queued images, for each package."),
         "max_pixels": _limit("--max-pixels", 2**20, "Maximum number of pixels in an image."),
@@ -145,7 +145,7 @@ packages_loaded = group(
             "--max-memory",
             type=SIZE,
             metavar="SIZE",
-            help="Maximum memory of the loaded packages by an estimate, e.g. 6GiB; no limit if left out.",
+            help="Maximum estimated memory of the loaded packages, e.g. 6GiB; no limit if left out.",
         ),
     },
     _pool_limits,
@@ -162,11 +162,11 @@ packages_loaded = group(
     "--keep-images",
     type=DURATION,
     metavar="DURATION",
-    help="Allow response_format url: images are kept in memory for this long, e.g. 10m; "
-    "together 256 MiB at most, the oldest go first.",
+    help="Allow response_format url: keep images in memory for this long, e.g. 10m. At most 256 MiB are kept; "
+    "the oldest are removed first.",
 )
-@click.option("--ui", is_flag=True, help="Serve a web page at /; with an API key, the page asks for it.")
-@click.option("--sdapi", is_flag=True, help="Serve the API of Stable Diffusion web UI (A1111), for its plug-ins.")
+@click.option("--ui", is_flag=True, help="Also serve a web page at /; if there is an API key, the page asks for it.")
+@click.option("--sdapi", is_flag=True, help="Also serve the API of Stable Diffusion web UI (A1111), for its clients.")
 @serving
 @loading
 def serve(
@@ -180,7 +180,7 @@ def serve(
 ) -> None:
     """Serve PACKAGEs over HTTP with OpenAI's Images API; /docs describes it.
 
-    Model names are the names of the folders. SIGTERM stops the service after the accepted requests are finished.
+    Models are named after their folders. On SIGTERM, the service finishes accepted requests, then stops.
     """
     with needed("serve", "`triptych serve`"):
         from ..service.server import serve as run
@@ -196,15 +196,15 @@ def serve(
 @click.option(
     "--max-replicas", type=_POSITIVE, default=1, show_default=True, help="Maximum number of replicas of each package."
 )
-@click.option("--cpus-per-replica", type=_POSITIVE, help="CPUs of each replica; if left out, a replica has a GPU.")
+@click.option("--cpus-per-replica", type=_POSITIVE, help="CPUs per replica; if left out, each replica has a GPU.")
 @serving
 @loading
 def ray_config(
     service: Service, load: dict[str, Any], min_replicas: int, max_replicas: int, cpus_per_replica: int | None
 ) -> None:
-    """Print Ray Serve's configuration for a service of PACKAGEs, for `serve run FILE` and `serve deploy FILE`.
+    """Print a Ray Serve configuration that serves PACKAGEs, for `serve run` and `serve deploy`.
 
-    Each machine of the cluster has PACKAGEs at the same paths, and the API key, if there is one, in its environment.
+    Every machine of the cluster needs PACKAGEs at the same paths, and the API key, if any, in its environment.
     """
     if max_replicas < min_replicas:
         raise ArgumentError(f"--max-replicas {max_replicas}; allowed: --min-replicas, {min_replicas}, or more")
