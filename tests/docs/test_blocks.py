@@ -19,12 +19,8 @@ from triptych.runtime.cli.commands import cli
 FOLDERS = ("*.md", "docs/**/*.md", "models/**/*.md", "benchmarks/**/*.md", "tests/**/*.md", "examples/**/*.md")
 PAGES = sorted({str(page.relative_to(REPOSITORY)) for pattern in FOLDERS for page in REPOSITORY.glob(pattern)})
 
-CHECKPOINT, CHECKPOINT_ID, PACKAGE_ID = (
-    "sd15-checkpoint",
-    "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "schmuell/sd-turbo-ort-web",
-)
-"""A diffusers folder, and repositories of the hub with one and with a package."""
+CHECKPOINT, HUB_ID = "sd15-checkpoint", "schmuell/sd-turbo-ort-web"
+"""A diffusers folder, and a repository of the hub with a package."""
 
 
 def of(page: str) -> list[Block]:
@@ -46,7 +42,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub for this process and those that it starts, with a package."""
     package(tmp_path / "remote")
     with running(tmp_path / "hub") as hub:
-        hub.add(PACKAGE_ID, files_of(tmp_path / "remote"))
+        hub.add(HUB_ID, files_of(tmp_path / "remote"))
         variables = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "0"}
         variables |= {"HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_test", "XDG_CACHE_HOME": str(tmp_path / "cache")}
         for name, value in variables.items():
@@ -73,8 +69,6 @@ def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, hub: Hub, re
             make(folder / name)
     if uses(code, CHECKPOINT):
         shutil.copytree(request.getfixturevalue("checkpoint"), folder / CHECKPOINT)
-    if CHECKPOINT_ID in code:
-        hub.add(CHECKPOINT_ID, files_of(request.getfixturevalue("checkpoint")))
     with Workplace(folder) as place:
         for block in executed:
             place.run(block, REPOSITORY / page)
@@ -104,6 +98,13 @@ def test_commands_that_are_not_run_here_are_right(page: str) -> None:
             for program, *arguments in commands(block.text):
                 if program == "triptych":
                     cli.commands[arguments[0]].make_context(arguments[0], arguments[1:], parent=root)
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        named = " ".join(re.findall(r"`make ([a-z][\w -]*)`", (REPOSITORY / page).read_text())).split()
+        assert set(named) <= targets, page
 
 
 def names(test: str, block: Block, page: Path) -> bool:
