@@ -28,9 +28,10 @@ LAUNCHES, END_OF_LAUNCHES = "<!-- launches -->\n", "<!-- end of launches -->\n"
 _SCHEDULERS = """\
 # Schedulers
 
-A scheduler is a table of coefficients that is computed before the loop starts, and gives the latents that diffusers'
-gives. Its name is diffusers' class name, as in `scheduler_config.json`, or a short name. The table is the output of
-`triptych schedulers`: diffusers' defaults, except for the options that a short name stands for.
+A scheduler, or sampler, decides how much noise each step of an image removes. Here it is a table of coefficients that
+is computed before the first step ([Sampler tables](explanation/sampler-tables.md)), and gives the latents that
+diffusers' scheduler gives. Its name is diffusers' class name, as in `scheduler_config.json`, or a short name. The list
+below is that of `triptych schedulers`: diffusers' defaults, except for the options that a short name stands for.
 
 In every name case, spaces and symbols do not count, "++" is "pp", and a `k_` or `sample_` before it may be left out:
 `Euler a`, `k_euler_ancestral`, `DPM++ 2M SDE`. A word after the name sets an option, if the scheduler has it:

@@ -22,12 +22,13 @@ PAGE = REPOSITORY / "docs" / "peers.md"
 _HEAD = """\
 # Triptych and other runtimes
 
-Written by `python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json`
+The same model in Triptych and in its peers, other runtimes. Written by
+`python -m triptych.benchmarks.recorded.peers_page` from `benchmarks/recorded/results/peers-*.json`
 ([format](peers-schema.md)). Every peer has the same weights, prompt, steps and seed, is installed in an environment of
 its own with pinned versions, and takes turns with the others; times are medians of the rounds, with half of
 their range. *of it* is the time of Triptych's first configuration in the same run over the peer's: below 1, Triptych
 is faster. *bound* is the time of the arithmetic at the rate of a large matrix product. *peak* is of a process with
-only that loaded. *PSNR* is that of the image against Triptych's.
+only that loaded. *PSNR*, the peak signal-to-noise ratio, is that of the image against Triptych's.
 
 `python -m triptych.benchmarks.peers install all` makes the environments,
 `python -m triptych.benchmarks.peers run PACKAGE CHECKPOINT OUT.json` measures.
