@@ -17,7 +17,16 @@ from tests.support.hub import Hub, files_of, running
 from triptych.runtime.cli.commands import cli
 
 FOLDERS = ("*.md", "docs/**/*.md", "models/**/*.md", "benchmarks/**/*.md", "tests/**/*.md", "examples/**/*.md")
-PAGES = sorted({str(page.relative_to(REPOSITORY)) for pattern in FOLDERS for page in REPOSITORY.glob(pattern)})
+MADE = REPOSITORY / "models" / "emoji-package"
+"""Written by `make demo`; its card is not a page of the repository."""
+PAGES = sorted(
+    {
+        str(page.relative_to(REPOSITORY))
+        for pattern in FOLDERS
+        for page in REPOSITORY.glob(pattern)
+        if page.parent != MADE
+    }
+)
 
 CHECKPOINT, HUB_ID = "sd15-checkpoint", "schmuell/sd-turbo-ort-web"
 """A diffusers folder, and a repository of the hub with a package."""
