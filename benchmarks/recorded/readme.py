@@ -48,15 +48,16 @@ def why() -> str:
     reasons = [
         f"**No PyTorch at run time.** An environment of {own:,.0f} MB, where diffusers takes {diffusers:,.0f} MB "
         f"and optimum-onnx {optimum:,.0f} MB. The import takes {seconds * 1e3:.0f} ms, without numpy and ONNX Runtime.",
-        f"**The same image for the same seed.** {len(SCHEDULERS)} schedulers give the latents of diffusers' "
-        "schedulers, step by step. Image *k* of a call is the image of `seed + k`, alone or in a batch.",
+        f"**The same image for the same seed.** {len(SCHEDULERS)} scheduler classes give the latents of diffusers' "
+        "schedulers, step by step. On the same CPU an image is bit-identical from run to run; image *k* of a "
+        "call is the image of `seed + k`, alone or in a batch.",
         f"**Nothing fails silently.** Each exported graph is compared with PyTorch: {worst:.0f} dB or more for Stable "
         "Diffusion 1.5 in fp32. Components that overflow float16 are found and stay in fp32. A missing fusion and a "
         "fallback to the CPU are errors.",
         f"**Fast and small on CPUs.** A U-Net call takes {of_peer['diffusers']} of PyTorch's time in fp32 and "
         f"{of_peer['optimum']} of optimum-onnx's. int8 takes {speed['avx512-vnni']:.2f} of fp32's time with "
-        f"AVX512-VNNI, {speed['avx2']:.2f} with AVX2, at {decibels:.0f} dB. An image of 512x512 fits in "
-        f"{peak / 1e9:.1f} GB of memory.",
+        f"AVX512-VNNI, {speed['avx2']:.2f} with AVX2, at {decibels:.0f} dB. An image of 512x512 takes "
+        f"{peak / 1e9:.1f} GB of memory in int8 with `--memory low`.",
     ]
     return "".join(textwrap.fill(f"- {reason}", 120, subsequent_indent="  ") + "\n" for reason in reasons)
 
@@ -78,8 +79,8 @@ def performance() -> str:
         "",
         f"![The same figures as bars](docs/{SYSTEMS}-{PLOT}.png)",
         "",
-        "OpenVINO's int8 is ahead of Triptych's on CPUs. All components, precisions and peers are in",
-        "[docs/peers.md](docs/peers.md); memory, export, service and schedulers in",
+        "In int8 and bf16 OpenVINO is ahead; Triptych's `openvino` extra uses it. All components, precisions and peers",
+        "are in [docs/peers.md](docs/peers.md); memory, export, service and schedulers in",
         "[docs/benchmarks.md](docs/benchmarks.md).",
         "`triptych bench PACKAGE --against diffusers,openvino` measures on your machine.",
     ]
