@@ -73,6 +73,8 @@ def executed() -> list[Any]:
 def test_the_blocks_of_a_page_run_in_order(page: str, folder: Path, hub: Hub, request: pytest.FixtureRequest) -> None:
     executed = [block for block in of(page) if block.executed]
     code = "".join(block.text for block in executed)
+    if "curl " in code and shutil.which("curl") is None:
+        pytest.skip("needs curl")
     for name, make in GIVEN.items():
         if uses(code, name):
             make(folder / name)

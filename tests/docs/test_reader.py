@@ -1,11 +1,13 @@
 """The reader of blocks: languages, lines and markers, in pages as they may be written."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.docs.blocks import Block, blocks
-from tests.docs.workplace import Workplace, uses
+from tests.docs.workplace import Workplace, package, uses
 
 PAGE = """\
 # Title
@@ -62,12 +64,26 @@ def test_a_name_is_given_unless_the_page_makes_it() -> None:
 
 
 def test_a_block_that_fails_is_found(tmp_path: Path) -> None:
-    with Workplace(tmp_path) as place:
+    (folder := tmp_path / "folder").mkdir()
+    with Workplace(folder) as place:
         place.run(Block("sh", "echo one > made\n", 1), Path("page.md"))
-        assert (tmp_path / "made").read_text() == "one\n"
+        assert (folder / "made").read_text() == "one\n"
         with pytest.raises(AssertionError, match=r"page\.md:7: exit status 3"):
             place.run(Block("sh", "sh -c 'exit 3'\necho on > late\n", 7), Path("page.md"))
-        assert not (tmp_path / "late").exists()
+        assert not (folder / "late").exists()
         place.run(Block("python", "value = 1\n", 1), Path("page.md"))
         with pytest.raises(AssertionError):
             place.run(Block("python", "assert value == 2\n", 1), Path("page.md"))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_a_service_answers_and_its_errors_are_found(tmp_path: Path) -> None:
+    package(folder := tmp_path / "folder" / "sd15")
+    address = "http://127.0.0.1:8000/v1"
+    with Workplace(folder.parent) as place:
+        place.run(
+            Block("sh", f"triptych serve sd15  # waits\ncurl {address}/models > models.json\n", 1), Path("page.md")
+        )
+        assert json.loads((folder.parent / "models.json").read_text())["data"][0]["id"] == "sd15"
+        with pytest.raises(AssertionError, match="404"):
+            place.run(Block("sh", f"curl {address}/nothing\n", 3), Path("page.md"))

@@ -83,7 +83,9 @@ class Workplace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         programs = Path(sys.executable).parent
-        self._variables = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+        (folder.parent / ".curlrc").write_text("fail\n")  # an answer with an error is a command that failed
+        changed = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "CURL_HOME": str(folder.parent)}
+        self._variables = {**os.environ, **changed}
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._service: subprocess.Popen[bytes] | None = None
         with socket.socket() as found:
