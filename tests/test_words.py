@@ -26,7 +26,7 @@ WORDS = {
     r"anew": "again",
     r"likeness": "similarity",
     r"go(?:es|ing)? on|went on": "continue, keep running",
-    r"(?<!there )(?:is|are|was|were) no (?!longer|more)": "is not a",
+    r"(?<!there )(?:is|are|was|were) no (?!longer|more|faster|slower|larger|smaller)": "is not a",
     r"(?:is|are|was|were) to be": "must be",
     r"lies?": "is, are",
     r"in turns": "alternating, taking turns",
