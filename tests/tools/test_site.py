@@ -120,8 +120,9 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
         ("[tests](../../tests/standin)", f"[tests]({ADDRESS}/blob/main/tests/standin)"),
         ("```python optimum\nx\n```", '```python title="optimum"\nx\n```'),
         ("```python\nx\n```", "```python\nx\n```"),
+        ("<!-- tested: tests/test_a.py -->\n\n# A page\n", "# A page\n"),
     ],
-    ids=["links that stay", "a file", "a folder", "a fence with a title", "a fence"],
+    ids=["links that stay", "a file", "a folder", "a fence with a title", "a fence", "a marker"],
 )
 def test_pages_are_written_to_be_read_in_the_repository(hook: Callable[[str], str], written: str, read: str) -> None:
     assert hook(written) == read
