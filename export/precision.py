@@ -25,7 +25,7 @@ W4_FLOOR_DB = 8.0
 class WeightFormat:
     """Weights stored as integers of `bits`, 8 or 4, in blocks of `size` inputs that share a scale.
 
-    Where blocks do not fit, and for convolutions in 8 bits, it is 8 bits with a scale for each output: see
+    If blocks do not fit, and for convolutions in 8 bits, it is 8 bits with a scale for each output: see
     `quantization.weight_layers.stored`.
     """
 

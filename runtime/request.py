@@ -114,7 +114,7 @@ class Request:
     Numbers and lists may be those of numpy or PyTorch. Whole numbers are those that count as such
     (`operator.index`): 64.0 and "64" are refused, as true and false are for every number.
 
-    Where "the default" is diffusers' or the package's own, `defaults` of the package's manifest come first.
+    Defaults in the package's manifest have priority over those of diffusers and of the package's graphs.
 
     Attributes:
         prompt: one prompt or several, with weights and chunks as `triptych.runtime.text.prompt_syntax` reads them. All

@@ -30,6 +30,8 @@ WORDS = {
     r"(?:is|are|was|were) to be": "must be",
     r"lies?": "is, are",
     r"in turns": "alternating, taking turns",
+    r"commas between": "comma-separated",
+    r"anybody|somebody|nobody": "anyone, someone, no one",
     r"to the bit": "bit for bit, bit-identical",
     r"(?:once|twice) an? (?!time)": "once per",
     r"upon|whilst|lest|hitherto|likewise|therein|thereof|whereby": "a word that is in use",

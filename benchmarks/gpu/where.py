@@ -1,4 +1,4 @@
-"""Where the time of a U-Net call goes: kernels by kind, and how long the GPU waits for the host.
+"""Time of a U-Net call by kind of kernel, and the time that the GPU waits for the host.
 
 python -m triptych.benchmarks.gpu.where
 

@@ -59,7 +59,7 @@ def reference_cases(
 ) -> list[ReferenceCase]:
     """Random inputs and PyTorch's outputs: at each of the component's sizes, or several times at fixed ones.
 
-    Where there are samples of the component's inputs, these are cut or repeated instead: eight bits hold for ranges
+    If there are samples of the component's inputs, these are cut or repeated instead: eight bits hold for ranges
     seen in use, and noise leaves them.
     """
     sizes_of_cases = component.cases if static is None else (static,) * STATIC_DRAWS

@@ -406,5 +406,5 @@ calibrating = group(
 
 
 def device_of(name: str) -> str | list[str]:
-    """A device name as it is; ONNX Runtime provider names, with commas between them, as a list."""
+    """A device name as it is; comma-separated names of ONNX Runtime providers as a list."""
     return name.split(",") if "Execution" in name else name

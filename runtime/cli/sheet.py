@@ -38,7 +38,7 @@ class Sheet:
 
         Args:
             prompts: of the command.
-            arguments: of `Request`; with `grid`, schedulers and guidance scales with commas between them are an axis.
+            arguments: of `Request`; with `grid`, comma-separated schedulers and guidance scales are an axis.
             grid: the command writes a contact sheet.
 
         Raises:

@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class Numbers(click.ParamType):
-    """Numbers with commas between them, as a list.
+    """Comma-separated numbers as a list.
 
     Args:
         single: a single number is returned as a number, not as a list.
@@ -53,7 +53,7 @@ class Numbers(click.ParamType):
         except ValueError:
             if self.names and "," not in value:
                 return value
-            self.fail(f"{value!r} is not numbers with commas between them", param, ctx)
+            self.fail(f"{value!r} is not a list of comma-separated numbers", param, ctx)
         return numbers[0] if self.single and len(numbers) == 1 else numbers
 
 

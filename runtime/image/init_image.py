@@ -105,7 +105,7 @@ class InitImage:
     def latents(self, encode: Encode, draws: Draws, shape: tuple[int, ...]) -> np.ndarray | None:
         """The images as latents of that shape; None where the run needs none.
 
-        Where the encoder gives a distribution, its noise is drawn: as in diffusers, before the noise of the loop.
+        If the encoder gives a distribution, its noise is drawn: as in diffusers, before the noise of the loop.
         """
         if isinstance(self.images, np.ndarray):
             return np.asarray(self.images, np.float32)  # of that shape, see `check_shape`

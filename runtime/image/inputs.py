@@ -54,7 +54,7 @@ def _places(name: str, count: int, prompts: int, repeats: int) -> list[int]:
         return [place for place in range(count) for _ in range(repeats)]
     if count == prompts * repeats:
         return list(range(count))
-    raise ArgumentError(f"{name} has {count} images for {prompts} prompts; allowed: one for all, or one each")
+    raise ArgumentError(f"{name} has {count} images for {prompts} prompts; allowed: one for all, or one for each")
 
 
 def size_for(size: tuple[int, int], factor: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Importing this module needs no ONNX Runtime: it belongs to the extras cpu, cuda 
 installation.
 
 As of 1.32 ONNX Runtime, when it is imported, writes an id of the machine below the home folder and opens an uploader;
-it reads ORT_DISABLE_TELEMETRY at that moment and never again. Where the caller has imported it before, its events are
+it reads ORT_DISABLE_TELEMETRY at that moment and never again. If the caller has imported it before, its events are
 turned off from here on. A value of ORT_DISABLE_TELEMETRY that the user has set is left to decide.
 
 A wheel whose CUDA provider is a plug-in registers it when it is imported, and warns where CUDA's libraries are not

@@ -16,7 +16,7 @@ from .table import Table
 def skipped_steps(scheduler: Scheduler, table: Table, trained: int, start: float) -> int:
     """Steps of the whole run that come before `start`.
 
-    Where a step has two calls it is not cut in two: as in diffusers, a run that would start with the second call of
+    A step of two calls is not cut in two: as in diffusers, a run that would start with the second call of
     a step starts with its first.
 
     Raises:

@@ -16,7 +16,7 @@ _MOST_VECTORS = 1024
 def add_new(tokenizer: "Tokenizer", tokens: Sequence["AddedToken"]) -> None:
     """Add tokens that are matched before any others, unless `tokenizer` already has them.
 
-    Where a token is described twice, the last description counts, as in transformers 5: in Stable Diffusion 1.5 the
+    If a token is described twice, the last description counts, as in transformers 5: in Stable Diffusion 1.5 the
     padding's plain "<|endoftext|>" replaces the EOS that would also match in capitals. The library's own choice depends
     on its version: the first description up to tokenizers 0.22, the last one from 0.23 on.
     """

@@ -85,7 +85,7 @@ def whole_timesteps(timesteps: np.ndarray, count: int) -> np.ndarray:
     """Timesteps of a run, checked, for schedulers that take whole numbers only."""
     between = timesteps[timesteps != np.trunc(timesteps)]
     if len(between):
-        raise SamplerError(f"timesteps must be whole numbers here; {between[0]:g} is none")
+        raise SamplerError(f"timesteps must be whole numbers here; {between[0]:g} is not")
     return given_timesteps(timesteps, count)
 
 

@@ -1,4 +1,4 @@
-"""Images that are kept for a time, at URLs that nobody can guess; in memory, so nothing is left after the end."""
+"""Images that are kept for a time, at URLs that cannot be guessed; in memory, so nothing is left after the end."""
 
 import asyncio
 import secrets

@@ -19,7 +19,7 @@ MAX_UPSCALE = 4.0
 
 
 def _from_form(value: Any) -> Any:
-    """Numbers of a form field: repeated fields, or one text with commas between the numbers."""
+    """Numbers of a form field: repeated fields, or one text of comma-separated numbers."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
     if isinstance(value, str) and "," in value:

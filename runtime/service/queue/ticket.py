@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 StepCallback = Callable[[TextToImage, Step, int], None]
 """Called in the worker after each step, with the pipeline, the step and the row of the image in the batch.
 
-Where the image is upscaled, the step is counted over both passes."""
+If the image is upscaled, the step is counted over both passes."""
 
 _log = logging.getLogger(__name__)
 

@@ -388,7 +388,7 @@ OF_FLOW: dict[str, Any] = {"use_flow_sigmas": True, "prediction_type": "flow_pre
         (MULTISTEP | {"use_dynamic_shifting": True}, {"mu": 1.0}, "does nothing without use_flow_sigmas=true"),
         (MULTISTEP | OF_FLOW, {"timesteps": [9, 5]}, "timesteps exclude use_flow_sigmas"),
         (MULTISTEP | {"use_lu_lambdas": True}, {"timesteps": [9, 5]}, "timesteps exclude use_lu_lambdas"),
-        (MULTISTEP, {"timesteps": [9.5, 9.2]}, "timesteps must be whole numbers here; 9.5 is none"),
+        (MULTISTEP, {"timesteps": [9.5, 9.2]}, "timesteps must be whole numbers here; 9.5 is not"),
         (MULTISTEP, {"timesteps": [1000, 5]}, "timesteps begin at 1000; the last training timestep is 999"),
         (MULTISTEP, {"sigmas": [1.0, 0.5]}, "takes no sigmas; it takes mu, timesteps"),
         (

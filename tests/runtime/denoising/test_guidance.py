@@ -398,7 +398,7 @@ def test_unsupported_arguments_are_one_line_before_anything_is_computed(
     ("arguments", "message"),
     [
         (["--guidance-interval", "5"], "--guidance-interval 5; allowed: two noise levels"),
-        (["--guidance-interval", "5,x"], "'5,x' is not numbers with commas between them"),
+        (["--guidance-interval", "5,x"], "'5,x' is not a list of comma-separated numbers"),
         (["--guidance-rescale", "2"], "--guidance-rescale 2.0; allowed: a number from 0 to 1"),
         (["--guidance", "2,3"], "--guidance has 2 values"),
         (["--guidance", "strong"], "'strong' is not numbers"),

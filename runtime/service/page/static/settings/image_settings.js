@@ -21,7 +21,7 @@ const MAX_CHARACTERS = 1 << 20;
  */
 
 /**
- * Read the settings of an image file, from anybody.
+ * Read the settings of an image file from any source.
  *
  * @param {Blob} blob
  * @returns {Promise<ImageSettings | null>} null for a file without settings, or a damaged one

@@ -23,7 +23,7 @@ export function toFragment(values) {
 }
 
 /**
- * Read the fragment of a URL, from anybody: known fields alone, each of its type and range.
+ * Read the fragment of a URL from any source: only known fields, each of its type and range.
  *
  * @param {string} hash with or without "#"
  * @returns {Record<string, unknown> | null} null without any setting
