@@ -71,7 +71,7 @@ coverage: test-runtime
 # Export and tokenizer tests with the oldest transformers and diffusers that are supported.
 test-compat: $(COMPAT)/.ready
 	OMP_NUM_THREADS=1 $(COMPAT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile tests/export tests/parity/text/test_clip.py \
-		tests/parity/text/test_wordpiece.py tests/parity/text/test_t5.py
+		tests/parity/text/test_wordpiece.py tests/parity/text/test_t5.py tests/parity/text/test_qwen.py
 
 # CUDA without a GPU, see tests/standin; the tests make $(STANDIN).
 test-standin: $(VENV)/.ready

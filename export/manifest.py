@@ -10,7 +10,7 @@ from triptych.runtime.ort.blocking import channels_block
 from triptych.runtime.ort.library import ort
 from triptych.runtime.package.manifest import FORMAT
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, template_of
 from .components import LatentRgb
 from .files import FileRecord, describe_files
 from .options import Options
@@ -90,6 +90,11 @@ def manifest(
     described = {file for component in components.values() for file in component.files}
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     others = [file for file in files if file.relative_to(folder).as_posix() not in described]
+    templates = {
+        encoder.tokenizer: asdict(template_of(checkpoint, encoder, folder / encoder.tokenizer))
+        for encoder in checkpoint.family.encoders
+        if encoder.thinking is not None
+    }
     return {
         "format": FORMAT,
         "family": checkpoint.family.name,
@@ -103,4 +108,5 @@ def manifest(
         "versions": {tool: version(tool) for tool in _TOOLS} | {"onnxruntime": ort.__version__},
         "components": {name: component.as_json() for name, component in components.items()},
         "files": describe_files(others, folder),
+        **({"templates": templates} if templates else {}),
     }

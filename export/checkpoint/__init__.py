@@ -8,7 +8,14 @@ from .checkpoint import FULL, QUANTIZED, TINY, Checkpoint
 from .fields import check_fields
 from .opening import open_checkpoint
 from .replacements import with_loras, with_preview_decoder, with_vae
-from .text_encoders import change_text_encoder, tokenizer_of, with_clip_skip, with_embeddings, write_tokenizer
+from .text_encoders import (
+    change_text_encoder,
+    template_of,
+    tokenizer_of,
+    with_clip_skip,
+    with_embeddings,
+    write_tokenizer,
+)
 
 __all__ = [
     "FULL",
@@ -18,6 +25,7 @@ __all__ = [
     "change_text_encoder",
     "check_fields",
     "open_checkpoint",
+    "template_of",
     "tokenizer_of",
     "with_clip_skip",
     "with_embeddings",

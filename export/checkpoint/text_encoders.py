@@ -11,12 +11,14 @@ from torch import nn
 from triptych.runtime.errors import ArgumentError, PackageError, SourceError
 from triptych.runtime.families.family import TextEncoder
 from triptych.runtime.package.json_file import read_json
+from triptych.runtime.package.manifest import Template
 from triptych.runtime.text.encoders import TOKENIZERS
 from triptych.runtime.text.tokenizer import PromptTokenizer
 
 from ..files import write_json
 from ..scratch import scratch_folder
 from ..sources import check_file
+from .chat import chat_template
 from .checkpoint import Checkpoint
 from .embeddings import Embedding, read_embedding
 from .sentencepiece import with_steps
@@ -143,7 +145,19 @@ def tokenizer_of(checkpoint: Checkpoint, encoder: str) -> PromptTokenizer:
     with scratch_folder() as folder:
         write_tokenizer(checkpoint, encoder, folder)
         described = _text_encoder(checkpoint, encoder)
-        return TOKENIZERS[described.kind].load(folder, described.length)
+        return TOKENIZERS[described.kind].load(folder, described.length, template_of(checkpoint, described, folder))
+
+
+def template_of(checkpoint: Checkpoint, encoder: TextEncoder, folder: Path) -> Template:
+    """The text around the prompts of an encoder, from the folder that `write_tokenizer` has written.
+
+    Raises:
+        SourceError: see `chat_template`.
+    """
+    try:
+        return Template() if encoder.thinking is None else chat_template(folder, encoder.thinking)
+    except PackageError as error:
+        raise SourceError(f"{checkpoint.name}: {error}") from None
 
 
 def _tokens(embeddings: Iterable[Embedding]) -> list[str]:

@@ -26,6 +26,9 @@ class TextEncoder:
         kind: of the tokenizer, a key of `triptych.runtime.text.encoders.TOKENIZERS`.
         length: number of tokens of a prompt, with those at its ends; None is as the tokenizer's folder states it.
         masked: the encoder takes the mask of the padding, too.
+        states: numbers of the hidden states that a language model gives side by side, in place of `layer`; 0 is the
+            embedding of the tokens, and negative ones count from the end.
+        thinking: `enable_thinking` of the tokenizer's chat template; None is for encoders without a template.
     """
 
     name: str
@@ -35,9 +38,13 @@ class TextEncoder:
     kind: str = "clip"
     length: int | None = None
     masked: bool = False
+    states: tuple[int, ...] = ()
+    thinking: bool | None = None
 
     def hidden(self, outputs: Iterable[str]) -> str:
         """Name of the output that holds the layer, or would hold it."""
+        if self.states:
+            return "prompt_embeds"
         if self.layer is None:
             return "last_hidden_state"
         numbers = sorted(int(name.rpartition(".")[2]) for name in outputs if re.fullmatch(r"hidden_states\.\d+", name))

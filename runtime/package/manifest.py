@@ -21,6 +21,7 @@ FORMAT = 1
 _AXES = ("batch", "height", "width")
 _MOST = 1 << 62  # bytes of a file, multiply-accumulates of a graph
 _LARGEST_AXIS = 1 << 31
+_LONGEST_TEMPLATE = 4096  # characters
 _DTYPES = {np.dtype(code).name for code in "?bhilqBHILQefd"}
 _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 _UPWARDS = ("", ".", "..")
@@ -84,6 +85,14 @@ class ComponentRecord:
 
 
 @dataclass(frozen=True)
+class Template:
+    """Text around each prompt: a chat template, as the checkpoint's tokenizer writes it for one message of a user."""
+
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Facts about a package. Without arguments, the manifest of a package by another exporter, which has none.
 
@@ -98,6 +107,7 @@ class Manifest:
         components: name -> record.
         files: path relative to the package -> record, of all files that belong to no component.
         defaults: values for arguments that a call leaves out; empty where none are stated.
+        templates: folder of a tokenizer -> the text around its prompts.
     """
 
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +120,7 @@ class Manifest:
     components: Mapping[str, ComponentRecord] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     defaults: Defaults = NONE_STATED
+    templates: Mapping[str, Template] = field(default_factory=dict)
 
     @property
     def absent(self) -> bool:
@@ -119,6 +130,10 @@ class Manifest:
     def component(self, name: str) -> ComponentRecord:
         """The record of a component, an empty one where nothing is recorded of it."""
         return self.components.get(name, ComponentRecord())
+
+    def template(self, tokenizer: str) -> Template:
+        """The text around the prompts of a tokenizer, empty where nothing is recorded."""
+        return self.templates.get(tokenizer, Template())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -147,7 +162,20 @@ def read_manifest(folder: Path) -> Manifest:
         components={name: _component(each) for name, each in _components(facts).items()},
         files=_files(facts),
         defaults=NONE_STATED if defaults is None else read_defaults(defaults),
+        templates={name: _template(each) for name, each in facts.objects("templates").items()},
     )
+
+
+def _template(facts: JsonObject) -> Template:
+    for key in ("before", "after"):
+        if len(facts.required(key, str)) > _LONGEST_TEMPLATE or not _is_unicode(facts[key]):
+            raise facts.error(key, f"a text of up to {_LONGEST_TEMPLATE} characters")
+    return Template(facts["before"], facts["after"])
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogate, which JSON can spell."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _integers(facts: JsonObject) -> Integers:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import PackageError
-from ..package.json_file import shown
 from .added_tokens import content
 from .tokenizer import PromptTokenizer
-from .tokenizer_files import read_lines, read_vocabulary
+from .tokenizer_files import read_merges, read_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,11 +36,7 @@ class ClipTokenizer(PromptTokenizer):
         for token in (bos, eos):
             if token not in tokens:
                 raise PackageError(f"{vocab} lacks the special token {token!r}")
-        pairs = [line.split(" ") for line in read_lines(merges) if line and not line.startswith("#version")]
-        for pair in pairs:
-            if len(pair) != 2:
-                raise PackageError(f"{merges} should hold two symbols on each line, not {shown(' '.join(pair))}")
-        return build_clip_tokenizer(tokens, [(left, right) for left, right in pairs], bos=bos, eos=eos, unk=unk)
+        return build_clip_tokenizer(tokens, read_merges(merges), bos=bos, eos=eos, unk=unk)
 
 
 def build_clip_tokenizer(

@@ -13,13 +13,19 @@ from ..package.geometry import check_widths
 from ..package.graphs import Components
 from ..package.package import Package
 from ..package.signatures import Signature
+from .byte_pairs import QwenTokenizer
 from .chunks import Chunks, batched, chunked, padded, weighted
 from .clip import ClipTokenizer
 from .t5 import T5Tokenizer
 from .tokenizer import PromptTokenizer
 from .wordpiece import BertTokenizer
 
-TOKENIZERS: dict[str, type[PromptTokenizer]] = {"clip": ClipTokenizer, "bert": BertTokenizer, "t5": T5Tokenizer}
+TOKENIZERS: dict[str, type[PromptTokenizer]] = {
+    "clip": ClipTokenizer,
+    "bert": BertTokenizer,
+    "t5": T5Tokenizer,
+    "qwen3": QwenTokenizer,
+}
 """Kind of a family's tokenizer -> its class."""
 
 
@@ -40,7 +46,9 @@ class TextEncoders:
 
     def __init__(self, package: Package, graphs: Components, family: Family) -> None:
         self.tokenizers = {
-            each.name: TOKENIZERS[each.kind].load(package.path / each.tokenizer, each.length)
+            each.name: TOKENIZERS[each.kind].load(
+                package.path / each.tokenizer, each.length, package.manifest.template(each.tokenizer)
+            )
             for each in family.encoders
         }
         denoiser = graphs.signature(family.denoiser)  # first: the graph that is loaded last is used first

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import ArgumentError, PackageError
 from ..package.json_file import JsonObject, exists, read_json, shown
+from ..package.manifest import Template
 from .added_tokens import add_new, as_token, content, vector_tokens
 from .tokenizer_files import FAST, check_token, probe, read_fast, read_vocabulary, refusals
 
@@ -67,6 +68,7 @@ class PromptTokenizer(ABC):
         start, end: ids of the tokens before a prompt, and of those after it.
         pad: id of the padding.
         length: number of tokens, with both ends.
+        template: text around each prompt, of whose tokens those that do not fit are left out at the end.
     """
 
     class_name: ClassVar[str]
@@ -76,11 +78,16 @@ class PromptTokenizer(ABC):
     longest: ClassVar[int] = LENGTH
 
     def __init__(
-        self, tokenizer: "Tokenizer", start: tuple[int, ...], end: tuple[int, ...], pad: int, length: int
+        self,
+        tokenizer: "Tokenizer",
+        ends: tuple[tuple[int, ...], tuple[int, ...]],
+        pad: int,
+        length: int,
+        template: Template,
     ) -> None:
         self._tokenizer = tokenizer
-        self.start, self.end, self.pad = start, end, pad
-        self.length = length
+        (self.start, self.end), self.pad = ends, pad
+        self.length, self.template = length, template
         self._vector_tokens = vector_tokens(tokenizer)
 
     @property
@@ -117,21 +124,25 @@ class PromptTokenizer(ABC):
         return int(length)
 
     @classmethod
-    def load(cls, folder: Path, length: int | None = None) -> Self:
+    def load(cls, folder: Path, length: int | None = None, template: Template = Template()) -> Self:  # noqa: B008
         """Read a tokenizer folder: tokenizer.json, or the vocabulary's files, and the configuration next to them.
 
         Args:
             folder: of the tokenizer.
             length: number of tokens of the text encoder, with both ends; None is what the configuration states.
+            template: text around each prompt.
 
         Raises:
             PackageError: a file is missing, cannot be read, or names a special token that the vocabulary lacks.
         """
         config = cls._configuration(folder)
+        if (side := config.get("padding_side", "right")) != "right":
+            raise PackageError(f"{folder} has padding_side {shown(side)}; allowed: 'right'")
         tokenizer = cls.read(folder)
         ids = cls._named_ids(tokenizer, config, folder)
         start, end = (tuple(ids[name] for name in names) for names in cls.ends)
-        return cls(tokenizer, start, end, ids["pad_token"], cls.positions(folder, config) if length is None else length)
+        count = cls.positions(folder, config) if length is None else length
+        return cls(tokenizer, (start, end), ids["pad_token"], count, template)
 
     @classmethod
     def read(cls, folder: Path) -> "Tokenizer":
@@ -193,7 +204,7 @@ class PromptTokenizer(ABC):
         return Tokens(ids, mask, truncated)
 
     def words(self, text: str) -> list[Word]:
-        """All tokens of a text, without start and end.
+        """All tokens of a text in its template, without start and end. Those of the template have no characters.
 
         Raises:
             ArgumentError: a text that is not valid Unicode (a lone surrogate).
@@ -202,11 +213,12 @@ class PromptTokenizer(ABC):
             text.encode()
         except UnicodeEncodeError as error:
             raise ArgumentError(f"the prompt {text!r} is not valid Unicode at character {error.start}") from None
+        whole, shift = f"{self.template.before}{text}{self.template.after}", len(self.template.before)
         with refusals("the prompt cannot be tokenized", ArgumentError):
-            found = self._tokenizer.encode(text, add_special_tokens=False)
+            found = self._tokenizer.encode(whole, add_special_tokens=False)
         return [
-            Word(each, *place)
-            for number, place in zip(found.ids, found.offsets, strict=True)
+            Word(each, *(min(max(place - shift, 0), len(text)) for place in places))
+            for number, places in zip(found.ids, found.offsets, strict=True)
             for each in (number, *self._vector_tokens.get(number, ()))
         ]
 

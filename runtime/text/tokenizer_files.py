@@ -83,6 +83,24 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The pairs of a merges.txt, the most frequent first.
+
+    Raises:
+        PackageError: as `read_lines`, or a line has other than two symbols.
+    """
+    pairs = []
+    for line in read_lines(path):
+        if not line or line.startswith("#version"):
+            continue
+        match line.split(" "):
+            case [left, right]:
+                pairs.append((left, right))
+            case _:
+                raise PackageError(f"{path} should hold two symbols on each line, not {shown(line)}")
+    return pairs
+
+
 def check_token(facts: JsonObject, key: str) -> None:
     """Refuse a token that is not text, is empty or is too long.
 
