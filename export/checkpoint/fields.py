@@ -78,6 +78,14 @@ _CLIP = {
     "projection_dim": Field("used: width of the pooled text"),
 }
 _BERT = {"model_type": Field("", ("ldmbert",))}
+_T5 = {
+    "model_type": Field("", ("t5",)),
+    "is_decoder": _refused("attention to the tokens before alone", False),
+}
+_QWEN3 = {
+    "model_type": Field("", ("qwen3",)),
+    "use_sliding_window": _refused("attention to the nearest tokens alone", False),
+}
 
 _INDEX = {
     "_class_name": Field("used: the family"),
@@ -99,6 +107,8 @@ FIELDS: Mapping[str, Mapping[str, Field]] = {
     "unet": _UNET,
     "clip": _CLIP,
     "bert": _BERT,
+    "t5": _T5,
+    "qwen3": _QWEN3,
     "index": _INDEX,
 }
 """Kind of a configuration -> name of a field -> its treatment."""

@@ -29,7 +29,7 @@ def load_module(name: str, part: Part, build: Callable[[], nn.Module]) -> nn.Mod
     weights = dict(part.weights(module))
     if hasattr(module, "_fix_state_dict_keys_on_load"):  # attention blocks of VAEs from before 2023
         cast(Any, module)._fix_state_dict_keys_on_load(weights)
-    weights = _renamed_for_transformers(weights, module)
+    weights = _tied(_renamed_for_transformers(weights, module), module)
     _check_shapes(name, weights, module)
     found = module.load_state_dict(weights, strict=False, assign=True)
     unknown = [key for key in found.unexpected_keys if not key.endswith(_MADE_BY_THE_MODULE)]
@@ -54,14 +54,23 @@ def _renamed_for_transformers(weights: dict[str, torch.Tensor], module: nn.Modul
     """The weights named as this version of transformers names them.
 
     CLIP's text model has its parts under `text_model.` in transformers 4 and most files, and without that prefix in
-    transformers 5. A projection after it is outside in both.
+    transformers 5. A projection after it is outside in both. A language model is used without its head.
     """
     prefix, outside, expected = "text_model.", "text_projection.", module.state_dict().keys()
+    if "embed_tokens.weight" in expected:  # a language model, in files with its head
+        return {name.removeprefix("model."): weight for name, weight in weights.items() if name != "lm_head.weight"}
     if any(name.startswith(prefix) for name in expected):
         return {
             name if name.startswith((prefix, outside)) else prefix + name: weight for name, weight in weights.items()
         }
     return {name.removeprefix(prefix): weight for name, weight in weights.items()}
+
+
+def _tied(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights with T5's embeddings under both of their names; files may have either."""
+    names, expected = ("shared.weight", "encoder.embed_tokens.weight"), module.state_dict().keys()
+    stored = [weights[name] for name in names if name in weights]
+    return {name: stored[0] for name in names if stored and name in expected} | weights
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from ..sources import one_line
 from .component import Component, Input, Shape, Sizes
 from .latent_rgb import LatentRgb, fit_latent_rgb
 from .sizes import StaticShape, own_size, static_sizes, vae_factor
-from .text import ldm_bert, text_encoder
+from .text import ldm_bert, qwen3_encoder, t5_encoder, text_encoder
 from .unet import unet
 from .vae import vae_decoder, vae_encoder
 
@@ -28,7 +28,7 @@ __all__ = [
     "vae_factor",
 ]
 
-_TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert}
+_TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert, "t5": t5_encoder, "qwen3": qwen3_encoder}
 """Kind of a text encoder, as its family has it -> what makes its component."""
 
 

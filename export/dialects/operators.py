@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from onnxscript import opset20
 from torch.nn import functional
 
 from .schema import FLOAT, INT, describe_operator
 
 MULTI_HEAD_ATTENTION = "com.microsoft::MultiHeadAttention"
 QUICK_GELU = "com.microsoft::QuickGelu"
+RMS_NORM = "SimplifiedLayerNormalization"
+"""In the domain of the standard operators, where ONNX Runtime registers it; it is not among them."""
 
 _FLOATS = {"T": ["tensor(float)", "tensor(float16)"]}
 
@@ -33,6 +36,33 @@ def multi_head_attention(
 @multi_head_attention.register_fake
 def _(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: int, causal: bool) -> torch.Tensor:
     return torch.empty_like(query)
+
+
+@torch.library.custom_op("triptych::biased_attention", mutates_args=())
+def biased_attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int, scale: float
+) -> torch.Tensor:
+    """query, key and value [n, tokens, width], bias of the scores [n or 1, heads, tokens, tokens] -> as query."""
+    q, k, v = (each.reshape(*each.shape[:2], heads, -1).transpose(1, 2) for each in (query, key, value))
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale).transpose(1, 2).flatten(2)
+
+
+@biased_attention.register_fake
+def _(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int, scale: float
+) -> torch.Tensor:
+    return torch.empty_like(query)
+
+
+@torch.library.custom_op("triptych::rms_norm", mutates_args=())
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """x [..., width] divided by the root of the mean of its squares, times weight [width]."""
+    return functional.rms_norm(x, weight.shape, weight, epsilon)
+
+
+@rms_norm.register_fake
+def _(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    return torch.empty_like(x)
 
 
 @torch.library.custom_op("triptych::quick_gelu", mutates_args=())
@@ -74,11 +104,30 @@ _MULTI_HEAD_ATTENTION = describe_operator(
     _FLOATS,
     {"num_heads": INT, "unidirectional": INT},
 )
+_BIASED_ATTENTION = describe_operator(
+    "MultiHeadAttention",
+    {"query": "T", "key": "T", "value": "T", "bias": "T", "key_padding_mask": "M", "attention_bias": "T"},
+    ("output", "T"),
+    _FLOATS | {"M": ["tensor(int32)"]},
+    {"num_heads": INT, "scale": FLOAT},
+    optional=("bias", "key_padding_mask"),
+)
+_RMS_NORM = describe_operator(
+    RMS_NORM, {"X": "T", "scale": "T"}, ("Y", "T"), _FLOATS, {"axis": INT, "epsilon": FLOAT}, opset=opset20
+)
 _QUICK_GELU = describe_operator("QuickGelu", {"X": "T"}, ("output", "T"), _FLOATS, {"alpha": FLOAT})
 
 
 def _write_multi_head_attention(query: Any, key: Any, value: Any, heads: int, causal: bool) -> Any:
     return _MULTI_HEAD_ATTENTION(query, key, value, num_heads=heads, unidirectional=int(causal))
+
+
+def _write_biased_attention(query: Any, key: Any, value: Any, bias: Any, heads: int, scale: float) -> Any:
+    return _BIASED_ATTENTION(query, key, value, None, None, bias, num_heads=heads, scale=scale)
+
+
+def _write_rms_norm(x: Any, weight: Any, epsilon: float) -> Any:
+    return _RMS_NORM(x, weight, axis=-1, epsilon=epsilon)
 
 
 def _write_quick_gelu(x: Any, alpha: float) -> Any:
@@ -87,6 +136,8 @@ def _write_quick_gelu(x: Any, alpha: float) -> Any:
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.triptych.multi_head_attention.default: _write_multi_head_attention,
+    torch.ops.triptych.biased_attention.default: _write_biased_attention,
+    torch.ops.triptych.rms_norm.default: _write_rms_norm,
     torch.ops.triptych.quick_gelu.default: _write_quick_gelu,
 }
 """PyTorch operator -> its ONNX translation, for `torch.onnx.export`."""

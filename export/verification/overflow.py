@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..components.language import ScaledLinear
 from ..hooks import hooked
 
 LIMIT = float(torch.finfo(torch.float16).max)
@@ -18,7 +19,7 @@ HEADROOM = 2.0
 
 @dataclass
 class Largest:
-    """The largest absolute value of any module's output."""
+    """The largest absolute value of any module's output, as it would be in float16."""
 
     value: float = 0.0
 
@@ -32,11 +33,14 @@ class Largest:
 def largest_value(module: nn.Module) -> Iterator[Largest]:
     """Track the largest output of `module` and the modules inside it while they run in float32."""
     largest = Largest()
+    layers = [part for part in module.modules() if isinstance(part, ScaledLinear)]
+    scales: dict[nn.Module, float] = {each: part.SCALE for part in layers for each in (part, part.linear)}
 
-    def look(_: nn.Module, __: object, output: object) -> None:
-        for tensor in output if isinstance(output, tuple) else (output,):
+    def look(part: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        values = output if isinstance(output, tuple) else (output,)
+        for tensor in (*values, *inputs) if part in scales else values:
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
-                largest.value = max(largest.value, float(tensor.abs().max()))
+                largest.value = max(largest.value, float(tensor.abs().max()) * scales.get(part, 1.0))
 
     with hooked(part.register_forward_hook(look) for part in module.modules()):
         yield largest
