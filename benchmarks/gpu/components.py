@@ -57,7 +57,7 @@ def main() -> None:
     results = kit.Results("components")
     whole = [path for path in (here.package("cuda"), here.package("portable")) if path.is_dir()]
     if not whole:
-        raise SystemExit("there is not a package: run the stage export-cuda")
+        raise SystemExit("there is no package: run the stage export-cuda")
     unet = family_of(open_package(whole[0])).denoiser
     plan = [
         (path, name, 1) for path in whole for name in sorted(open_package(path).components, key=lambda n: n != unet)

@@ -104,7 +104,7 @@ def main() -> None:
     """Measure; on the CPU, which has no TF32, once in float32."""
     results = kit.Results("demo")
     if not package("fp32", "portable").is_dir():
-        raise SystemExit("there is not a package: run the stage export-demo")
+        raise SystemExit("there is no package: run the stage export-demo")
     reference = Reference()
     results.attempt("images in fp16", half, reference)
     results.attempt("run to run", again)

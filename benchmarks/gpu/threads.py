@@ -79,7 +79,7 @@ def main() -> None:
     results, here = kit.Results("threads"), kit.settings()
     plan = [("demo", demo.package("fp16"), demo.STEPS), (here.model, kit.best_package(), here.steps[-1])]
     if not any(path.is_dir() for _, path, _ in plan):
-        raise SystemExit("there is not a package: run the stage export-demo")
+        raise SystemExit("there is no package: run the stage export-demo")
     for name, path, steps in plan:
         if path.is_dir():
             results.attempt(name, measure, results, name, path, steps, expected=SECONDS if here.full else 0.0)

@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 def test_unknown_commands_and_missing_arguments(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where there is not a package to take when none is named
+    monkeypatch.chdir(tmp_path)  # where there is no package to take when none is named
     assert "Did you mean 'generate'" in refused("generat", capsys=capsys)
     assert "no prompt" in refused("generate", capsys=capsys)
     assert "is not a folder" in refused("generate", "absent", "a fox", capsys=capsys)
