@@ -101,9 +101,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Python compiles the modules that the demo imports; pip would compile all of PyTorch, for most of its time.
 $(DEMO)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/pip install --disable-pip-version-check -q -c constraints.txt -e '.[cpu,export,bench,serve]'
+	$(DEMO)/bin/pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e '.[cpu,export,bench,serve]'
 	touch $@
 
 $(RUNTIME)/.ready: pyproject.toml constraints.txt

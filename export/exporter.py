@@ -35,6 +35,7 @@ from .components.macs import count_macs
 from .defaults import stated_defaults
 from .dialects import check_declared, declared_operators, graphs_of
 from .files import describe_files, write_json
+from .garbage import set_aside
 from .graph import GRAPH, count_operators, describe, opset_of, optimise, save, to_onnx
 from .manifest import ComponentRecord, GraphRecord, manifest
 from .options import Options, checked_options
@@ -188,7 +189,7 @@ def _write_package(
     for name, load in components.items():
         start = time.perf_counter()
         plan = None if calibration is None else calibration.plans.get(name)
-        with quiet():
+        with quiet(), set_aside():
             stage = partial(_stage, progress, f"{name}, {len(records) + 1} of {len(components)}")
             records[name] = export_component(load, checkpoint, folder / name, options, plan, stage)
         report(_summary(name, records[name], time.perf_counter() - start))
@@ -197,7 +198,8 @@ def _write_package(
     _write_configuration(checkpoint, folder)
     write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
     progress("comparing an image with PyTorch's")
-    first = compare(folder, checkpoint, options, sum(each.graph.parameters for each in records.values()))
+    with set_aside():
+        first = compare(folder, checkpoint, options, sum(each.graph.parameters for each in records.values()))
     if first is not None:
         report(str(first))
         record(folder, "image", first.as_json())

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Folders and modules of `runtime`, the lowest layer first; an import goes to a lower layer or stays in its folder."""
 
 EXPORT_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("files", "hooks", "precision", "publish", "quiet", "scratch", "sources"),
+    ("files", "garbage", "hooks", "precision", "publish", "quiet", "scratch", "sources"),
     ("defaults",),
     ("arguments",),
     ("checkpoint",),
