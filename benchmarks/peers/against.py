@@ -84,7 +84,7 @@ def _checkpoint(package: Package, folder: Path | None) -> Path:
     source = package.manifest.source if folder is None else folder
     if source is None or not (Path(source) / "model_index.json").is_file():
         raise ArgumentError(
-            f"peers need the checkpoint that {package.path} was exported from, and {source} does not exist; "
+            f"peers need the checkpoint that {package.path} was exported from; {source} is not its folder; "
             "give it: --checkpoint FOLDER"
         )
     return Path(source)
