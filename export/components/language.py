@@ -96,7 +96,7 @@ class T5Encoder(nn.Module):
         x = self.embed(input_ids).float()
         for layer in self.layers:
             x = layer(x, bias)
-        return (self.norm(x),)
+        return (self.norm(x).to(bias.dtype),)
 
 
 class T5Layer(nn.Module):
@@ -120,9 +120,9 @@ class T5Layer(nn.Module):
 
     def forward(self, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         """See the class."""
-        normal = self.norm1(x)
+        normal = self.norm1(x).to(bias.dtype)
         x = x + self.o(self.attention(self.q(normal), self.k(normal), self.v(normal), bias))
-        out: torch.Tensor = x + self.feed_forward(self.norm2(x))
+        out: torch.Tensor = x + self.feed_forward(self.norm2(x).to(bias.dtype))
         return out
 
 
@@ -198,7 +198,7 @@ class CausalLayer(nn.Module):
         """See the class; cosines and sines are [tokens, 1, size of a head / 2]."""
         normal = self.norm1(x).to(bias.dtype)
         q, k, v = (each(normal).unflatten(2, (-1, self.size)) for each in (self.q, self.k, self.v))
-        q, k = rotated(self.q_norm(q), cos, sin), rotated(self.k_norm(k), cos, sin)
+        q, k = (rotated(norm(x).to(bias.dtype), cos, sin) for norm, x in ((self.q_norm, q), (self.k_norm, k)))
         k, v = (self._repeated(each) for each in (k, v))
         x = x + self.o(self.attention(q.flatten(2), k.flatten(2), v.flatten(2), bias))
         out: torch.Tensor = x + self.feed_forward(self.norm2(x).to(bias.dtype))

@@ -10,21 +10,11 @@ from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from transformers.activations import QuickGELUActivation
 from transformers.models.clip.modeling_clip import CLIPAttention
-from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
-from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from ..components.language import BiasedAttention
 from ..quiet import quiet
 from .dialect import Dialect, FusedModule, once
-from .operators import (
-    MULTI_HEAD_ATTENTION,
-    QUICK_GELU,
-    RMS_NORM,
-    biased_attention,
-    multi_head_attention,
-    quick_gelu,
-    rms_norm,
-)
+from .language import LANGUAGE_MODELS
+from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
 
 with quiet():  # an import of diffusers 0.36 warns where there is no GPU
@@ -97,36 +87,6 @@ class FusedTextAttention(FusedModule):
         return self.out_proj(multi_head_attention(query, key, value, self.heads, self.causal)), None
 
 
-class FusedBiasedAttention(FusedModule):
-    """Attention of language models, see `components.language.BiasedAttention`."""
-
-    emits = once(MULTI_HEAD_ATTENTION)
-
-    def __init__(self, attention: BiasedAttention) -> None:
-        super().__init__()
-        self.heads, self.scale = attention.heads, attention.scale
-
-    def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """See the class."""
-        mixed: torch.Tensor = biased_attention(query, key, value, bias, self.heads, self.scale)
-        return mixed
-
-
-class FusedRmsNorm(FusedModule):
-    """Normalization by the root mean square, times a weight for each channel."""
-
-    emits = once(RMS_NORM)
-
-    def __init__(self, weight: nn.Parameter, epsilon: float) -> None:
-        super().__init__()
-        self.weight, self.epsilon = weight, epsilon
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., width] -> the same."""
-        y: torch.Tensor = rms_norm(x, self.weight, self.epsilon)
-        return y
-
-
 class FusedSwish(FusedModule):
     """x sigmoid(alpha x): SiLU at alpha 1, CLIP's approximation of GELU at 1.702."""
 
@@ -174,9 +134,7 @@ CPU_DIALECT = Dialect(
     {
         Attention: fuse_attention,
         CLIPAttention: partial(FusedTextAttention, causal=True),
-        BiasedAttention: FusedBiasedAttention,
-        T5LayerNorm: lambda norm: FusedRmsNorm(norm.weight, norm.variance_epsilon),
-        Qwen3RMSNorm: lambda norm: FusedRmsNorm(norm.weight, norm.variance_epsilon),
+        **LANGUAGE_MODELS,
         LDMBertAttention: partial(FusedTextAttention, causal=False),
         GEGLU: SplitGeglu,
         Upsample2D: phase_upsample,

@@ -8,10 +8,11 @@ from .cuda_text import ClipText
 from .cuda_unet import ChannelsLastUNet
 from .cuda_vae import ChannelsLastDecoder, ChannelsLastEncoder
 from .dialect import Dialect
+from .language import LANGUAGE_MODELS
 
 
 def cuda_dialect(choices: Choices) -> Dialect:
-    """The operator set with these choices. Its modules compute nothing and are for export only."""
+    """The operator set with these choices. Its modules compute nothing, except those of language models."""
 
     def ready(module: nn.Module) -> nn.Module:
         return module.eval()
@@ -22,6 +23,7 @@ def cuda_dialect(choices: Choices) -> Dialect:
             UNet: lambda module: ready(ChannelsLastUNet(module.net, choices)),
             Decoder: lambda module: ready(ChannelsLastDecoder(module.quant, module.decoder, choices)),
             Encoder: lambda module: ready(ChannelsLastEncoder(module.encoder, module.quant, choices)),
+            **LANGUAGE_MODELS,
             TextEncoder: lambda module: ready(ClipText(module.clip, choices, hidden_states=module.hidden_states)),
         },
         fixed=True,

@@ -1,5 +1,6 @@
 """Language models as text encoders: graphs equal transformers', with masks, at every length, in fp32 and fp16."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from triptych.export.checkpoint import Checkpoint
 from triptych.export.checkpoint.folder import Folder
 from triptych.export.components import Component
 from triptych.export.components.text import qwen3_encoder, t5_encoder
+from triptych.export.dialects import check_declared, declared_operators
+from triptych.export.dialects.cuda import CUDA_DIALECT
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION, RMS_NORM
 from triptych.export.exporter import export_component
-from triptych.export.graph import count_operators
+from triptych.export.graph import count_operators, save, to_onnx
 from triptych.export.manifest import ComponentRecord
 from triptych.export.options import checked_options
 from triptych.export.verification.overflow import LIMIT, largest_value
+from triptych.export.verification.parity import reference_cases, verify
 from triptych.runtime.errors import SourceError
 from triptych.runtime.families.family import TextEncoder
 
@@ -192,6 +196,24 @@ def test_hidden_states_of_qwen3_equal_those_of_transformers(
         assert record.graph.declared[RMS_NORM] == 4 * layers
     one = sum(weight.numel() for weight in model.model.layers[0].parameters())
     assert record.graph.parameters == model.model.embed_tokens.weight.numel() + layers * one
+
+
+@pytest.mark.parametrize("described", [MASKED, SEVERAL], ids=["t5", "qwen3"])
+def test_cuda_emits_its_operators_in_float16(tmp_path: Path, described: TextEncoder) -> None:
+    """With weights for which the residual stream leaves float16; on the CPU, as an export verifies it."""
+    model = larger(t5(GATED), ".wo.", 1e5) if described is MASKED else qwen3()
+    load = t5_encoder if described is MASKED else qwen3_encoder
+    component = load(saved(model, tmp_path), described)
+    sizes = {"batch_size": 2, "sequence_length": 32}
+    cases = reference_cases(component, sizes)
+    component = replace(component, module=CUDA_DIALECT.rewrite(component.module).to(torch.float16))
+    files = save(to_onnx(component, torch.float16, sizes), tmp_path)
+    layers = SMALL["num_layers"] if described is MASKED else 4
+    norms = 2 * layers + 1 if described is MASKED else 4 * layers
+    declared = declared_operators(component, torch.float16)
+    assert declared == {MULTI_HEAD_ATTENTION: layers, RMS_NORM: norms}
+    check_declared(NAME, declared, count_operators(*files))
+    assert verify(NAME, files[0], cases, 40.0, optimise=False).db > 50
 
 
 def test_qwen3_in_float16(tmp_path: Path) -> None:
