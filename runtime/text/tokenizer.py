@@ -186,21 +186,24 @@ class PromptTokenizer(ABC):
             written = {"tokenizer_class": cls.class_name, "model_max_length": length, **named}
             (target / "tokenizer_config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
-    def encode(self, texts: Sequence[str]) -> Tokens:
+    def encode(self, texts: Sequence[str], *, padded: bool = True) -> Tokens:
         """The ids of each text; text that does not fit between start and end is left out, see `Tokens.truncated`.
+
+        Rows are padded to `length`, or without `padded` to the longest of them.
 
         Raises:
             ArgumentError: a text that is not valid Unicode (a lone surrogate).
         """
-        ids = np.full((len(texts), self.length), self.pad, np.int64)
-        mask = np.zeros_like(ids)
-        truncated = []
-        for row, (text, row_ids) in enumerate(zip(texts, ids, strict=True)):
+        rows, truncated = [], []
+        for text in texts:
             words = self.words(text)
-            tokens = [*self.start, *(word.id for word in words[: self.room]), *self.end]
-            row_ids[: len(tokens)], mask[row, : len(tokens)] = tokens, 1
+            rows.append([*self.start, *(word.id for word in words[: self.room]), *self.end])
             left_out = words[self.room :]
             truncated.append(text[left_out[0].start : left_out[-1].end].strip() if left_out else "")
+        ids = np.full((len(rows), self.length if padded else max(map(len, rows))), self.pad, np.int64)
+        mask = np.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)], mask[number, : len(row)] = row, 1
         return Tokens(ids, mask, truncated)
 
     def words(self, text: str) -> list[Word]:

@@ -125,6 +125,18 @@ def test_ids_and_mask_equal_those_of_transformers(pairs: dict[str, tuple[QwenTok
         assert tokens.mask.tolist() == given["attention_mask"], name
 
 
+@settings(max_examples=100, deadline=None)
+@given(several=st.lists(texts, min_size=1, max_size=3))
+def test_without_padding_rows_are_as_long_as_the_longest(
+    pairs: dict[str, tuple[QwenTokenizer, Any]], several: list[str]
+) -> None:
+    ours, theirs = pairs["exported"]
+    tokens = ours.encode(several, padded=False)
+    wholes = [f"{ours.template.before}{text}{ours.template.after}" for text in several]
+    given = theirs(wholes, padding="longest", truncation=True, max_length=LENGTH)
+    assert (tokens.ids.tolist(), tokens.mask.tolist()) == (given["input_ids"], given["attention_mask"])
+
+
 @settings(max_examples=200, deadline=None)
 @given(text=texts)
 def test_without_a_template_ids_are_those_of_the_text(plain: QwenTokenizer, pairs: dict[str, Any], text: str) -> None:
