@@ -7,6 +7,7 @@ Weights of convolutions are dequantized in every call, and products may round th
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPTextEmbeddings
 
+from ..components.language import CausalEncoder, T5Encoder
 from ..precision import WeightFormat
 from .ranges import quantizable
 from .weight_layers import NBitsLinear, StoredConv, StoredEmbedding, StoredLinear
@@ -25,3 +26,5 @@ def quantize_weights(module: nn.Module, weights: WeightFormat, dialect: str) -> 
     for layer in module.modules():
         if isinstance(layer, CLIPTextEmbeddings):
             layer.token_embedding = StoredEmbedding(layer.token_embedding)
+        elif isinstance(layer, T5Encoder | CausalEncoder):
+            layer.embed = StoredEmbedding(layer.embed)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -21,6 +22,7 @@ from triptych.export.exporter import export_component
 from triptych.export.graph import count_operators, save, to_onnx
 from triptych.export.manifest import ComponentRecord
 from triptych.export.options import checked_options
+from triptych.export.quantization.weight_operators import MATMUL_NBITS
 from triptych.export.verification.overflow import LIMIT, largest_value
 from triptych.export.verification.parity import reference_cases, verify
 from triptych.runtime.errors import SourceError
@@ -66,7 +68,12 @@ def run(folder: Path, **inputs: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("config", "described", "dialect"), [(GATED, MASKED, "cpu"), (GATED, T5, "portable"), (RELU, MASKED, "portable")]
+    ("config", "described", "dialect"),
+    [
+        (GATED, MASKED, "cpu"),
+        (GATED, T5, "portable"),
+        pytest.param(RELU, MASKED, "portable", marks=pytest.mark.slow),
+    ],
 )
 def test_t5_equals_transformers_at_any_length(
     tmp_path: Path, config: dict[str, Any], described: TextEncoder, dialect: str
@@ -198,7 +205,9 @@ def test_hidden_states_of_qwen3_equal_those_of_transformers(
     assert record.graph.parameters == model.model.embed_tokens.weight.numel() + layers * one
 
 
-@pytest.mark.parametrize("described", [MASKED, SEVERAL], ids=["t5", "qwen3"])
+@pytest.mark.parametrize(
+    "described", [pytest.param(MASKED, id="t5"), pytest.param(SEVERAL, id="qwen3", marks=pytest.mark.slow)]
+)
 def test_cuda_emits_its_operators_in_float16(tmp_path: Path, described: TextEncoder) -> None:
     """With weights for which the residual stream leaves float16; on the CPU, as an export verifies it."""
     model = larger(t5(GATED), ".wo.", 1e5) if described is MASKED else qwen3()
@@ -225,3 +234,16 @@ def test_qwen3_in_float16(tmp_path: Path) -> None:
     assert record.graph.kept_in_fp32 is None
     assert record.graph.outputs[0]["dtype"] == "float32"  # hidden states are those of the residual stream
     assert record.parity.db > 40
+
+
+@pytest.mark.parametrize(
+    "described", [pytest.param(T5, id="t5", marks=pytest.mark.slow), pytest.param(SEVERAL, id="qwen3")]
+)
+def test_weights_and_embeddings_in_8_bits(tmp_path: Path, described: TextEncoder) -> None:
+    model = t5(GATED) if described is T5 else qwen3()
+    record = exported(saved(model, tmp_path), tmp_path / "package", described, "w8", "cpu")
+    assert record.parity.db > 30
+    assert record.graph.declared[MATMUL_NBITS] == 7 * (SMALL["num_layers"] if described is T5 else 4)
+    graph = onnx.load(tmp_path / "package" / NAME / "model.onnx").graph
+    tables = {tuple(each.dims): each.data_type for each in graph.initializer if each.dims and each.dims[0] == 300}
+    assert tables == {(300, model.config.hidden_size): onnx.TensorProto.INT8, (300, 1): onnx.TensorProto.FLOAT}
