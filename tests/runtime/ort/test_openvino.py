@@ -131,7 +131,7 @@ def test_the_command_of_the_page_runs(portable_package: Path, programs: Path, tm
     (command,) = [block.text for block in blocks(page) if block.tested is not None]
     (tmp_path / "sd15-openvino").symlink_to(portable_package)
     subprocess.run(["sh", "-euc", f'PATH="{programs}:$PATH"\n{command}'], cwd=tmp_path, check=True)
-    assert [file.suffix for file in tmp_path.glob("out/*")] == [".png"]
+    assert [file.suffix for file in tmp_path.glob("a-red-fox-*")] == [".png"]
 
 
 @pytest.mark.slow
