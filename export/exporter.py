@@ -47,7 +47,7 @@ from .quantization.weights import quantize_weights
 from .quiet import quiet
 from .verification.first_image import compare
 from .verification.image_quality import IMAGES_FLOOR_DB, SSIM_FLOOR, check_quality, measure_quality, record
-from .verification.overflow import LIMIT, largest_value
+from .verification.overflow import largest_value
 from .verification.parity import ReferenceCase, reference_cases, verify
 from .verification.widening import widened
 
@@ -193,8 +193,8 @@ def _write_package(
             stage = partial(_stage, progress, f"{name}, {len(records) + 1} of {len(components)}")
             records[name] = export_component(load, checkpoint, folder / name, options, plan, stage)
         report(_summary(name, records[name], time.perf_counter() - start))
-        if reason := records[name].graph.kept_in_fp32:
-            report(f"{name}: kept in fp32, because {reason}")
+        for note in records[name].graph.notes:
+            report(f"{name}: {note}")
     _write_configuration(checkpoint, folder)
     write_json(folder / MANIFEST, manifest(checkpoint, options, records, folder))
     progress("comparing an image with PyTorch's")
@@ -272,12 +272,9 @@ def _write_graph(
             cases = reference_cases(component, sizes, () if plan is None else plan.samples)
             latent_rgb = fit_latent_rgb(component) if component.name == DECODER else None
     give_back()
-    dtype, kept_in_fp32 = options.precision.dtype, component.keeps_fp32
-    if largest.overflows:
-        kept_in_fp32 = f"values reach {largest.value:,.0f}, and float16 ends at {LIMIT:,.0f}"
-    if dtype == torch.float32:
-        kept_in_fp32 = None
-    elif kept_in_fp32 is not None:
+    dtype = options.precision.dtype
+    kept_in_fp32 = None if dtype == torch.float32 else largest.reason or component.keeps_fp32
+    if kept_in_fp32 is not None:
         dtype = torch.float32
     component = replace(component, module=_rewritten(component.module, options, plan).to(dtype))
     models: dict[str, Model] = {}
@@ -296,6 +293,7 @@ def _write_graph(
         default_shape={name: list(shape) for name, shape in component.shapes(component.default).items()},
         macs=macs,
         kept_in_fp32=kept_in_fp32,
+        fp32_inside=largest.fp32_inside if dtype == torch.float16 else None,
         kept_in_float=None if plan is None else sorted(plan.kept),
         opset=opset_of(models[MODEL]),
         declared=dict(sorted(declared.items())),

@@ -31,6 +31,7 @@ class GraphRecord:
         default_shape: input -> its shape for one image of the checkpoint's own size.
         macs: multiply-accumulates at that size.
         kept_in_fp32: the reason why a graph of an fp16 package is in float32; None where it is not.
+        fp32_inside: the part of a graph in float16 that is in float32; None where nothing is.
         kept_in_float: layers of an int8 component that are not quantized; None where there is no calibration.
         opset: version of the standard operators.
         declared: operator -> number that the fused modules declare.
@@ -44,11 +45,18 @@ class GraphRecord:
     default_shape: Mapping[str, Sequence[int]]
     macs: int
     kept_in_fp32: str | None
+    fp32_inside: str | None
     kept_in_float: Sequence[str] | None
     opset: int
     declared: Mapping[str, int]
     parts: Sequence[str] | None
     latent_rgb: LatentRgb | None
+
+    @property
+    def notes(self) -> list[str]:
+        """Lines on the parts of an fp16 package that are in float32."""
+        kept, inside = self.kept_in_fp32, self.fp32_inside
+        return [*([f"kept in fp32, because {kept}"] if kept else ()), *([f"in fp32 is {inside}"] if inside else ())]
 
 
 @dataclass(frozen=True)

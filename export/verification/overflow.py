@@ -19,14 +19,28 @@ HEADROOM = 2.0
 
 @dataclass
 class Largest:
-    """The largest absolute value of any module's output, as it would be in float16."""
+    """The largest absolute value of any module's output, as it would be in float16.
+
+    `added` is the largest that is added to a residual stream in float32, see `components.language`; 0 without one.
+    """
 
     value: float = 0.0
+    added: float = 0.0
 
     @property
     def overflows(self) -> bool:
         """Whether the value is too large for float16, with HEADROOM."""
         return self.value * HEADROOM > LIMIT
+
+    @property
+    def reason(self) -> str | None:
+        """The reason to keep a component in float32; None where it does not overflow."""
+        return f"values reach {self.value:,.0f}, and float16 ends at {LIMIT:,.0f}" if self.overflows else None
+
+    @property
+    def fp32_inside(self) -> str | None:
+        """The part of a component in float16 that is in float32."""
+        return f"the residual stream, to which up to {self.added:,.0f} is added" if self.added else None
 
 
 @contextmanager
@@ -40,7 +54,10 @@ def largest_value(module: nn.Module) -> Iterator[Largest]:
         values = output if isinstance(output, tuple) else (output,)
         for tensor in (*values, *inputs) if part in scales else values:
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
-                largest.value = max(largest.value, float(tensor.abs().max()) * scales.get(part, 1.0))
+                value, scale = float(tensor.abs().max()), scales.get(part, 1.0)
+                largest.value = max(largest.value, value * scale)
+                if part in scales and tensor is output:
+                    largest.added = max(largest.added, value)
 
     with hooked(part.register_forward_hook(look) for part in module.modules()):
         yield largest

@@ -74,9 +74,10 @@ def as_text(description: Mapping[str, Any]) -> str:
             spelled(name),
             *columns([row for way in ("inputs", "outputs") for row in _tensor_rows(component, way)]),
         ]
-        reason = component.optional("kept_in_fp32", str)
-        if reason is not None:
-            lines.append(f"  kept in fp32: {_one_line(reason)}")
+        for key, label in (("kept_in_fp32", "kept in fp32"), ("fp32_inside", "in fp32 inside")):
+            reason = component.optional(key, str)
+            if reason is not None:
+                lines.append(f"  {label}: {_one_line(reason)}")
         for key, label in (("said", "declared operators"), ("operators", "operators")):
             counts = component.optional_object(key)
             if counts:

@@ -1,5 +1,6 @@
 """Language models as text encoders: graphs equal transformers', with masks, at every length, in fp32 and fp16."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def test_t5_equals_transformers_at_any_length(
     model = t5(config)
     record = exported(saved(model, tmp_path), tmp_path / "package", described, dialect=dialect)
     assert record.parity.db > 100
+    assert record.graph.fp32_inside is None
     generator = np.random.default_rng(3)
     for shape in ((1, 1), (2, 77), (1, 300)):
         ids, mask = generator.integers(0, 300, shape), np.ones(shape, np.int64)
@@ -118,6 +120,8 @@ def test_in_float16_the_residual_stream_may_be_larger_than_float16(tmp_path: Pat
     assert min(values) > 2 * LIMIT
     record = exported(saved(model, tmp_path), tmp_path / "package", precision="fp16")
     assert record.graph.kept_in_fp32 is None
+    (value,) = re.findall(r"the residual stream, to which up to ([\d,]+) is added", record.graph.fp32_inside or "")
+    assert int(value.replace(",", "")) > LIMIT
     assert record.parity.db > 50
     assert record.graph.outputs[0]["dtype"] == "float16"
 

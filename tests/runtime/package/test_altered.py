@@ -42,12 +42,14 @@ FULL = {
     },
     "static": {"batch": 2, "height": 64, "width": 64},
     "versions": {"triptych": "0.1.0"},
+    "templates": {"tokenizer": {"before": "user: ", "after": "."}},
 }
 SHOWN = {
     "parity": {"db": 120.0, "max_abs_error": 1e-6},
     "operators": {"Add": 3},
     "said": {"Gelu": 2},
     "kept_in_fp32": "values reach 1e6",
+    "fp32_inside": "the residual stream",
     "macs": 700,
     "default_shape": {"sample": [1, 4, 8, 8]},
 }
