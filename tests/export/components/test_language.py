@@ -10,12 +10,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM, T5Config, T5EncoderModel
 
+from tests.support.language import GATED, MASKED, NAME, SEVERAL, SMALL, T5, component_of, qwen3, saved, t5
 from triptych.export.checkpoint import Checkpoint
-from triptych.export.checkpoint.folder import Folder
 from triptych.export.components import Component
-from triptych.export.components.text import qwen3_encoder, t5_encoder
 from triptych.export.dialects import check_declared, declared_operators
 from triptych.export.dialects.cuda import CUDA_DIALECT
 from triptych.export.dialects.operators import MULTI_HEAD_ATTENTION, RMS_NORM
@@ -29,23 +27,7 @@ from triptych.export.verification.parity import reference_cases, verify
 from triptych.runtime.errors import SourceError
 from triptych.runtime.families.family import TextEncoder
 
-NAME = "text_encoder_3"
-LENGTH = 150  # tokens, more than the distance from which on T5 tells none apart
-SMALL = {"d_model": 44, "d_kv": 10, "d_ff": 52, "num_layers": 3, "num_heads": 4, "vocab_size": 300}
-GATED: dict[str, Any] = {**SMALL, "feed_forward_proj": "gated-gelu"}
 RELU: dict[str, Any] = {**SMALL, "feed_forward_proj": "relu", "relative_attention_num_buckets": 16}
-T5 = TextEncoder(NAME, "tokenizer_3", kind="t5", length=LENGTH)
-MASKED = TextEncoder(NAME, "tokenizer_3", kind="t5", length=LENGTH, masked=True)
-
-
-def t5(config: dict[str, Any], seed: int = 0) -> T5EncoderModel:
-    torch.manual_seed(seed)
-    return T5EncoderModel(T5Config(**config)).eval()
-
-
-def saved(model: torch.nn.Module, folder: Path) -> Checkpoint:
-    model.save_pretrained(folder / NAME)  # type: ignore[operator]
-    return Checkpoint(folder, "small", None, {}, {}, {NAME: Folder(folder / NAME, "small")})
 
 
 def exported(
@@ -58,8 +40,7 @@ def exported(
     """Export one component, which verifies it."""
     folder.mkdir(exist_ok=True)
     options = checked_options(precision, dialect, None, None, False)
-    load = {"t5": t5_encoder, "qwen3": qwen3_encoder}[described.kind]
-    return export_component(lambda: load(checkpoint, described), checkpoint, folder / NAME, options, None)
+    return export_component(lambda: component_of(checkpoint, described), checkpoint, folder / NAME, options, None)
 
 
 def run(folder: Path, **inputs: np.ndarray) -> np.ndarray:
@@ -128,7 +109,7 @@ def test_in_float16_the_residual_stream_may_be_larger_than_float16(tmp_path: Pat
 
 @pytest.mark.parametrize(("layers", "factor"), [(".SelfAttention.v.", 1e6), (".wo.", 1e8)])
 def test_products_that_overflow_float16_keep_the_encoder_in_float32(tmp_path: Path, layers: str, factor: float) -> None:
-    component = t5_encoder(saved(larger(t5(GATED), layers, factor), tmp_path), T5)
+    component = component_of(saved(larger(t5(GATED), layers, factor), tmp_path), T5)
     with largest_value(component.module) as largest, torch.inference_mode():
         component.reference(input_ids=torch.arange(50)[None])
     assert largest.overflows
@@ -149,7 +130,7 @@ def test_embeddings_are_found_under_either_name(tmp_path: Path, name: str) -> No
     (stored,) = {"shared.weight", "encoder.embed_tokens.weight"} & weights.keys()
     weights[name] = weights.pop(stored)
     save_file(weights, file, metadata={"format": "pt"})
-    component: Component = t5_encoder(checkpoint, T5)
+    component: Component = component_of(checkpoint, T5)
     ids = torch.arange(9)[None]
     with torch.inference_mode():
         expected = t5(GATED)(input_ids=ids).last_hidden_state
@@ -157,26 +138,10 @@ def test_embeddings_are_found_under_either_name(tmp_path: Path, name: str) -> No
     del weights[name]
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(SourceError, match="small: text_encoder_3 lacks weights"):
-        t5_encoder(checkpoint, T5)
+        component_of(checkpoint, T5)
 
 
-QWEN3: dict[str, Any] = {
-    "hidden_size": 40,
-    "intermediate_size": 56,
-    "num_hidden_layers": 5,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "head_dim": 10,
-    "vocab_size": 300,
-    "rope_theta": 1_000_000.0,
-}
-SEVERAL = TextEncoder(NAME, "tokenizer", kind="qwen3", length=40, masked=True, states=(1, 2, 4))
 LAST_BUT_ONE = TextEncoder(NAME, "tokenizer", kind="qwen3", length=40, masked=True, states=(-2,))
-
-
-def qwen3(**changes: Any) -> Qwen3ForCausalLM:
-    torch.manual_seed(0)
-    return Qwen3ForCausalLM(Qwen3Config(**QWEN3 | changes)).eval()
 
 
 @pytest.mark.parametrize(
@@ -215,8 +180,7 @@ def test_hidden_states_of_qwen3_equal_those_of_transformers(
 def test_cuda_emits_its_operators_in_float16(tmp_path: Path, described: TextEncoder) -> None:
     """With weights for which the residual stream leaves float16; on the CPU, as an export verifies it."""
     model = larger(t5(GATED), ".wo.", 1e5) if described is MASKED else qwen3()
-    load = t5_encoder if described is MASKED else qwen3_encoder
-    component = load(saved(model, tmp_path), described)
+    component = component_of(saved(model, tmp_path), described)
     sizes = {"batch_size": 2, "sequence_length": 32}
     cases = reference_cases(component, sizes)
     component = replace(component, module=CUDA_DIALECT.rewrite(component.module).to(torch.float16))
