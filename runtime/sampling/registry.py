@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import SamplerError, lookup, shown
+from .grids.flow_shift import linear_mu
 from .names import ALIASES, PREFIXES, SUFFIXES, fold
-from .options import ANYTHING
+from .options import ANYTHING, read
 from .scheduler import Scheduler
+from .shared_options import Options, TokenShiftOptions
 from .solvers import (
     consistency,
     ddim,
@@ -189,6 +191,38 @@ def recorded_defaults(config: Mapping[str, Any]) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SamplerError("_use_default_values of a scheduler configuration is not a list of names")
     return names
+
+
+def read_options(config: Mapping[str, Any]) -> tuple[Scheduler, Options]:
+    """The scheduler of a configuration, and its options.
+
+    Values that the configuration records as defaults of another class do not count, as in diffusers.
+
+    Raises:
+        SamplerError: an unknown scheduler; an option or value that it does not take.
+    """
+    scheduler = of_config(config)
+    return scheduler, read(scheduler.options_class, scheduler.class_name, FOREIGN_OPTIONS, _stated(config))
+
+
+def mu_by_tokens(config: Mapping[str, Any], tokens: int) -> float | None:
+    """mu for an image of this many tokens, as diffusers' `calculate_shift` has it; None without use_dynamic_shifting.
+
+    As in diffusers, a scheduler without options for it has the values of the configuration that it took over.
+
+    Raises:
+        SamplerError: see `read_options`; or the two numbers of tokens are equal.
+    """
+    scheduler, options = read_options(config)
+    if not options.use_dynamic_shifting:
+        return None
+    stated = _stated(config)
+    return linear_mu(read(TokenShiftOptions, scheduler.class_name, frozenset(stated), stated), tokens)
+
+
+def _stated(config: Mapping[str, Any]) -> dict[str, Any]:
+    by_default = recorded_defaults(config)
+    return {key: value for key, value in config.items() if key not in by_default}
 
 
 def with_scheduler(config: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import SamplerError
 from . import registry
 from .handover import resumed, skipped_steps, stopped
-from .options import declared, read
+from .options import declared
 from .parametrisation import Clip, DynamicThreshold, Limit, Prediction, convert
 from .requests import RunArguments, read_part, read_run
 from .shared_options import Options
@@ -84,11 +84,7 @@ class Sampler:
             SamplerError: an unknown scheduler; an option or value that it does not take; a number of steps that its
                 schedule does not allow.
         """
-        scheduler = registry.of_config(config)
-        # Values that a configuration records as defaults of another class do not count, as in diffusers
-        by_default = registry.recorded_defaults(config)
-        stated = {key: value for key, value in config.items() if key not in by_default}
-        options = read(scheduler.options_class, scheduler.class_name, registry.FOREIGN_OPTIONS, stated)
+        scheduler, options = registry.read_options(config)
         if eta == 0 and "eta" not in scheduler.takes:
             eta = None
         arguments = RunArguments(num_inference_steps, strength, strength_in_schedule, eta, timesteps, sigmas, mu)

@@ -72,6 +72,15 @@ class ShiftingOptions(OptionGroup):
     time_shift_type: str = choice("exponential", "linear")
 
 
+class TokenShiftOptions(OptionGroup):
+    """The line from the tokens of an image to mu, through two of its points."""
+
+    base_shift: float = number(0.5)
+    max_shift: float = number(1.15)
+    base_image_seq_len: int = whole(256, least=1)
+    max_image_seq_len: int = whole(4096, least=1)
+
+
 class ClippingOptions(OptionGroup):
     """Clipping of x0 to a range around 0."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...errors import SamplerError
 from ..scheduler import Run
-from ..shared_options import Options
+from ..shared_options import Options, TokenShiftOptions
 
 _LARGEST_MU = 100  # beyond it, every sigma but 0 is 1 in float64
 
@@ -27,6 +27,15 @@ def shift_of(options: Options, run: Run, fixed: float) -> float:
         bound = f"numbers to {_LARGEST_MU}" if exponential else f"above 0, to {_LARGEST_MU}"
         raise SamplerError(f"mu={run.mu:g} is out of range; allowed: {bound}")
     return exp(run.mu) if exponential else run.mu
+
+
+def linear_mu(options: TokenShiftOptions, tokens: int) -> float:
+    """mu on the line through (base_image_seq_len, base_shift) and (max_image_seq_len, max_shift)."""
+    first, last = options.base_image_seq_len, options.max_image_seq_len
+    if first == last:
+        raise SamplerError(f"base_image_seq_len and max_image_seq_len are both {first}; allowed: two numbers of tokens")
+    slope = (options.max_shift - options.base_shift) / (last - first)
+    return tokens * slope + (options.base_shift - slope * first)
 
 
 def stretched(sigmas: np.ndarray, terminal: float | None) -> np.ndarray:

@@ -1,16 +1,14 @@
 """Flow matching: latents (1 - sigma) x0 + sigma eps, and models that predict the velocity eps - x0 between them."""
 
-from typing import Any
-
 import numpy as np
 
 from ...errors import SamplerError
 from ..grids.flow_shift import shift_of, shifted, stretched
 from ..grids.noise_levels import as_float32, reshaped
-from ..options import flag, optional_number, positive, unused
+from ..options import flag, optional_number, positive
 from ..parametrisation import Prediction
 from ..scheduler import FLOW, Run, Scheduler
-from ..shared_options import LevelShapeOptions, Options, ShiftingOptions
+from ..shared_options import LevelShapeOptions, Options, ShiftingOptions, TokenShiftOptions
 from ..table import Table, single_step
 from .two_stage import trapezoid, two_stage
 
@@ -21,14 +19,9 @@ class FlowOptions(Options):
     shift: float = positive(1.0)
 
 
-class FlowEulerOptions(ShiftingOptions, LevelShapeOptions, FlowOptions):
+class FlowEulerOptions(TokenShiftOptions, ShiftingOptions, LevelShapeOptions, FlowOptions):
     """Options of FlowMatchEulerDiscreteScheduler."""
 
-    # pipelines compute mu from these
-    base_shift: Any = unused(0.5)
-    max_shift: Any = unused(1.15)
-    base_image_seq_len: Any = unused(256)
-    max_image_seq_len: Any = unused(4096)
     shift_terminal: float | None = optional_number()
     invert_sigmas: bool = flag(False)
     stochastic_sampling: bool = flag(False)

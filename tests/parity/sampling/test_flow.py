@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from hypothesis import assume
 from hypothesis import strategies as st
 
 from tests.parity.sampling.comparison import booleans, compare, configurations, few_or_many, strengths
 from tests.support.sampling import property_test
+from triptych.runtime.errors import SamplerError
+from triptych.runtime.sampling.registry import mu_by_tokens
 
 Configurations = st.SearchStrategy[dict[str, Any]]
 
@@ -106,3 +110,19 @@ def test_edm_dpm_solver_multistep(config: dict[str, Any], steps: int, strength: 
     # A last step as long as the rounding of sigma_min adds noise by its root
     assume(not stochastic or (config["solver_order"] < 3 and config.get("final_sigmas_type") != "sigma_min"))
     compare(config, steps, strength=strength)
+
+
+@property_test(20, dynamic, st.integers(1, 20_000), st.floats(-1.0, 1.0), st.floats(0.0, 3.0), st.integers(1, 500))
+def test_mu_by_tokens(config: dict[str, Any], tokens: int, base: float, most: float, first: int) -> None:
+    stated = {"base_shift": base, "max_shift": most, "base_image_seq_len": first, "max_image_seq_len": 4096}
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", **config}
+    given = mu_by_tokens(config | stated, tokens)
+    assert given == pytest.approx(calculate_shift(tokens, first, 4096, base, most))
+    assert mu_by_tokens(config, tokens) == pytest.approx(calculate_shift(tokens))
+    assert mu_by_tokens(config | {"use_dynamic_shifting": False}, tokens) is None
+
+
+def test_one_number_of_tokens_gives_no_line() -> None:
+    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True, "max_image_seq_len": 256}
+    with pytest.raises(SamplerError, match="base_image_seq_len and max_image_seq_len are both 256"):
+        mu_by_tokens(config, 64)
