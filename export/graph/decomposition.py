@@ -22,6 +22,7 @@ _TRANSLATED = frozenset(
         operator.floordiv,
         operator.getitem,
         operator.mul,
+        operator.sub,
         _aten._to_copy.default,
         _aten.add.Tensor,
         _aten.arange.start,
@@ -31,14 +32,20 @@ _TRANSLATED = frozenset(
         _aten.cos.default,
         _aten.div.Tensor,
         _aten.exp.default,
+        _aten.einsum.default,
         _aten.expand.default,
+        _aten.flatten.using_ints,
         _aten.gelu.default,
         _aten.group_norm.default,
         _aten.layer_norm.default,
         _aten.linear.default,
+        _aten.mean.dim,
         _aten.mul.Tensor,
         _aten.pad.default,
         _aten.permute.default,
+        _aten.pow.Tensor_Scalar,
+        _aten.reshape.default,
+        _aten.rsqrt.default,
         _aten.scaled_dot_product_attention.default,
         _aten.silu.default,
         _aten.sin.default,
@@ -83,10 +90,8 @@ def _is_translated(node: Node) -> bool:
 
 
 def _simplification(node: Node) -> Callable[[], None] | None:
-    """The change that decomposition would make of a view spelled otherwise, a cast, or a call without effect."""
+    """The change that decomposition would make of a cast, or a call without effect."""
     match node.target:
-        case _aten.reshape.default:
-            return partial(setattr, node, "target", _aten.view.default)
         case _aten._assert_tensor_metadata.default:
             return partial(node.graph.erase_node, node)
         case _aten.contiguous.default:
