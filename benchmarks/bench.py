@@ -125,7 +125,7 @@ def _conditions(pipe: TextToImage, steps: int | None, width: int | None, height:
     defaults = pipe.model.defaults
     steps = steps_of(defaults, steps)
     scheduler = pipe.model.scheduler_config(defaults.scheduler, defaults.scheduler_options)
-    Sampler.from_config(scheduler, num_inference_steps=steps)
+    Sampler.from_config(scheduler, num_inference_steps=steps, mu=pipe.model.mu(scheduler, *pipe.model.latents.size))
     default_height, default_width = pipe.model.size
     return Conditions(
         device=pipe.device.name,

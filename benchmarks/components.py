@@ -12,9 +12,9 @@ from triptych.runtime import TextToImage
 from triptych.runtime.conditioning import completed
 from triptych.runtime.denoising.bound_denoiser import BoundDenoiser
 from triptych.runtime.denoising.guidance import Guidance
-from triptych.runtime.families.conditioning import EXTRA_CHANNELS
+from triptych.runtime.families.conditioning import EXTRA_CHANNELS, SAMPLE, TIMESTEP
 from triptych.runtime.families.family import TEXT_TO_IMAGE, Family
-from triptych.runtime.families.parts import SAMPLE, TIMESTEP, AnyGraph
+from triptych.runtime.families.parts import AnyGraph
 from triptych.runtime.footprint import give_back
 from triptych.runtime.ort.device import Device
 from triptych.runtime.package.graphs import DECODER, load_graph
@@ -84,7 +84,7 @@ def measure_component(
     on_device = device.memory.kind != "cpu" and TIMESTEP in inputs
     latency = time(bound_call(graph, inputs) if on_device else lambda: graph(inputs))
     resident = max(0, resident_bytes() - before)
-    shapes = {key: list(array.shape) for key, array in inputs.items()}
+    shapes = {graph.inputs[key].name: list(array.shape) for key, array in inputs.items()}
     macs = macs_at(package.manifest.component(name), shapes)
     return ComponentFigures(
         shapes=shapes,
@@ -144,8 +144,9 @@ def macs_at(record: ComponentRecord, shapes: Mapping[str, Sequence[int]]) -> int
     batches = set()
     for name, shape in shapes.items():
         known = default[name]
+        if not shape:  # a timestep has no batch
+            continue
         if len(shape) != len(known) or list(shape[1:]) != list(known[1:]):
             return None
-        if shape:  # a timestep has no batch
-            batches.add(shape[0] / known[0])
+        batches.add(shape[0] / known[0])
     return round(macs * batches.pop()) if len(batches) == 1 else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.runtime.errors import ArgumentError, lookup
+from triptych.runtime.families.family import FAMILIES
 
 from .defaults import stated_defaults
 from .publish import check_destination
@@ -18,6 +19,9 @@ PRECISIONS = ("fp32", "fp16", "int8", "w8", "w4")
 
 DIALECTS = {"portable": PRECISIONS, "cpu": ("fp32", "int8", "w8", "w4"), "cuda": ("fp32", "fp16")}
 """Operator set -> the precisions that it has operators in."""
+
+OPTIONAL = tuple(dict.fromkeys(encoder.name for family in FAMILIES for encoder in family.encoders if encoder.optional))
+"""Text encoders that an export may leave out."""
 
 _CALIBRATED = "int8"
 
@@ -44,6 +48,7 @@ class Arguments:
     calibrated: bool = False
     allow_low_quality: bool = False
     defaults: str | Path | None = None
+    without: Sequence[str] = ()
 
     def check(self) -> None:
         """Check whatever needs neither PyTorch nor the network.
@@ -68,6 +73,9 @@ class Arguments:
             raise ArgumentError(f"prediction_type={self.prediction_type!r}; allowed: {', '.join(PREDICTION_TYPES)}")
         if not _is_whole(self.clip_skip):
             raise ArgumentError(f"clip_skip={self.clip_skip!r}; allowed: whole numbers from 0")
+        for name in self.without:
+            if name not in OPTIONAL:
+                raise ArgumentError(f"without={name!r}; allowed: {', '.join(OPTIONAL)}")
         if self.static is not None and not (len(self.static) == 3 and all(map(_is_whole, self.static))):
             raise ArgumentError(f"static={self.static!r}; allowed: batch, height and width, whole numbers")
         for source, weight in self.loras:

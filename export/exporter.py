@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from onnx_ir import Model
@@ -80,6 +81,7 @@ def export(
     calibration: CalibrationRun | None = None,
     allow_low_quality: bool = False,
     defaults: str | Path | None = None,
+    without: Sequence[str] = (),
     report: Report = lambda line: None,
     progress: Report = lambda line: None,
 ) -> Path:
@@ -114,6 +116,7 @@ def export(
             `verification.image_quality`.
         defaults: JSON or TOML file of the package's defaults, see docs/packages.md; None is the
             triptych-defaults.json of a checkpoint folder, if it has one.
+        without: names of text encoders to leave out, such as text_encoder_3, the T5 of Stable Diffusion 3.
         report: called with a line of text after each step.
         progress: called with a line of text as each stage of a component begins.
 
@@ -143,11 +146,18 @@ def export(
         calibrated=calibration is not None,
         allow_low_quality=allow_low_quality,
         defaults=defaults,
+        without=without,
     ).check()
     check_installed()
     stated = stated_defaults(source, defaults)
     options = checked_options(precision, dialect, static, calibration, allow_low_quality, stated)
-    checkpoint = open_checkpoint(source, revision, variant=variant, config=config, prediction_type=prediction_type)
+    opening: dict[str, Any] = {
+        "variant": variant,
+        "config": config,
+        "prediction_type": prediction_type,
+        "without": without,
+    }
+    checkpoint = open_checkpoint(source, revision, **opening)
     if vae is not None:
         checkpoint = with_vae(checkpoint, vae)
     if loras:

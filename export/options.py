@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 
 from triptych.runtime.errors import SamplerError, SourceError, nearest
+from triptych.runtime.families.latents import ANY_TOKENS
 from triptych.runtime.package.defaults import UPSCALING
 from triptych.runtime.sampling import Sampler
 
 from .checkpoint import Checkpoint
-from .components import StaticShape, own_size, vae_factor
+from .components import StaticShape, own_size, side_multiple
 from .defaults import StatedDefaults
 from .dialects import Dialect, default_dialect, dialect_named
 from .precision import Precision, precision_named
@@ -15,7 +16,7 @@ from .quantization.calibration import CalibrationRun
 from .quantization.plan import quantizable_dialect
 
 GUIDED = 2
-"""Rows of the U-Net for one image with guidance."""
+"""Rows of the denoiser for one image with guidance."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,18 @@ def _fitting(stated: StatedDefaults, checkpoint: Checkpoint, static: StaticShape
     """
     if not stated.defaults.arguments() and not stated.defaults.tasks:
         return stated
-    defaults, family, factor = stated.defaults, checkpoint.family, vae_factor(checkpoint)
+    defaults, family, multiple = stated.defaults, checkpoint.family, side_multiple(checkpoint)
     tasks = [*(task.replace(" ", "-") for task in family.tasks), UPSCALING]
     for task in defaults.tasks:
         if task not in tasks:
             raise SourceError(f"defaults: tasks has {task}, which {family.name} does not do; {nearest(task, tasks)}")
     for name, pixels in (("width", defaults.width), ("height", defaults.height)):
-        if pixels is not None and pixels % factor:
-            raise SourceError(f"defaults: {name}={pixels}; allowed: multiples of {factor}")
+        if pixels is not None and pixels % multiple:
+            raise SourceError(f"defaults: {name}={pixels}; allowed: multiples of {multiple}")
     steps = family.num_inference_steps if defaults.num_inference_steps is None else defaults.num_inference_steps
     try:
         config = family.scheduler_config(checkpoint.scheduler, defaults.scheduler, defaults.scheduler_options)
-        Sampler.from_config(config, steps)
+        Sampler.from_config(config, steps, mu=family.latents.mu_for(config, ANY_TOKENS))
     except SamplerError as error:
         raise SourceError(f"defaults: {error}") from None
     return stated if static is None else replace(stated, defaults=replace(defaults, width=None, height=None))

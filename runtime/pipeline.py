@@ -130,7 +130,9 @@ class TextToImage:
         denoising_end: float | None = None,
         negative_prompt: str | Sequence[str] | None = None,
         prompt_2: str | Sequence[str] | None = None,
+        prompt_3: str | Sequence[str] | None = None,
         negative_prompt_2: str | Sequence[str] | None = None,
+        negative_prompt_3: str | Sequence[str] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | Sequence[float] | None = None,
         guidance_rescale: float = 0.0,
@@ -228,12 +230,19 @@ class TextToImage:
             pass
         return stream.result
 
-    def encode(self, prompts: Sequence[str], prompts_2: Sequence[str] | None = None) -> Conditioning:
+    def encode(
+        self,
+        prompts: Sequence[str],
+        prompts_2: Sequence[str] | None = None,
+        prompts_3: Sequence[str] | None = None,
+    ) -> Conditioning:
         """The conditioning of prompts, a row for each, padded to the longest: see `TextEncoders.encode`.
 
-        Prompts of one run are encoded in one call. `prompts_2` are those of the second text encoder, if they differ.
+        Prompts of one run are encoded in one call. `prompts_2` and `prompts_3` are those of the second and the third
+        text encoder, if they differ.
         """
-        columns = [prompts, *[prompts if prompts_2 is None else prompts_2] * (len(self.family.encoders) - 1)]
+        others = (prompts if each is None else each for each in (prompts_2, prompts_3))
+        columns = [prompts, *others][: len(self.family.encoders)]
         return self.text_encoders.encode(list(zip(*columns, strict=True)))
 
     def denoise(

@@ -8,7 +8,7 @@ import numpy as np
 
 from .denoising.guidance import Guidance
 from .errors import ArgumentError, nearest
-from .families.conditioning import GUIDANCE, POOLED, TEXT, MicroConditioning
+from .families.conditioning import GUIDANCE, POOLED, SAMPLE, TEXT, TIMESTEP, MicroConditioning
 from .image.init_image import InitImage
 from .noise import noise_source
 from .ort.session import Tensor
@@ -69,7 +69,7 @@ def plan(request: Request, model: Model) -> Plan:
     shape = request.count, model.latents.channels, latent_height, latent_width
     MicroConditioning.of(request).check(model.micro_conditioning)
     noise_source(request.noise, 0)
-    sampler, scheduler = _sampler(request, model, init_image)
+    sampler, scheduler = _sampler(request, model, init_image, shape)
     guidance = _guidance(request)
     embeds_guidance = GUIDANCE in model.inputs
     if embeds_guidance:
@@ -122,7 +122,9 @@ def with_defaults(request: Request, model: Model) -> Request:
     return replace(request, **{name: value for name, value in values.items() if getattr(request, name) is None})
 
 
-def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tuple[Sampler, str]:
+def _sampler(
+    request: Request, model: Model, init_image: InitImage | None, shape: tuple[int, int, int, int]
+) -> tuple[Sampler, str]:
     """The sampler, and the name of its scheduler in the request."""
     config = model.scheduler_config(request.scheduler, request.scheduler_options)
     sampler = Sampler.from_config(
@@ -133,6 +135,7 @@ def _sampler(request: Request, model: Model, init_image: InitImage | None) -> tu
         sigmas=request.sigmas,
         strength=1.0 if init_image is None else init_image.strength,
         strength_in_schedule=model.family.strength_in_schedule,
+        mu=model.mu(config, *shape[2:]),
         denoising_start=request.denoising_start,
         denoising_end=request.denoising_end,
     )
@@ -150,12 +153,13 @@ def _guidance(request: Request) -> Guidance:
 
 
 def _check_texts(request: Request, encoders: int) -> None:
-    for name in ("negative_prompt", "negative_prompt_2"):
+    for name in ("negative_prompt", "negative_prompt_2", "negative_prompt_3"):
         if request.negative_prompt_embeds is not None and getattr(request, name) is not None:
             raise ArgumentError(f"{name} and negative_prompt_embeds: the latter takes its place; leave one out")
-    for name in ("prompt_2", "negative_prompt_2"):
-        if encoders == 1 and getattr(request, name) is not None:
-            raise ArgumentError(f"{name}: this package has one text encoder, which reads {name.removesuffix('_2')}")
+    for name in ("prompt_2", "negative_prompt_2", "prompt_3", "negative_prompt_3"):
+        if encoders < int(name[-1]) and getattr(request, name) is not None:
+            has = "one text encoder, which reads" if encoders == 1 else "two text encoders, the first of which reads"
+            raise ArgumentError(f"{name}: this package has {has} {name[:-2]}")
 
 
 def _check_arrays(
@@ -193,8 +197,8 @@ def _check_embeds(argument: str, embeds: Mapping[str, np.ndarray], inputs: Mappi
         if name in inputs and name not in embeds:
             raise ArgumentError(f"{argument} lacks {name}; it has: {', '.join(embeds)}")
     for name, array in embeds.items():
-        if name not in inputs or name in ("sample", "timestep"):
-            taken = [each for each in inputs if each not in ("sample", "timestep")]
+        if name not in inputs or name in (SAMPLE, TIMESTEP):
+            taken = [each for each in inputs if each not in (SAMPLE, TIMESTEP)]
             raise ArgumentError(f"{argument} has {name}, which this model does not take; {nearest(name, taken)}")
         shape = inputs[name].shape
         if array.ndim == len(shape) and len(array) != count:

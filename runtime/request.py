@@ -131,7 +131,9 @@ class Request:
         negative_prompt: negative prompt; one for all prompts, or one for each. None is the empty text, or for
             SDXL zeros in place of its embedding, if the checkpoint is configured so.
         prompt_2: prompt of the second text encoder; None is `prompt`.
+        prompt_3: prompt of the third text encoder; None is `prompt`.
         negative_prompt_2: negative prompt of the second text encoder; None is `negative_prompt`.
+        negative_prompt_3: negative prompt of the third text encoder; None is `negative_prompt`.
         num_inference_steps: steps of the scheduler; None is the default of diffusers' pipeline for this family.
         guidance_scale: classifier-free guidance; 1 or less turns it off and halves the cost. A list has one scale
             for each denoiser call. Latent consistency models take one number, at no cost. None is the default of
@@ -182,7 +184,9 @@ class Request:
     denoising_end: float | None = _argument(None, *_SHARE)
     negative_prompt: str | Sequence[str] | None = None
     prompt_2: str | Sequence[str] | None = None
+    prompt_3: str | Sequence[str] | None = None
     negative_prompt_2: str | Sequence[str] | None = None
+    negative_prompt_3: str | Sequence[str] | None = None
     num_inference_steps: int | None = _argument(None, plain.whole, "a whole number, 1 or more")
     guidance_scale: float | Sequence[float] | None = _argument(
         None, _one_or_each(_finite), f"a number, or one for each denoiser call, none above {LARGEST:.0f}"
@@ -287,18 +291,21 @@ class Texts(NamedTuple):
 
     prompt: str
     prompt_2: str | None
+    prompt_3: str | None
     negative_prompt: str | None
     negative_prompt_2: str | None
+    negative_prompt_3: str | None
 
     def positive(self, encoders: int) -> tuple[str, ...]:
-        """A prompt for each text encoder: `prompt` unless `prompt_2` is set."""
-        return _each(self.prompt, self.prompt_2, encoders)
+        """A prompt for each text encoder: `prompt` unless it has its own."""
+        return _each(self.prompt, (self.prompt_2, self.prompt_3), encoders)
 
     def negative(self, encoders: int) -> tuple[str, ...] | None:
         """A negative prompt for each text encoder; None without any negative prompt."""
-        if self.negative_prompt is None and self.negative_prompt_2 is None:
+        others = self.negative_prompt_2, self.negative_prompt_3
+        if self.negative_prompt is None and others == (None, None):
             return None
-        return _each(self.negative_prompt or "", self.negative_prompt_2, encoders)
+        return _each(self.negative_prompt or "", others, encoders)
 
 
 FIELDS = tuple(each.name for each in fields(Request))
@@ -362,8 +369,8 @@ def seeds_from(seed: int | Sequence[int] | None, count: int, name: str = "seed")
     return list(seed)
 
 
-def _each(first: str, second: str | None, encoders: int) -> tuple[str, ...]:
-    return (first, *(first if second is None else second for _ in range(encoders - 1)))
+def _each(first: str, others: Sequence[str | None], encoders: int) -> tuple[str, ...]:
+    return (first, *(first if other is None else other for other in others[: encoders - 1]))
 
 
 def _plain_texts(name: str, value: Any) -> str | list[str] | None:

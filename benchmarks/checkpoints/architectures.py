@@ -244,12 +244,83 @@ _CODES = {"_class_name": "VQModel", "num_vq_embeddings": 96}
 SMALL_LDM_VQ = SMALL_LDM | {"vqvae": SMALL_LDM["vqvae"] | _CODES}
 FULL_LDM_VQ = FULL_LDM | {"vqvae": FULL_LDM["vqvae"] | _CODES | {"num_vq_embeddings": 16384}}
 
+_FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
+_PROJECTING = {"_class_name": "CLIPTextModelWithProjection"}
+_VAE_3 = {"latent_channels": 16, "scaling_factor": 1.5305, "shift_factor": 0.0609}
+_VAE_3 |= {"use_quant_conv": False, "use_post_quant_conv": False}
+
+FULL_3: dict[str, Config] = {
+    "text_encoder": FULL["text_encoder"] | _PROJECTING,
+    "tokenizer_2": {"pad_token": "!"},
+    "text_encoder_2": FULL_XL["text_encoder_2"],
+    "transformer": {
+        "_class_name": "SD3Transformer2DModel",
+        "sample_size": 128,
+        "patch_size": 2,
+        "in_channels": 16,
+        "out_channels": 16,
+        "num_layers": 24,
+        "attention_head_dim": 64,
+        "num_attention_heads": 24,
+        "joint_attention_dim": 4096,
+        "caption_projection_dim": 1536,
+        "pooled_projection_dim": 2048,
+        "pos_embed_max_size": 192,
+    },
+    "vae": FULL["vae"] | _VAE_3 | {"sample_size": 1024},
+    "scheduler": _FLOW,
+}
+"""Stable Diffusion 3 Medium, without T5."""
+
+FULL_3_T5 = FULL_3 | {
+    "text_encoder_3": {
+        "vocab_size": 32128,
+        "d_model": 4096,
+        "d_kv": 64,
+        "d_ff": 10240,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+    }
+}
+"""Stable Diffusion 3 Medium with T5-XXL."""
+
+_MEDIUM = {"dual_attention_layers": tuple(range(13)), "qk_norm": "rms_norm", "pos_embed_max_size": 384}
+FULL_35 = FULL_3 | {"transformer": FULL_3["transformer"] | _MEDIUM}
+"""Stable Diffusion 3.5 Medium, without T5."""
+
+SMALL_3: dict[str, Config] = {
+    "text_encoder": SMALL["text_encoder"] | _PROJECTING,
+    "tokenizer_2": FULL_3["tokenizer_2"],
+    "text_encoder_2": SMALL_XL["text_encoder_2"],
+    "transformer": FULL_3["transformer"]
+    | {
+        "sample_size": 16,
+        "num_layers": 3,
+        "attention_head_dim": 16,
+        "num_attention_heads": 3,
+        "joint_attention_dim": 96,
+        "caption_projection_dim": 48,
+        "pooled_projection_dim": 72,
+        "pos_embed_max_size": 14,
+    },
+    "vae": SMALL["vae"] | _VAE_3,
+    "scheduler": _FLOW,
+}
+_T5 = {"vocab_size": 400, "d_model": 96, "d_kv": 20, "d_ff": 60, "num_layers": 2, "num_heads": 5}
+SMALL_3_T5 = SMALL_3 | {"text_encoder_3": FULL_3_T5["text_encoder_3"] | _T5}
+SMALL_35 = SMALL_3 | {"transformer": SMALL_3["transformer"] | _MEDIUM | {"dual_attention_layers": (0, 1)}}
+SMALL_35["transformer"]["pos_embed_max_size"] = 18
+
 ARCHITECTURES = {
     "sd15": ("StableDiffusionPipeline", FULL, SMALL),
     "sd21": ("StableDiffusionPipeline", FULL_2, SMALL_2),
     "sdxl": ("StableDiffusionXLPipeline", FULL_XL, SMALL_XL),
     "refiner": ("StableDiffusionXLImg2ImgPipeline", FULL_REFINER, SMALL_REFINER),
     "lcm": ("LatentConsistencyModelPipeline", FULL_LCM, SMALL_LCM),
+    "sd3": ("StableDiffusion3Pipeline", FULL_3, SMALL_3),
+    "sd3-t5": ("StableDiffusion3Pipeline", FULL_3_T5, SMALL_3_T5),
+    "sd35": ("StableDiffusion3Pipeline", FULL_35, SMALL_35),
     "ldm": ("LDMTextToImagePipeline", FULL_LDM, SMALL_LDM),
     "ldm-vq": ("LDMTextToImagePipeline", FULL_LDM_VQ, SMALL_LDM_VQ),
 }

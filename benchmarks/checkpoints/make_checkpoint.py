@@ -20,9 +20,10 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from triptych.benchmarks.checkpoints.architectures import ARCHITECTURES, Config
+from triptych.benchmarks.checkpoints.unigram import write_unigram
 from triptych.benchmarks.checkpoints.wordpiece import write_wordpiece
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
@@ -54,6 +55,13 @@ def write_checkpoint(
         index |= _SECOND_ENCODER
     if "text_encoder_2" in configs and "text_encoder" not in configs:
         index |= _REFINER
+    if "transformer" in configs:
+        own = {name: index[name] for name in ("_class_name", "_diffusers_version", "scheduler", "tokenizer", "vae")}
+        second = {name: _SECOND_ENCODER[name] for name in ("text_encoder_2", "tokenizer_2")}
+        index = own | second | _STABLE_DIFFUSION_3
+    if "text_encoder_3" in configs:
+        write_unigram(folder / "tokenizer_3", configs["text_encoder_3"]["vocab_size"])
+        index |= _T5
     if "bert" in configs:
         write_wordpiece(folder / "tokenizer", configs["bert"]["vocab_size"])
         kind = configs["vqvae"].get("_class_name", "AutoencoderKL")
@@ -88,14 +96,16 @@ def write_tokenizer(folder: Path, size: int, length: int, *, pad: str = _EOS) ->
     _write_json(folder / "tokenizer_config.json", special | limits)
 
 
-def _text_encoder(config: Config, kind: Any = CLIPTextModel) -> nn.Module:
+def _text_encoder(config: Config) -> nn.Module:
+    named = {name: value for name, value in config.items() if name != "_class_name"}
+    kind: Any = CLIPTextModelWithProjection if "_class_name" in config else CLIPTextModel
     ends = {"bos_token_id": config["vocab_size"] - 2, "eos_token_id": config["vocab_size"] - 1}
-    encoder: nn.Module = kind(CLIPTextConfig(**config, **ends, pad_token_id=1)).eval()
+    encoder: nn.Module = kind(CLIPTextConfig(**named, **ends, pad_token_id=1)).eval()
     return encoder
 
 
 def _projecting_text_encoder(config: Config) -> nn.Module:
-    return _text_encoder(config, CLIPTextModelWithProjection)
+    return _text_encoder(config | {"_class_name": "CLIPTextModelWithProjection"})
 
 
 def _unet(config: Config) -> Any:
@@ -124,6 +134,29 @@ def _other_conditioning(config: Config, rows: int) -> dict[str, Any]:
     return inputs
 
 
+def _t5(config: Config) -> Any:
+    t5: Any = T5EncoderModel(T5Config(**config)).eval()
+    for layer in t5.modules():
+        if isinstance(layer, nn.Linear):  # those that come with it leave the words as good as alike
+            layer.weight.normal_(std=layer.weight.shape[-1] ** -0.5)
+    return t5
+
+
+def _transformer(config: Config) -> Any:
+    """A transformer of flow matching: its output has the deviation of a velocity, and depends on text and time."""
+    net = getattr(diffusers, config["_class_name"])(**{key: value for key, value in config.items() if key[0] != "_"})
+    net.eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):  # those that come with it leave the text as good as without effect
+            layer.weight.normal_(std=layer.weight.shape[-1] ** -0.5)
+    noise = torch.randn(8, config["in_channels"], 16, 16)
+    context = torch.randn(8, 24, config["joint_attention_dim"])
+    pooled = torch.randn(8, config["pooled_projection_dim"])
+    outputs = net(noise, context, pooled, torch.arange(60.0, 1000, 120)).sample
+    _to_unit_variance(net.proj_out, outputs)
+    return net
+
+
 def _ldm_bert(config: Config) -> Any:
     bert: Any = LDMBertModel(LDMBertConfig(**config)).eval()
     for layer in bert.modules():
@@ -147,7 +180,7 @@ def _vae(config: Config) -> Any:
     return vae
 
 
-def _to_unit_variance(last: nn.Conv2d, outputs: torch.Tensor, deviation: float = 1.0) -> None:
+def _to_unit_variance(last: nn.Conv2d | nn.Linear, outputs: torch.Tensor, deviation: float = 1.0) -> None:
     """Scale the last layer of a network so that its outputs have zero mean and the given standard deviation."""
     assert last.bias is not None
     scale = deviation / outputs.std()
@@ -176,8 +209,10 @@ _MAKERS: dict[str, Callable[[Config], Any]] = {
     "text_encoder_2": _projecting_text_encoder,
     "bert": _ldm_bert,
     "unet": _unet,
+    "transformer": _transformer,
     "vae": _vae,
     "vqvae": _vae,
+    "text_encoder_3": _t5,  # last: the other components are the same with it and without
 }
 
 _MODEL_INDEX: Config = {
@@ -203,6 +238,18 @@ _REFINER: Config = {
     "requires_aesthetics_score": True,
     "text_encoder": [None, None],
     "tokenizer": [None, None],
+}
+
+_STABLE_DIFFUSION_3: Config = {
+    "text_encoder": ["transformers", "CLIPTextModelWithProjection"],
+    "text_encoder_3": [None, None],
+    "tokenizer_3": [None, None],
+    "transformer": ["diffusers", "SD3Transformer2DModel"],
+}
+
+_T5: Config = {
+    "text_encoder_3": ["transformers", "T5EncoderModel"],
+    "tokenizer_3": ["transformers", "T5TokenizerFast"],
 }
 
 _LATENT_DIFFUSION: Config = {

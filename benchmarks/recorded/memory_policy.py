@@ -99,7 +99,7 @@ def decoder(package: Path, side: int, memory: str) -> Figures:
     config = opened.config(DECODER)
     latent, channels = side // vae_factor(config), config["latent_channels"]
     latents = np.random.default_rng(0).standard_normal((1, channels, latent, latent), np.float32)
-    latents /= family_of(opened).scaling_factor
+    latents /= family_of(opened).latents.scaling_factor
     figures: Figures = {}
     with watched(figures):
         if memory == "low":

@@ -41,16 +41,16 @@ _AUTOENCODER = {
     "out_channels": Field("images have three channels", (None, 3)),
     "sample_size": Field("harmless: tiles of diffusers"),
     "scaling_factor": Field("used: divisor of the latents"),
-    "shift_factor": _refused("added to the latents, by none of diffusers' pipelines for these families", 0),
     "vq_embed_dim": Field("used: channels of the latents"),
 }
 
-_STATISTICS = {
+_MOVES = {
     "latents_mean": Field("used: mean of the latents"),
     "latents_std": Field("used: deviation of the latents"),
+    "shift_factor": Field("used: mean of the latents"),
 }
-_NO_STATISTICS = {
-    name: _refused("of the latents, which diffusers' pipelines use in SDXL alone") for name in _STATISTICS
+_MOVES_NOT = {
+    name: _refused("of the latents, which diffusers' pipeline of this family does not use", 0) for name in _MOVES
 }
 
 _UNET = {
@@ -70,6 +70,17 @@ _UNET = {
     "time_cond_proj_dim": Field("used: guidance is embedded"),
     "time_embedding_act_fn": _refused("an activation after the time embedding", False),
     "upcast_attention": Field("used: attention in float32"),
+}
+
+_SD3 = {
+    "_class_name": Field("it is not a transformer of Stable Diffusion 3", ("SD3Transformer2DModel",)),
+    "in_channels": Field("used: extra channels are those of inpainting"),
+    "joint_attention_dim": Field("used: width of the text"),
+    "out_channels": Field("used: those of the latents"),
+    "patch_size": Field("used: latents of a token"),
+    "pooled_projection_dim": Field("used: width of the pooled text"),
+    "pos_embed_max_size": Field("used: the largest image"),
+    "sample_size": Field("used: size of the images"),
 }
 
 _CLIP = {
@@ -103,8 +114,9 @@ _INDEX = {
 }
 
 FIELDS: Mapping[str, Mapping[str, Field]] = {
-    "vae": _AUTOENCODER | _STATISTICS,
-    "unet": _UNET,
+    "vae": _AUTOENCODER | _MOVES,
+    "UNet2DConditionModel": _UNET,
+    "SD3Transformer2DModel": _SD3,
     "clip": _CLIP,
     "bert": _BERT,
     "t5": _T5,
@@ -122,10 +134,10 @@ def check_fields(checkpoint: Checkpoint) -> None:
     """
     family = checkpoint.family
     for part in checkpoint.parts:
-        kinds = {encoder.name: encoder.kind for encoder in family.encoders} | {family.denoiser: "unet"}
-        fields = FIELDS[kinds.get(part, "vae")]
-        if part == "vae" and not family.micro_conditioning:
-            fields = {**fields, **_NO_STATISTICS}
+        kinds = {encoder.name: encoder.kind for encoder in family.encoders} | {family.denoiser: family.denoiser_class}
+        fields = dict(FIELDS[kinds.get(part, "vae")])
+        if part == "vae":
+            fields |= {name: field for name, field in _MOVES_NOT.items() if name not in family.latents.moved_by}
         _check(checkpoint.name, part, checkpoint.config(part), fields)
     _check(checkpoint.name, "model_index.json", checkpoint.model_index, _INDEX)
     _check_numbers(checkpoint, family)
@@ -159,7 +171,7 @@ def _check_numbers(checkpoint: Checkpoint, family: Family) -> None:
         (family.denoiser, "in_channels"),
         (family.denoiser, "out_channels"),
         (family.denoiser, "sample_size"),
-        (family.denoiser, "cross_attention_dim"),
+        *((family.denoiser, width) for width in ("cross_attention_dim", "joint_attention_dim", "patch_size")),
         ("vae", "latent_channels"),
         ("vae", "scaling_factor"),
         ("vae", "block_out_channels"),
@@ -175,5 +187,6 @@ def _check_numbers(checkpoint: Checkpoint, family: Family) -> None:
     )
     if given != channels:
         raise SourceError(
-            f"{checkpoint.name}: a U-Net with out_channels={given} is not supported; allowed: {channels}, as its VAE"
+            f"{checkpoint.name}: {_described(family.denoiser, checkpoint.config(family.denoiser))} with "
+            f"out_channels={given} is not supported; allowed: {channels}, as its VAE"
         )

@@ -58,6 +58,8 @@ def with_loras(checkpoint: Checkpoint, loras: Sequence[tuple[str | Path, float]]
     Raises:
         SourceError: nothing there, no LoRA, or one for another family.
     """
+    if checkpoint.family.denoiser != "unet":
+        raise SourceError(f"{checkpoint.name} is a {checkpoint.family.name}; LoRAs are fused into U-Nets alone")
     opened = tuple(open_lora(source, weight, checkpoint.parts) for source, weight in loras)
     recorded = [{"name": lora.name, "sha256": lora.sha256, "weight": lora.weight} for lora in opened]
     return replace(checkpoint, loras=opened, details={**checkpoint.details, "loras": recorded})

@@ -7,6 +7,7 @@ from typing import Any
 
 from triptych.runtime.errors import SamplerError, SourceError, TriptychWarning
 from triptych.runtime.families.family import Family
+from triptych.runtime.families.latents import ANY_TOKENS
 from triptych.runtime.sampling import Sampler, with_scheduler
 from triptych.runtime.sampling.registry import find
 
@@ -76,10 +77,12 @@ def runnable(config: Mapping[str, Any], family: Family, name: str) -> dict[str, 
             stacklevel=2,
         )
     try:
+        own = family.scheduler_config(chosen, None)
         Sampler.from_config(
-            family.scheduler_config(chosen, None),
+            own,
             family.num_inference_steps,
             strength_in_schedule=family.strength_in_schedule,
+            mu=family.latents.mu_for(own, ANY_TOKENS),
         )
     except SamplerError as error:
         raise SourceError(f"{name}: {FILE}: {error}; change it there") from None

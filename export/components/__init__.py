@@ -9,8 +9,9 @@ from ..checkpoint import Checkpoint, check_fields
 from ..sources import one_line
 from .component import Component, Input, Shape, Sizes
 from .latent_rgb import LatentRgb, fit_latent_rgb
-from .sizes import StaticShape, own_size, static_sizes, vae_factor
+from .sizes import StaticShape, own_size, side_multiple, static_sizes, vae_factor
 from .text import ldm_bert, qwen3_encoder, t5_encoder, text_encoder
+from .transformer import sd3_transformer
 from .unet import unet
 from .vae import vae_decoder, vae_encoder
 
@@ -24,12 +25,16 @@ __all__ = [
     "components_of",
     "fit_latent_rgb",
     "own_size",
+    "side_multiple",
     "static_sizes",
     "vae_factor",
 ]
 
 _TEXT_ENCODERS = {"clip": text_encoder, "bert": ldm_bert, "t5": t5_encoder, "qwen3": qwen3_encoder}
 """Kind of a text encoder, as its family has it -> what makes its component."""
+
+_DENOISERS = {"UNet2DConditionModel": unet, "SD3Transformer2DModel": sd3_transformer}
+"""Class of a denoiser, as its family has it -> what makes its component."""
 
 
 def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
@@ -43,7 +48,8 @@ def components_of(checkpoint: Checkpoint) -> dict[str, Callable[[], Component]]:
         encoder.name: partial(_TEXT_ENCODERS[encoder.kind], checkpoint, encoder)
         for encoder in checkpoint.family.encoders
     }
-    components["unet"] = partial(unet, checkpoint)
+    family = checkpoint.family
+    components[family.denoiser] = partial(_DENOISERS[family.denoiser_class], checkpoint)
     components["vae_decoder"] = partial(vae_decoder, checkpoint, "vae_decoder", "vae")
     components["vae_encoder"] = partial(vae_encoder, checkpoint)
     if checkpoint.preview_decoder is not None:

@@ -151,6 +151,30 @@ def _attends(block: nn.Module) -> bool:
     return bool(getattr(block, "has_cross_attention", False))
 
 
+class SD3Transformer(nn.Module):
+    """hidden_states [n, C, h, w], encoder_hidden_states [n, tokens, width], timestep [n] -> a velocity [n, C, h, w].
+
+    pooled_projections [n, width] are the pooled embeddings of the text.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor,
+        pooled_projections: torch.Tensor,
+        timestep: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """See the class."""
+        output: tuple[torch.Tensor, ...] = self.net(
+            hidden_states, encoder_hidden_states, pooled_projections, timestep, return_dict=False
+        )
+        return output
+
+
 class Decoder(nn.Module):
     """latent_sample [n, C, h, w], divided by the scaling factor -> sample [n, 3, H, W] in about [-1, 1].
 

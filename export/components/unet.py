@@ -12,7 +12,7 @@ from triptych.runtime.families.conditioning import GUIDANCE, POOLED, SIZES, TEXT
 from ..checkpoint import Checkpoint
 from .component import Array, Component, Input, gaussian
 from .modules import UNet
-from .sizes import own_latents
+from .sizes import own_latents, prompt_length
 
 _TEXT_AND_SIZES = "text_time"
 
@@ -33,7 +33,7 @@ def unet(checkpoint: Checkpoint) -> Component:
     net: Any = checkpoint.load("unet", lambda: UNet2DConditionModel.from_config(file))
     if file.get("upcast_attention"):  # the default processor ignores it
         net.set_attn_processor(AttnProcessor())
-    config, longest = net.config, _prompt_length(checkpoint)
+    config, longest = net.config, prompt_length(checkpoint)
     height, width = own_latents(checkpoint)
 
     def reference(
@@ -95,7 +95,3 @@ def _added_widths(config: Any, checkpoint: Checkpoint) -> tuple[int, int]:
             f"{family.name} has {sizes}; a refiner has requires_aesthetics_score in its model_index.json"
         )
     return pooled, sizes
-
-
-def _prompt_length(checkpoint: Checkpoint) -> int:
-    return int(checkpoint.config(checkpoint.family.text_encoders[0]).get("max_position_embeddings", 77))

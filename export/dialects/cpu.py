@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.normalization import RMSNorm
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
 from transformers.activations import QuickGELUActivation
@@ -13,6 +14,7 @@ from transformers.models.clip.modeling_clip import CLIPAttention
 
 from ..quiet import quiet
 from .dialect import Dialect, FusedModule, once
+from .joint_attention import fuse_joint_attention, fuse_rms_norm
 from .language import LANGUAGE_MODELS
 from .operators import MULTI_HEAD_ATTENTION, QUICK_GELU, multi_head_attention, quick_gelu
 from .upsample import phase_upsample
@@ -67,7 +69,7 @@ def fuse_attention(attention: Attention) -> nn.Module:
             for part in ("spatial_norm", "norm_q", "norm_k", "add_k_proj", "add_q_proj")
         )
     )
-    return FusedAttention(attention) if plain else attention
+    return FusedAttention(attention) if plain else fuse_joint_attention(attention)
 
 
 class FusedTextAttention(FusedModule):
@@ -133,6 +135,7 @@ CPU_DIALECT = Dialect(
     "cpu",
     {
         Attention: fuse_attention,
+        RMSNorm: fuse_rms_norm,
         CLIPAttention: partial(FusedTextAttention, causal=True),
         **LANGUAGE_MODELS,
         LDMBertAttention: partial(FusedTextAttention, causal=False),

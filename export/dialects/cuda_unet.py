@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from triptych.runtime.errors import SourceError
-from triptych.runtime.families.conditioning import TEXT
-from triptych.runtime.families.parts import CALLS, KEY, MODEL, SAMPLE, SHIFT, SHIFTS, TEXT_PART, TIME_PART, VALUE
+from triptych.runtime.families.conditioning import SAMPLE, TEXT
+from triptych.runtime.families.parts import CALLS, KEY, MODEL, SHIFT, SHIFTS, TEXT_PART, TIME_PART, VALUE
 
 from ..components import Component, Input, Sizes
 from ..components.component import gaussian

@@ -5,6 +5,7 @@ latents. The image shows it all at once, in a few steps of a small image.
 """
 
 import gc
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import torch
 
 from triptych.runtime import TextToImage
 from triptych.runtime.errors import VerificationError
-from triptych.runtime.families.family import LATENT_DIFFUSION, STABLE_DIFFUSION_XL, TEXT_TO_IMAGE
+from triptych.runtime.families.family import LATENT_DIFFUSION, TEXT_TO_IMAGE
 from triptych.runtime.ort.probe import why_not
 from triptych.runtime.ort.providers import CUDA
 from triptych.runtime.package.graphs import DECODER
 from triptych.runtime.package.package import GRAPH
+from triptych.runtime.text.encoders import TOKENIZERS
 
 from ..checkpoint import Checkpoint
 from ..components import Component, components_of, vae_factor
@@ -138,20 +140,24 @@ def _by_diffusers(checkpoint: Checkpoint, height: int, width: int) -> np.ndarray
     parts: dict[str, Any] = {}
     for encoder in family.encoders:
         parts[encoder.name] = _module(loaders[encoder.name]())
-        tokenizer = {"clip": transformers.CLIPTokenizer, "bert": transformers.BertTokenizer}[encoder.kind]
+        tokenizer = getattr(transformers, TOKENIZERS[encoder.kind].class_name)
         with checkpoint.tokenizer(encoder.tokenizer) as folder:
             parts[encoder.tokenizer] = tokenizer.from_pretrained(folder)
-    parts |= {"unet": _module(loaders[family.denoiser]()), "vae": _module(loaders[DECODER]())}
+    parts |= {family.denoiser: _module(loaders[family.denoiser]()), "vae": _module(loaders[DECODER]())}
     scheduler = checkpoint.scheduler
     parts["scheduler"] = getattr(diffusers, scheduler["_class_name"]).from_config(scheduler)
     if family == LATENT_DIFFUSION:
         parts["bert"], parts["vqvae"] = parts.pop("text_encoder"), parts.pop("vae")
-    elif family == STABLE_DIFFUSION_XL:
-        zeroes = checkpoint.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
-        parts |= {"force_zeros_for_empty_prompt": zeroes, "add_watermarker": False}
-    else:
-        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    pipe = getattr(diffusers, family.pipelines[0])(**parts)
+    zeroes = checkpoint.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
+    others = {
+        "force_zeros_for_empty_prompt": zeroes,
+        "add_watermarker": False,
+        "requires_safety_checker": False,
+        **dict.fromkeys(("safety_checker", "feature_extractor", "text_encoder_3", "tokenizer_3")),
+    }
+    kind = getattr(diffusers, family.pipelines[0])
+    taken = inspect.signature(kind.__init__).parameters
+    pipe = kind(**{name: value for name, value in others.items() if name in taken} | parts)
     pipe.set_progress_bar_config(disable=True)
     size = {"height": height, "width": width}
     generator = torch.Generator("cpu").manual_seed(SEED)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.runtime.families.conditioning import TEXT
-from triptych.runtime.families.parts import MODEL, SAMPLE, SHIFTS, TEXT_PART, TIME_PART, shifts_of
+from triptych.runtime.families.conditioning import SAMPLE, TEXT
+from triptych.runtime.families.parts import MODEL, SHIFTS, TEXT_PART, TIME_PART, shifts_of
 from triptych.runtime.ort.library import ort
 
 from .expansion import open_on_cpu

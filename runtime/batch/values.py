@@ -82,8 +82,10 @@ _GRID = _numbers_or_name, "a list of finite numbers, or a name"
 VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "prompt": _TEXT,
     "prompt_2": _TEXT,
+    "prompt_3": _TEXT,
     "negative_prompt": _TEXT,
     "negative_prompt_2": _TEXT,
+    "negative_prompt_3": _TEXT,
     "image": _FILE,
     "mask_image": _FILE,
     "strength": _NUMBER,

@@ -147,6 +147,7 @@ def _source(source: JsonObject | None) -> dict[str, str | None]:
         "loras": ", ".join(f"{lora.required('name', str)} at {lora.number('weight'):g}" for lora in loras),
         "learned words": ", ".join(source.texts("embeddings")) if "embeddings" in source else None,
         "clip skip": _text(source.optional("clip_skip", int)),
+        "without": ", ".join(source.texts("without")) if "without" in source else None,
     }
 
 

@@ -137,8 +137,12 @@ IMAGE_OPTIONS: dict[str, Option] = {
     "width": WIDTH,
     "height": HEIGHT,
     "prompt_2": click.option("--prompt-2", help="Prompt for the second text encoder; PROMPT if left out."),
+    "prompt_3": click.option("--prompt-3", help="Prompt for the third text encoder; PROMPT if left out."),
     "negative_prompt_2": click.option(
         "--negative-2", "negative_prompt_2", help="Negative prompt for the second text encoder."
+    ),
+    "negative_prompt_3": click.option(
+        "--negative-3", "negative_prompt_3", help="Negative prompt for the third text encoder."
     ),
     "original_size": click.option(
         "--original-size",
@@ -360,6 +364,12 @@ sourcing = group(
         ),
         "clip_skip": click.option(
             "--clip-skip", default=0, show_default=True, help="Number of last layers of the text encoder to skip."
+        ),
+        "without": click.option(
+            "--without",
+            multiple=True,
+            metavar="NAME",
+            help="Leave out a text encoder: text_encoder_3, the T5 of Stable Diffusion 3.",
         ),
         "preview_decoder": click.option(
             "--preview-decoder", metavar="SOURCE", help="Add a tiny decoder for previews during generation."

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from ..errors import TriptychError
-from ..families.conditioning import EXTRA_CHANNELS, Conditioning
-from ..families.parts import SAMPLE, AnyGraph, DividedGraph, body_of
+from ..families.conditioning import EXTRA_CHANNELS, SAMPLE, Conditioning
+from ..families.parts import AnyGraph, DividedGraph, body_of
 from ..ort.failures import run_error
 from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, synchronize

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ..families.conditioning import TEXT, Conditioning
-from ..families.parts import KEY, SHIFTS, TIMESTEP, VALUE, DividedGraph, fixed_rows, shift_shapes
+from ..families.conditioning import TEXT, TIMESTEP, Conditioning
+from ..families.parts import KEY, SHIFTS, VALUE, DividedGraph, fixed_rows, shift_shapes
 from ..ort.failures import run_error
 from ..ort.library import ort
 from ..ort.memory import Buffer, View, bind_input, bind_output, to_host

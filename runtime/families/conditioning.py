@@ -11,6 +11,8 @@ from ..request import Request
 Conditioning = Mapping[str, np.ndarray]
 """Float32 arrays [n, ...] by the names of the denoiser's inputs, a row for each image."""
 
+SAMPLE, TIMESTEP = "sample", "timestep"
+"""[n, C, h, w]: the latents; and [] or [n]."""
 TEXT = "encoder_hidden_states"
 """[n, tokens, width]: the embedding of each token."""
 POOLED = "text_embeds"
@@ -99,7 +101,7 @@ def denoiser_inputs(latents: np.ndarray, conditioning: Conditioning) -> dict[str
     """Inputs of the denoiser but the timestep, for latents [n, C, h, w] and their conditioning."""
     others = dict(conditioning)
     extra = others.pop(EXTRA_CHANNELS, None)
-    return {"sample": latents if extra is None else np.concatenate([latents, extra], axis=1), **others}
+    return {SAMPLE: latents if extra is None else np.concatenate([latents, extra], axis=1), **others}
 
 
 def stacked(*each: Conditioning) -> dict[str, np.ndarray]:

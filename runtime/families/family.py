@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import SamplerError
 from ..sampling import defaults, with_scheduler
 from ..sampling.configuration import check_fits, understood, with_options
 from ..sampling.names import fold
-from .conditioning import POOLED, SIZES
+from ..sampling.registry import mu_by_tokens
+from .conditioning import POOLED, SAMPLE, SIZES
+from .latents import LATENTS, SHIFT, STATISTICS, Latents
 
 TASKS = TEXT_TO_IMAGE, IMAGE_TO_IMAGE, INPAINTING, EDITING = "text to image", "image to image", "inpainting", "editing"
 
@@ -29,6 +31,9 @@ class TextEncoder:
         states: numbers of the hidden states that a language model gives side by side, in place of `layer`; 0 is the
             embedding of the tokens, and negative ones count from the end.
         thinking: `enable_thinking` of the tokenizer's chat template; None is for encoders without a template.
+        appended: its tokens follow those of the encoders before it, whose states are padded to its width; else the
+            states of each token are concatenated.
+        optional: a checkpoint may leave it out; zeros take the place of its tokens.
     """
 
     name: str
@@ -40,6 +45,8 @@ class TextEncoder:
     masked: bool = False
     states: tuple[int, ...] = ()
     thinking: bool | None = None
+    appended: bool = False
+    optional: bool = False
 
     def hidden(self, outputs: Iterable[str]) -> str:
         """Name of the output that holds the layer, or would hold it."""
@@ -70,8 +77,10 @@ class Family:
         strength_in_schedule: strength shortens the schedule of the distillation, see `Sampler.from_config`.
         image_guidance_scale: default of a model that edits an image; None for other models.
         chunks: maximum number of chunks of a prompt, see `triptych.runtime.text.chunks`; None is as many as it needs.
-        scaling_factor: factor of the latents, where the VAE's configuration does not set it.
+        latents: between VAE, sampler and denoiser.
         denoiser: the folder of the denoiser: a U-Net or a transformer.
+        denoiser_class: its class in diffusers.
+        zero_tokens: number of zeros after the tokens of the encoders, in place of one that a checkpoint leaves out.
         aliases: name of an input in graphs of some exporter -> its name here, see `conditioning`.
     """
 
@@ -91,14 +100,29 @@ class Family:
     strength_in_schedule: bool = False
     image_guidance_scale: float | None = None
     chunks: int | None = None
-    scaling_factor: float = 0.18215
+    latents: Latents = LATENTS
     denoiser: str = "unet"
+    denoiser_class: str = "UNet2DConditionModel"
+    zero_tokens: int = 0
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
         """Names of the text encoders."""
         return tuple(encoder.name for encoder in self.encoders)
+
+    @property
+    def appended_tokens(self) -> int:
+        """Number of tokens after those of the chunks of a prompt."""
+        return self.zero_tokens + sum(encoder.length or 0 for encoder in self.encoders if encoder.appended)
+
+    def without(self, names: Iterable[str]) -> "Family":
+        """The family of a checkpoint that leaves out optional text encoders of these names."""
+        absent = [encoder for encoder in self.encoders if encoder.optional and encoder.name in set(names)]
+        if not absent:
+            return self
+        kept = tuple(encoder for encoder in self.encoders if encoder not in absent)
+        return replace(self, encoders=kept, zero_tokens=sum(encoder.length or 0 for encoder in absent))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -150,6 +174,7 @@ class Family:
 
 
 _SDXL_ALIASES = {"onnx::Concat_4": POOLED, "onnx::Shape_5": SIZES}  # Olive gives these inputs no name
+_SDXL_LATENTS = Latents(scaling_factor=0.13025, moved_by=STATISTICS)
 
 STABLE_DIFFUSION = Family(
     name="stable-diffusion",
@@ -188,7 +213,7 @@ STABLE_DIFFUSION_XL = Family(
     num_inference_steps=50,
     strength=0.3,
     mask_strength=0.9999,
-    scaling_factor=0.13025,
+    latents=_SDXL_LATENTS,
     zeroes_negatives=True,
     micro_conditioning=("original_size", "crops_coords_top_left", "target_size"),
     aliases=_SDXL_ALIASES,
@@ -208,7 +233,7 @@ STABLE_DIFFUSION_XL_REFINER = Family(
     num_inference_steps=50,
     strength=0.3,
     mask_strength=0.9999,
-    scaling_factor=0.13025,
+    latents=_SDXL_LATENTS,
     zeroes_negatives=True,
     micro_conditioning=("original_size", "crops_coords_top_left", "aesthetic_score"),
     aliases=_SDXL_ALIASES,
@@ -251,6 +276,31 @@ INSTRUCT_PIX2PIX = Family(
 )
 """Its prompts are instructions to change an image."""
 
+STABLE_DIFFUSION_3 = Family(
+    name="stable-diffusion-3",
+    models=("Stable Diffusion 3 Medium", "3.5 Medium", "3.5 Large", "3.5 Large Turbo"),
+    pipelines=("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+    exported=(
+        "ORTStableDiffusion3Pipeline",
+        "ORTStableDiffusion3Img2ImgPipeline",
+        "ORTStableDiffusion3InpaintPipeline",
+    ),
+    encoders=(
+        TextEncoder("text_encoder", "tokenizer", layer=-2, pooled=True),
+        TextEncoder("text_encoder_2", "tokenizer_2", layer=-2, pooled=True),
+        TextEncoder("text_encoder_3", "tokenizer_3", kind="t5", length=256, appended=True, optional=True),
+    ),
+    guidance_scale=7.0,
+    num_inference_steps=28,
+    strength=0.6,
+    mask_strength=0.6,
+    latents=Latents(scaling_factor=1.5305, moved_by=SHIFT, patch=2, mu=mu_by_tokens),
+    denoiser="transformer",
+    denoiser_class="SD3Transformer2DModel",
+    aliases={"hidden_states": SAMPLE, "pooled_projections": POOLED},
+)
+"""Of Esser et al. 2024 (arXiv:2403.03206). Its third text encoder, T5, may be missing."""
+
 FAMILIES = (
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_XL,
@@ -258,6 +308,7 @@ FAMILIES = (
     LATENT_CONSISTENCY,
     LATENT_DIFFUSION,
     INSTRUCT_PIX2PIX,
+    STABLE_DIFFUSION_3,
 )
 
 _BY_INDEX = {
@@ -270,5 +321,11 @@ CLASS_NAMES = tuple(dict.fromkeys(pipeline for pipeline, _ in _BY_INDEX))
 
 
 def family_by(model_index: Mapping[str, Any]) -> Family | None:
-    """The family of a model_index.json, by its `_class_name` and `requires_aesthetics_score`; None if not supported."""
-    return _BY_INDEX.get((str(model_index.get("_class_name")), bool(model_index.get("requires_aesthetics_score"))))
+    """The family of a model_index.json, by its `_class_name` and `requires_aesthetics_score`; None if not supported.
+
+    Text encoders that it names without a class are left out.
+    """
+    family = _BY_INDEX.get((str(model_index.get("_class_name")), bool(model_index.get("requires_aesthetics_score"))))
+    if family is None:
+        return None
+    return family.without(name for name in family.text_encoders if model_index.get(name) in (None, [None, None]))

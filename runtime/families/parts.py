@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import PackageError
 from ..ort.session import Graph, take_rows
-from .conditioning import TEXT
+from .conditioning import SAMPLE, TEXT, TIMESTEP
 
 MODEL = "model"
 """Name of a component's own graph."""
@@ -19,8 +19,6 @@ MODEL = "model"
 TEXT_PART, TIME_PART = "text", "time"
 PARTS = (TEXT_PART, TIME_PART)
 """Names of its further graphs."""
-
-SAMPLE, TIMESTEP = "sample", "timestep"
 
 KEY, VALUE, SHIFT = "key_", "value_", "shift_"
 """Inputs of the own graph, each with the number of its block: float [rows, tokens or none, channels]."""

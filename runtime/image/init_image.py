@@ -90,7 +90,7 @@ class InitImage:
 
     def size(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the result in pixels; None is that of the first image, rounded to whole latents."""
-        own_height, own_width = size_for(self.sizes[0], self.model.latents.factor)
+        own_height, own_width = size_for(self.sizes[0], self.model.latents.multiple)
         return own_height if height is None else height, own_width if width is None else width
 
     def check_shape(self, shape: tuple[int, ...]) -> None:

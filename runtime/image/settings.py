@@ -57,6 +57,8 @@ class Settings:
     scheduler_options: dict[str, Any] | None = None
     variation_seed: int | None = None
     variation_strength: float = 0.0
+    prompt_3: str | None = None
+    negative_prompt_3: str | None = None
     upscale: float | None = None  # factor of width and height, which are those before upscaling
 
     def arguments(self) -> dict[str, Any]:
@@ -79,9 +81,9 @@ class Settings:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in about}
 
     def to_json(self) -> str:
-        """One JSON object, keys as diffusers names its arguments; no options or variation where there are none."""
+        """One JSON object, keys as diffusers names its arguments; without those of later versions that are not set."""
         values = dataclasses.asdict(self)
-        for name in ("scheduler_options", "variation_seed", "variation_strength"):
+        for name in ("scheduler_options", "variation_seed", "variation_strength", "prompt_3", "negative_prompt_3"):
             if values[name] == getattr(Settings, name):  # the same image has the same bytes as before they existed
                 del values[name]
         return json.dumps(values, ensure_ascii=False)
@@ -194,8 +196,10 @@ def _real(value: Any) -> Any:
 RECORDED: dict[str, Callable[[Any], Any]] = {
     "prompt": _plain,
     "prompt_2": _plain,
+    "prompt_3": _plain,
     "negative_prompt": _plain,
     "negative_prompt_2": _plain,
+    "negative_prompt_3": _plain,
     "strength": _real,
     "denoising_start": _real,
     "denoising_end": _real,

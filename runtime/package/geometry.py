@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import PackageError
-from ..families.conditioning import POOLED, SIZES, TEXT
-from ..families.family import TextEncoder
+from ..families.conditioning import POOLED, SAMPLE, SIZES, TEXT, TIMESTEP
+from ..families.family import Family
+from ..families.latents import Latents
 from .json_file import JsonObject
 from .signatures import Signature
 
@@ -21,6 +22,8 @@ _MOST_LATENTS = 8192  # on a side
 _SCALING_FACTORS = (1e-3, 1e3)  # models have 0.01 to 2
 
 _SMALLEST_DEVIATION = 1e-6
+_LARGEST_SHIFT = 1e3
+_MOST_PATCH = 64
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,12 @@ class LatentGeometry:
         size: (height, width) of the latents of an image of the package's own size.
         factor: pixels to a latent along a side.
         scaling_factor: latents are divided by it before they are decoded.
-        mean, deviation: of the VAE's own latents, float32 [C, 1, 1]; 0 and 1 where its configuration has none.
+        mean, deviation: of the VAE's own latents, float32 [C, 1, 1]; 0 and 1 where its configuration has none. A shift
+            is the mean of all channels.
         denoiser_channels: of the denoiser's input; more than `channels` where mask and masked image latents, or the
             latents of an image to edit, are part of it.
+        patch: latents on a side of the denoiser's tokens.
+        largest: latents on a side that the denoiser has positions for; None where it takes any.
     """
 
     channels: int
@@ -44,6 +50,13 @@ class LatentGeometry:
     denoiser_channels: int
     mean: np.ndarray
     deviation: np.ndarray
+    patch: int
+    largest: int | None
+
+    @property
+    def multiple(self) -> int:
+        """Pixels that height and width are multiples of."""
+        return self.factor * self.patch
 
     def to_vae(self, latents: np.ndarray) -> np.ndarray:
         """Latents of the denoiser, float32 [n, C, h, w], as the VAE's decoder takes them."""
@@ -57,7 +70,7 @@ class LatentGeometry:
 
 
 def latent_geometry(
-    denoiser: Signature, config: Mapping[str, Any], vae: Mapping[str, Any], *, scaling_factor: float
+    denoiser: Signature, config: Mapping[str, Any], vae: Mapping[str, Any], family: Latents
 ) -> LatentGeometry:
     """The geometry of latents, from the denoiser's graph where it is fixed there, else from configurations.
 
@@ -65,38 +78,43 @@ def latent_geometry(
         denoiser: inputs and outputs of its graph.
         config: the denoiser's config.json.
         vae: the decoder's config.json.
-        scaling_factor: default of the family.
+        family: latents of the family.
 
     Raises:
         PackageError: a value of a configuration that cannot be used; names it.
     """
     own, channels = JsonObject.of(config, f"{denoiser.name}/config.json: "), latent_channels(vae)
-    denoiser_channels, *sides = denoiser.inputs["sample"].shape[1:]
+    denoiser_channels, *sides = denoiser.inputs[SAMPLE].shape[1:]
     if not isinstance(denoiser_channels, int):  # optimum's first versions left that axis open
         denoiser_channels = own.optional_whole("in_channels", 1, _MOST_CHANNELS) or channels
+    patch = own.optional_whole("patch_size", 1, _MOST_PATCH) or family.patch
+    positions = own.optional_whole("pos_embed_max_size", 1, _MOST_LATENTS)
     defaults = _sample_size(own)
     height, width = (side if isinstance(side, int) else size for side, size in zip(sides, defaults, strict=True))
     return LatentGeometry(
         channels=channels,
         size=(height, width),
         factor=vae_factor(vae),
-        scaling_factor=scaling_factor_of(vae, default=scaling_factor),
+        scaling_factor=scaling_factor_of(vae, default=family.scaling_factor),
         denoiser_channels=denoiser_channels,
+        patch=patch,
+        largest=None if positions is None else positions * patch,
         **_statistics(vae, channels),
     )
 
 
 def _statistics(vae: Mapping[str, Any], channels: int) -> dict[str, np.ndarray]:
-    """Mean and deviation of each channel; as in diffusers, one of the two alone has no effect.
+    """Mean and deviation of each channel; as in diffusers, one of the two alone has no effect. A shift is a mean.
 
     Raises:
-        PackageError: they are not `channels` finite numbers each, or a deviation is too small.
+        PackageError: they are not `channels` finite numbers each, a deviation is too small, or a shift too large.
     """
     config = _of_vae(vae)
     means = config.optional_numbers("latents_mean", channels)
     deviations = config.optional_numbers("latents_std", channels, _SMALLEST_DEVIATION)
     if means is None or deviations is None:
-        means, deviations = (0.0,) * channels, (1.0,) * channels
+        shift = config.optional_number("shift_factor", -_LARGEST_SHIFT, _LARGEST_SHIFT) or 0.0
+        means, deviations = (shift,) * channels, (1.0,) * channels
     mean, deviation = (np.array(values, np.float32).reshape(-1, 1, 1) for values in (means, deviations))
     return {"mean": mean, "deviation": deviation}
 
@@ -160,32 +178,51 @@ def _of_vae(config: Mapping[str, Any]) -> JsonObject:
     return JsonObject.of(config, "config.json of the VAE: ")
 
 
-def check_widths(encoders: Sequence[Signature], denoiser: Signature, described: Sequence[TextEncoder]) -> None:
+def check_widths(encoders: Sequence[Signature], denoiser: Signature, family: Family) -> None:
     """Refuse text encoders and a denoiser that do not fit each other.
 
     Args:
-        encoders: text encoders of the package.
+        encoders: text encoders of the package, as the family lists them.
         denoiser: conditioned by them.
-        described: the family's description of each encoder.
+        family: of the package.
 
     Raises:
         PackageError: an input or output is missing, or the widths of the conditioning differ.
     """
-    widths: list[int | str] = []
-    for encoder, each in zip(encoders, described, strict=True):
+    pooled = [encoder for encoder, each in zip(encoders, family.encoders, strict=True) if each.pooled]
+    for name in (
+        SAMPLE,
+        TIMESTEP,
+        TEXT,
+        *((POOLED,) if pooled else ()),
+        *((SIZES,) if family.micro_conditioning else ()),
+    ):
+        if name not in denoiser.inputs:
+            raise PackageError(f"{denoiser.name} has no input {name}; it has: {', '.join(denoiser.inputs)}")
+    widths: dict[str, int | str] = {}
+    for encoder, each in zip(encoders, family.encoders, strict=True):
         for output in (each.hidden(encoder.outputs), *((POOLED,) if each.pooled else ())):
             if output not in encoder.outputs:
                 raise PackageError(f"{encoder.name} has no output {output}; it has: {', '.join(encoder.outputs)}")
-        widths.append(encoder.outputs[each.hidden(encoder.outputs)].shape[-1])
-    pooled = (POOLED, SIZES) if any(each.pooled for each in described) else ()
-    for name in ("sample", "timestep", TEXT, *pooled):
-        if name not in denoiser.inputs:
-            raise PackageError(f"{denoiser.name} has no input {name}; it has: {', '.join(denoiser.inputs)}")
-    total = sum(width for width in widths if isinstance(width, int))
-    expected = denoiser.inputs[TEXT].shape[-1]
-    if all(isinstance(width, int) for width in (*widths, expected)) and total != expected:
-        names = " and ".join(encoder.name for encoder in encoders)
+        widths[encoder.name] = encoder.outputs[each.hidden(encoder.outputs)].shape[-1]
+    appended = {each.name for each in family.encoders if each.appended}
+    concatenated = {name: width for name, width in widths.items() if name not in appended}
+    _check_width(concatenated, denoiser, TEXT, padded=family.appended_tokens > 0)
+    for name in appended:
+        _check_width({name: widths[name]}, denoiser, TEXT)
+    if pooled:
+        _check_width({encoder.name: encoder.outputs[POOLED].shape[-1] for encoder in pooled}, denoiser, POOLED)
+
+
+def _check_width(widths: Mapping[str, int | str], denoiser: Signature, name: str, *, padded: bool = False) -> None:
+    """Refuse encoders whose widths do not add up to that of an input; where states are padded, they may be less."""
+    expected = denoiser.inputs[name].shape[-1]
+    known = [width for width in widths.values() if isinstance(width, int)]
+    if len(known) < len(widths) or not isinstance(expected, int):
+        return
+    total = sum(known)
+    if total > expected or (total < expected and not padded):
         raise PackageError(
-            f"{names} give{'s' if len(encoders) == 1 else ''} embeddings of width {total} but {denoiser.name} takes "
-            f"{expected}: they are not of the same model"
+            f"{' and '.join(widths)} give{'s' if len(widths) == 1 else ''} embeddings of width {total} but "
+            f"{denoiser.name} takes {expected}: they are not of the same model"
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import ArgumentError
-from ..families.conditioning import SIZES
+from ..families.conditioning import SAMPLE, SIZES
 from ..families.family import Family
 from ..ort.session import Tensor
 from .defaults import Defaults
@@ -42,14 +42,14 @@ class Model:
         family = family_of(package)
         denoiser = graphs.signature(family.denoiser)
         vae, config = package.config(DECODER), package.config(family.denoiser)
-        latents = latent_geometry(denoiser, config, vae, scaling_factor=family.scaling_factor)
+        latents = latent_geometry(denoiser, config, vae, family.latents)
         check_channels(latents, family.denoiser, edits=family.image_guidance_scale is not None)
         return cls(package, family, denoiser.inputs, latents)
 
     @property
     def static(self) -> bool:
         """Whether the graphs take images of one size only."""
-        return isinstance(self.inputs["sample"].shape[2], int)
+        return isinstance(self.inputs[SAMPLE].shape[2], int)
 
     @property
     def edits(self) -> bool:
@@ -100,23 +100,32 @@ class Model:
         """Configuration of a scheduler for this model; for arguments and errors see `Family.scheduler_config`."""
         return self.family.scheduler_config(self.package.scheduler_config(), scheduler, options)
 
+    def mu(self, config: Mapping[str, Any], height: int, width: int) -> float | None:
+        """Shift of a scheduler's schedule for latents of that height and width, see `Latents.mu_for`."""
+        patch = self.latents.patch
+        return self.family.latents.mu_for(config, (height // patch) * (width // patch))
+
     def latent_size_for(self, height: int | None, width: int | None) -> tuple[int, int]:
         """Height and width of the latents for an image of that size in pixels; None is the package's own.
 
         Raises:
-            ArgumentError: a side is not a positive multiple of `latents.factor`, or not that of fixed shapes.
+            ArgumentError: a side is not a positive multiple of `latents.multiple`, larger than the denoiser has
+                positions for, or not that of fixed shapes.
         """
         own_height, own_width = self.size
         return self._side("height", height, own_height), self._side("width", width, own_width)
 
     def _side(self, name: str, pixels: int | None, own: int) -> int:
-        factor = self.latents.factor
+        multiple, largest = self.latents.multiple, self.latents.largest
         pixels = own if pixels is None else pixels
-        if pixels < 1 or pixels % factor:
-            raise ArgumentError(f"{name}={pixels} must be a positive multiple of {factor}")
+        if pixels < 1 or pixels % multiple:
+            raise ArgumentError(f"{name}={pixels} must be a positive multiple of {multiple}")
+        if largest is not None and pixels > largest * self.latents.factor:
+            most = largest * self.latents.factor
+            raise ArgumentError(f"{name}={pixels}; allowed: up to {most}, which this model has positions for")
         if self.static and pixels != own:
             raise ArgumentError(f"{name}={pixels}: this package was exported with static shapes, {name}={own} only")
-        return pixels // factor
+        return pixels // self.latents.factor
 
 
 def _first(stated: T | None, otherwise: T) -> T:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..errors import PackageError
-from ..families.conditioning import GUIDANCE, POOLED, SIZES, TEXT, MicroConditioning
+from ..families.conditioning import GUIDANCE, POOLED, SAMPLE, SIZES, TEXT, TIMESTEP, MicroConditioning
 from ..families.family import Family, TextEncoder
 from ..ort.session import Tensor
 from .json_file import spelled
-from .package import Package
+from .package import Package, family_of
 
 DECODER, ENCODER, PREVIEW_DECODER = "vae_decoder", "vae_encoder", "preview_decoder"
 
@@ -73,11 +73,12 @@ class Interface:
 
 
 def signature_of(package: Package, component: str) -> Signature | None:
-    """Inputs and outputs of a component from the manifest; None where they are not recorded."""
+    """Inputs and outputs of a component from the manifest, named as here; None where they are not recorded."""
     record = package.manifest.component(component)
     if record.inputs is None or record.outputs is None:
         return None
-    return Signature(component, record.inputs, record.outputs)
+    aliases = family_of(package).aliases
+    return Signature(component, {aliases.get(name, name): each for name, each in record.inputs.items()}, record.outputs)
 
 
 def interface_of(family: Family, component: str, outputs: Iterable[str], channels: int) -> Interface | None:
@@ -114,8 +115,8 @@ def _text_encoder(encoder: TextEncoder, outputs: Iterable[str]) -> Interface:
 
 def _denoiser(family: Family, latents: Port) -> Interface:
     inputs = {
-        "sample": Port(("n", "channels", "height", "width")),
-        "timestep": Port(("n",), "fi", scalar=True),
+        SAMPLE: Port(("n", "channels", "height", "width")),
+        TIMESTEP: Port(("n",), "fi", scalar=True),
         TEXT: Port(("n", "tokens", "width")),
     }
     if any(encoder.pooled for encoder in family.encoders):

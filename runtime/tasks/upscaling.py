@@ -92,7 +92,7 @@ def passes(model: Model, request: Request, upscale: float) -> tuple[Request, Req
 
 def scaled(side: int, model: Model, upscale: float) -> int:
     """A side of the result, in pixels: whole latents."""
-    return round(side / model.latents.factor * upscale) * model.latents.factor
+    return round(side / model.latents.multiple * upscale) * model.latents.multiple
 
 
 def _factor(upscale: object) -> float:

@@ -9,6 +9,7 @@ words after a comma to the next chunk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -29,14 +30,15 @@ class Chunks:
     truncated: tuple[str, ...]
 
 
-def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = None) -> Chunks:
-    """A prompt in as many chunks as it needs, up to `max_chunks`.
+def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = None, *, breaks: bool = True) -> Chunks:
+    """A prompt in as many chunks as it needs, up to `max_chunks`; without `breaks`, BREAK starts none.
 
     Raises:
         ArgumentError: a prompt that is not valid Unicode.
     """
     text, rows = "", []
-    for fragments in parse(prompt):
+    parts = parse(prompt)
+    for fragments in parts if breaks else [list(chain.from_iterable(parts))]:
         row: list[tuple[Word, float]] = []
         for fragment in fragments:
             row += [(word.shifted(len(text)), fragment.weight) for word in tokenizer.words(fragment.text)]
@@ -57,13 +59,15 @@ def chunked(tokenizer: PromptTokenizer, prompt: str, max_chunks: int | None = No
     return Chunks(ids, weights, (text[left_out[0].start : left_out[-1].end].strip() if left_out else "",))
 
 
-def batched(tokenizer: PromptTokenizer, prompts: Sequence[str], max_chunks: int | None = None) -> Chunks:
-    """Several prompts in as many chunks as the longest needs, up to `max_chunks`.
+def batched(
+    tokenizer: PromptTokenizer, prompts: Sequence[str], max_chunks: int | None = None, *, breaks: bool = True
+) -> Chunks:
+    """Several prompts in as many chunks as the longest needs, up to `max_chunks`; for `breaks` see `chunked`.
 
     Raises:
         ArgumentError: see `chunked`.
     """
-    each = [chunked(tokenizer, prompt, max_chunks) for prompt in prompts]
+    each = [chunked(tokenizer, prompt, max_chunks, breaks=breaks) for prompt in prompts]
     count = max(len(chunks.ids) for chunks in each)
     rows = [
         padded(tokenizer, Chunks(chunks.ids[None], chunks.weights[None], chunks.truncated), count) for chunks in each

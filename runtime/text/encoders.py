@@ -12,7 +12,6 @@ from ..ort.session import check_finite
 from ..package.geometry import check_widths
 from ..package.graphs import Components
 from ..package.package import Package
-from ..package.signatures import Signature
 from .byte_pairs import QwenTokenizer
 from .chunks import Chunks, batched, chunked, padded, weighted
 from .clip import ClipTokenizer
@@ -53,11 +52,19 @@ class TextEncoders:
         }
         denoiser = graphs.signature(family.denoiser)  # first: the graph that is loaded last is used first
         signatures = [graphs.signature(name) for name in family.text_encoders]
-        check_widths(signatures, denoiser, family.encoders)
+        check_widths(signatures, denoiser, family)
         self._graphs, self._family = graphs, family
-        tokens = denoiser.inputs[TEXT].shape[1]
-        length = _common_length(self.tokenizers, [*signatures, denoiser])
-        self._max_chunks = tokens // length if isinstance(tokens, int) else family.chunks
+        self._appended = {each.name for each in family.encoders if each.appended}
+        self._length = _common_length(
+            {name: each.length for name, each in self.tokenizers.items() if name not in self._appended}
+        )
+        self._tail = family.appended_tokens
+        for signature in signatures:
+            tokens, length = signature.inputs["input_ids"].shape[1], self.tokenizers[signature.name].length
+            _check_tokens(signature.name, tokens, length)
+        tokens, self._width = denoiser.inputs[TEXT].shape[1:]
+        _check_tokens(denoiser.name, tokens, self._length, self._tail)
+        self._max_chunks = (tokens - self._tail) // self._length if isinstance(tokens, int) else family.chunks
         self._zeroes = package.model_index.get("force_zeros_for_empty_prompt", family.zeroes_negatives)
         self._hidden = {
             each.name: each.hidden(signature.outputs)
@@ -81,17 +88,18 @@ class TextEncoders:
             NumericalError: a text encoder gave NaN or infinity.
         """
         filled_in = [("",) * len(self._family.encoders) if text is None else text for text in texts]
-        states: list[np.ndarray] = []
-        conditioning: dict[str, np.ndarray] = {}
+        states: dict[str, np.ndarray] = {}
+        pooled: list[np.ndarray] = []
         for encoder, chunks in zip(self._family.encoders, self._chunks(filled_in, tokens), strict=True):
             outputs = self._run(encoder.name, chunks.ids.reshape(-1, chunks.ids.shape[-1]))
             hidden = outputs[self._hidden[encoder.name]].astype(np.float32, copy=False)
             width = hidden.shape[-1]
             hidden = weighted(hidden.reshape(*chunks.ids.shape, width), chunks.weights)
-            states.append(hidden.reshape(len(filled_in), -1, width))
+            states[encoder.name] = hidden.reshape(len(filled_in), -1, width)
             if encoder.pooled:
-                conditioning[POOLED] = outputs[POOLED].reshape(*chunks.ids.shape[:2], -1)[:, 0]  # of the first chunk
-        conditioning[TEXT] = np.concatenate(states, axis=-1)
+                pooled.append(outputs[POOLED].reshape(*chunks.ids.shape[:2], -1)[:, 0])  # of the first chunk
+        conditioning = {POOLED: np.concatenate(pooled, axis=-1)} if pooled else {}
+        conditioning[TEXT] = self._joined(states)
         rows = {name: array.astype(np.float32, copy=False) for name, array in conditioning.items()}
         if self._zeroes:
             empty = [row for row, text in enumerate(texts) if text is None]
@@ -101,18 +109,41 @@ class TextEncoders:
 
     def chunks_of(self, text: str) -> int:
         """Number of chunks of a text, see `chunks`; all texts of a call are padded to the longest."""
-        return max(len(chunked(tokenizer, text, self._max_chunks).ids) for tokenizer in self.tokenizers.values())
+        return max(len(chunked(each, text, self._limit(name)).ids) for name, each in self.tokenizers.items())
 
     def _chunks(self, texts: Sequence[tuple[str, ...]], tokens: int) -> list[Chunks]:
-        """Chunks for each encoder, equal in number; text that is left out gives a warning."""
-        columns = list(zip(self.tokenizers.values(), zip(*texts, strict=True), strict=True))
-        length = columns[0][0].length
-        each = [batched(tokenizer, column, self._max_chunks) for tokenizer, column in columns]
-        for text in dict.fromkeys(text for chunks in each for text in chunks.truncated if text):
-            limit = len(each[0].ids[0]) * length
+        """Chunks for each encoder; text that is left out gives a warning.
+
+        Encoders whose states are concatenated have equal numbers of chunks; one whose tokens are appended has one.
+        """
+        each = {
+            name: batched(tokenizer, column, self._limit(name), breaks=name not in self._appended)
+            for (name, tokenizer), column in zip(self.tokenizers.items(), zip(*texts, strict=True), strict=True)
+        }
+        left_out = {text: chunks.ids[0].size for chunks in each.values() for text in chunks.truncated if text}
+        for text, limit in left_out.items():
             warnings.warn(f"the prompt is longer than {limit} tokens; left out: {text!r}", PromptWarning, stacklevel=4)
-        count = max(tokens // length, *(chunks.ids.shape[1] for chunks in each))
-        return [padded(tokenizer, chunks, count) for (tokenizer, _), chunks in zip(columns, each, strict=True)]
+        counts = [chunks.ids.shape[1] for name, chunks in each.items() if name not in self._appended]
+        count = max((tokens - self._tail) // self._length, *counts)
+        return [
+            chunks if name in self._appended else padded(self.tokenizers[name], chunks, count)
+            for name, chunks in each.items()
+        ]
+
+    def _limit(self, name: str) -> int | None:
+        """Maximum number of chunks of an encoder."""
+        return 1 if name in self._appended else self._max_chunks
+
+    def _joined(self, states: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The states [n, tokens, width] of all encoders: concatenated, then padded and followed by appended tokens."""
+        joined = np.concatenate([each for name, each in states.items() if name not in self._appended], axis=-1)
+        if not self._tail:
+            return joined
+        appended = [each for name, each in states.items() if name in self._appended]
+        width = max(each.shape[-1] for each in (joined, *appended)) if isinstance(self._width, str) else self._width
+        joined = np.pad(joined, ((0, 0), (0, 0), (0, width - joined.shape[-1])))
+        zeros = np.zeros((len(joined), self._family.zero_tokens, width), np.float32)
+        return np.concatenate([joined, *appended, zeros], axis=1)
 
     def _run(self, name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs for chunks [n, length]; equal chunks run once."""
@@ -122,20 +153,25 @@ class TextEncoders:
         return {output: array[places.reshape(-1)] for output, array in outputs.items()}
 
 
-def _common_length(tokenizers: Mapping[str, PromptTokenizer], graphs: Sequence[Signature]) -> int:
-    """Tokens of a chunk, of which each graph of fixed shapes takes a whole number.
+def _common_length(lengths: Mapping[str, int]) -> int:
+    """Tokens of a chunk, by the lengths of all tokenizers.
 
     Raises:
-        PackageError: tokenizers or graphs have other lengths.
+        PackageError: they differ.
     """
-    lengths = {name: tokenizer.length for name, tokenizer in tokenizers.items()}
     length = next(iter(lengths.values()))
     if set(lengths.values()) != {length}:
         said = ", ".join(f"{each} of {name}" for name, each in lengths.items())
         raise PackageError(f"the tokenizers have different model_max_length: {said}")
-    for graph in graphs:
-        name = "input_ids" if graph.name in tokenizers else TEXT
-        tokens = graph.inputs[name].shape[1]
-        if isinstance(tokens, int) and (tokens < length or tokens % length):
-            raise PackageError(f"{graph.name} takes {tokens} tokens, and model_max_length of its tokenizer is {length}")
     return length
+
+
+def _check_tokens(graph: str, tokens: int | str, length: int, tail: int = 0) -> None:
+    """Refuse a graph of a fixed number of tokens that is not a whole number of chunks, and `tail` tokens after them.
+
+    Raises:
+        PackageError: names the graph.
+    """
+    if isinstance(tokens, int) and (tokens - tail < length or (tokens - tail) % length):
+        after = f", and {tail} tokens follow" if tail else ""
+        raise PackageError(f"{graph} takes {tokens} tokens, and model_max_length of its tokenizer is {length}{after}")

@@ -57,6 +57,7 @@ def test_names_are_those_of_the_tables() -> None:
         ({"allow_low_quality": True}, "allow_low_quality is for precision int8"),
         ({"calibrated": True}, "a calibration is for precision int8"),
         ({"clip_skip": 1.5}, r"clip_skip=1\.5; allowed: whole numbers"),
+        ({"without": ["text_encoder_2"]}, "without='text_encoder_2'; allowed: text_encoder_3"),
         ({"static": (2, 128)}, r"static=\(2, 128\); allowed: batch, height and width"),
         ({"source": "a\0b"}, "is neither a folder nor a hub id"),
     ],

@@ -219,10 +219,10 @@ def test_a_disk_that_fills_up(checkpoint: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_unsupported_family_is_named(copied: Path, tmp_path: Path) -> None:
-    edit(copied / "model_index.json", _class_name="StableDiffusion3Pipeline")
+    edit(copied / "model_index.json", _class_name="QwenImagePipeline")
     with pytest.raises(SourceError) as error:
         export(copied, tmp_path / "package")
-    assert "StableDiffusion3Pipeline" in one_line(error)
+    assert "QwenImagePipeline" in one_line(error)
     assert "StableDiffusionPipeline" in one_line(error)
     edit(copied / "model_index.json", _class_name="StableDiffusionPipeline")
     edit(copied / "unet" / "config.json", class_embed_type="timestep")

@@ -22,10 +22,13 @@ def loaded(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, TextToImage]:
     return {model: TextToImage.load(package, device="cpu") for model, (_, package) in folders.items()}
 
 
-def references_of(folders: Mapping[str, tuple[Path, Path]]) -> dict[str, Any]:
-    """Load the checkpoint of each model in diffusers, without progress bars; `folders` as in `loaded`."""
+def references_of(folders: Mapping[str, tuple[Path, Path]], **parts: Any) -> dict[str, Any]:
+    """Load the checkpoint of each model in diffusers, without progress bars; `folders` as in `loaded`.
+
+    `parts` are components of the pipelines in place of their own.
+    """
     pipes: dict[str, Any] = {
-        model: DiffusionPipeline.from_pretrained(checkpoint) for model, (checkpoint, _) in folders.items()
+        model: DiffusionPipeline.from_pretrained(checkpoint, **parts) for model, (checkpoint, _) in folders.items()
     }
     for pipe in pipes.values():
         pipe.set_progress_bar_config(disable=True)

@@ -148,7 +148,7 @@ def _described(name: str, models: Catalog, limits: Limits) -> Model:
         license=own.license,
         schedulers=names_for(config),
         sizes=Sizes(
-            multiple=pipe.model.latents.factor, fixed=pipe.model.static, suggested=_sizes(pipe.model, limits.pixels)
+            multiple=pipe.model.latents.multiple, fixed=pipe.model.static, suggested=_sizes(pipe.model, limits.pixels)
         ),
         previews=has_previews(package),
         fields=_fields(pipe.model),
@@ -177,8 +177,8 @@ def _tasks(model: Facts) -> list[str]:
 
 def _fields(model: Facts) -> list[str]:
     fields = ["guidance_scale"]
-    if len(model.family.encoders) > 1:
-        fields += ["prompt_2", "negative_prompt_2"]
+    for number in range(2, len(model.family.encoders) + 1):
+        fields += [f"prompt_{number}", f"negative_prompt_{number}"]
     if GUIDANCE not in model.inputs:  # guidance that the denoiser does not embed is computed here
         fields += ["negative_prompt", "guidance_rescale", "guidance_interval", "guidance_projection"]
     if model.edits:

@@ -129,7 +129,9 @@ class ImageFields(BaseModel):
     )
     negative_prompt: str | None = Field(None, description="Negative prompt.")
     prompt_2: str | None = Field(None, description="Prompt of the second text encoder; default: prompt.")
+    prompt_3: str | None = Field(None, description="Prompt of the third text encoder; default: prompt.")
     negative_prompt_2: str | None = Field(None, description="Negative prompt of the second text encoder.")
+    negative_prompt_3: str | None = Field(None, description="Negative prompt of the third text encoder.")
     scheduler: str | None = Field(None, description="Scheduler, for example dpmpp_2m or euler_a; default: the model's.")
     scheduler_options: SchedulerOptions | None = Field(
         None, description="Options of the scheduler by name, as in diffusers' scheduler_config.json."

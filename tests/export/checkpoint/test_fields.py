@@ -10,6 +10,8 @@ import pytest
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
@@ -22,14 +24,20 @@ from triptych.export.checkpoint import check_fields, open_checkpoint
 from triptych.export.checkpoint.fields import FIELDS
 from triptych.runtime.errors import SourceError
 
-MODULES = {"vae": (AutoencoderKL, AutoencoderTiny, VQModel), "unet": (UNet2DConditionModel,)}
+MODULES = {
+    "vae": (AutoencoderKL, AutoencoderTiny, VQModel),
+    "UNet2DConditionModel": (UNet2DConditionModel,),
+    "SD3Transformer2DModel": (SD3Transformer2DModel,),
+}
 PIPELINES = (
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
+    StableDiffusion3Pipeline,
 )
-COMPONENTS = {"vae", "unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"}
+COMPONENTS = {"vae", "unet", "transformer"}
+COMPONENTS |= {f"{kind}{number}" for kind in ("text_encoder", "tokenizer") for number in ("", "_2", "_3")}
 
 SHAPING = {
     "vae": {
@@ -38,7 +46,7 @@ SHAPING = {
         "num_vq_embeddings",
         *("up_block_types", "upsample_fn", "upsampling_scaling_factor", "use_post_quant_conv", "use_quant_conv"),
     },
-    "unet": {
+    "UNet2DConditionModel": {
         *("act_fn", "addition_embed_type_num_heads", "attention_head_dim", "attention_type", "block_out_channels"),
         *("class_embeddings_concat", "conv_in_kernel", "conv_out_kernel", "cross_attention_norm", "down_block_types"),
         *("downsample_padding", "dropout", "dual_cross_attention", "flip_sin_to_cos", "freq_shift", "layers_per_block"),
@@ -47,6 +55,10 @@ SHAPING = {
         *("resnet_time_scale_shift", "reverse_transformer_layers_per_block", "time_embedding_dim"),
         *("time_embedding_type", "timestep_post_act", "transformer_layers_per_block", "up_block_types"),
         "use_linear_projection",
+    },
+    "SD3Transformer2DModel": {
+        *("attention_head_dim", "caption_projection_dim", "dual_attention_layers", "num_attention_heads", "num_layers"),
+        "qk_norm",
     },
 }
 """Fields that shape the modules themselves: a graph is compared with what they make."""

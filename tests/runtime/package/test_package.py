@@ -96,6 +96,6 @@ def test_a_missing_component_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unsupported_family_is_named(tmp_path: Path) -> None:
-    package = open_package(write_package(tmp_path / "p", class_name="StableDiffusion3Pipeline"))
-    with pytest.raises(PackageError, match="is a StableDiffusion3Pipeline, which is not supported"):
+    package = open_package(write_package(tmp_path / "p", class_name="QwenImagePipeline"))
+    with pytest.raises(PackageError, match="is a QwenImagePipeline, which is not supported"):
         family_of(package)

@@ -9,7 +9,7 @@ import { weighWithKeys } from "./weights.js";
 /** @typedef {import("../api/service.js").Model} Model */
 /** @typedef {Record<string, unknown>} Values by field of the HTTP API */
 
-const TEXTS = ["prompt", "negative_prompt", "prompt_2"];
+const TEXTS = ["prompt", "negative_prompt", "prompt_2", "prompt_3"];
 const NUMBERS = ["num_inference_steps", "guidance_scale", "image_guidance_scale", "n"];
 const MEMORY = "triptych.form";
 
@@ -106,7 +106,7 @@ export class Form extends EventTarget {
    */
   restore(values) {
     const model = /** @type {Model} */ (this.#model);
-    this.values = { ...defaultsOf(model), negative_prompt: "", prompt_2: "", scheduler: "", seed: "", ...values, n: 1 };
+    this.values = { ...defaultsOf(model), negative_prompt: "", prompt_2: "", prompt_3: "", scheduler: "", seed: "", ...values, n: 1 };
     const covered = new Set([...TEXTS, ...NUMBERS, "size", "strength", "scheduler", "scheduler_options", "seed", "model", "upscale"]);
     this.#others = Object.fromEntries(Object.entries(values).filter(([name]) => !covered.has(name)));
     if (Array.isArray(values.guidance_scale)) this.#others.guidance_scale = values.guidance_scale;
@@ -160,7 +160,7 @@ export class Form extends EventTarget {
   #reset() {
     this.#others = {};
     const model = /** @type {Model} */ (this.#model);
-    this.values = { negative_prompt: "", prompt_2: "", scheduler: "", scheduler_options: {}, seed: "", n: 1, ...defaultsOf(model) };
+    this.values = { negative_prompt: "", prompt_2: "", prompt_3: "", scheduler: "", scheduler_options: {}, seed: "", n: 1, ...defaultsOf(model) };
     this.start.clear();
   }
 
