@@ -21,18 +21,20 @@ _SMALL_TEXT = {"num_hidden_layers": 1, "intermediate_size": 64, "vocab_size": 65
 _SHALLOW_VAE = {"layers_per_block": 1}
 
 
-def write_model(folder: Path, model: str, **unet: Any) -> Path:
+def write_model(folder: Path, model: str, **denoiser: Any) -> Path:
     """Write a diffusers folder of one of ARCHITECTURES at full width, and return it.
 
     Args:
         folder: to write.
         model: its name.
-        unet: changes to the U-Net's configuration. Text encoders have one layer, the VAE has one a block.
+        denoiser: changes to its configuration. Text encoders have one layer, the VAE has one a block.
     """
     pipeline, full, small = ARCHITECTURES[model]
     text = {name: full[name] | _SMALL_TEXT for name in ("text_encoder", "text_encoder_2") if name in full}
     write_checkpoint(folder, small | text | {"scheduler": full["scheduler"]}, pipeline=pipeline, dtype=torch.float16)
-    _write_zeros(folder / "unet", diffusers.UNet2DConditionModel, full["unet"] | unet)
+    name = "transformer" if "transformer" in full else "unet"
+    config = full[name] | denoiser
+    _write_zeros(folder / name, getattr(diffusers, config.pop("_class_name", "UNet2DConditionModel")), config)
     _write_zeros(folder / "vae", diffusers.AutoencoderKL, full["vae"] | _SHALLOW_VAE)
     return folder
 

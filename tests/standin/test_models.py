@@ -26,8 +26,9 @@ FEWER_LAYERS: dict[str, dict[str, Any]] = {
     "sd15": {},  # whole: its launches are counted
     "sdxl": {"layers_per_block": 1, "transformer_layers_per_block": (1, 1, 1)},
     "refiner": {"layers_per_block": 1, "transformer_layers_per_block": 1},
+    "sd35": {"num_layers": 3, "dual_attention_layers": (0,)},
 }
-"""Model -> changes to its U-Net's configuration."""
+"""Model -> changes to its denoiser's configuration."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def image(request: pytest.FixtureRequest, standin: Environment, tmp_path_factory
     folder = tmp_path_factory.mktemp(request.param)
     checkpoint = write_model(folder / "checkpoint", request.param, **FEWER_LAYERS[request.param])
     package = export_unverified(checkpoint, folder / "package")
-    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": 5.0, "scheduler": "euler"}
+    scheduler = "flow_euler" if request.param == "sd35" else "euler"
+    arguments: dict[str, Any] = {"num_inference_steps": STEPS, "guidance_scale": 5.0, "scheduler": scheduler}
     if request.param == "refiner":
         Image.new("RGB", (64, 64)).save(folder / "image.png")
         arguments |= {"num_inference_steps": 2 * STEPS, "image": str(folder / "image.png"), "strength": 0.5}
@@ -66,9 +68,9 @@ def test_every_node_is_on_cuda(image: Run) -> None:
 
 
 def test_fused_kernels_take_the_widths(image: Run) -> None:
-    assert {"MultiHeadAttention", "NhwcConv", "SkipGroupNorm", "BiasSplitGelu", "BiasAdd"} <= image.placement[
-        CUDA
-    ].keys()
+    fused = {"MultiHeadAttention", "NhwcConv", "SkipGroupNorm", "BiasAdd"}
+    fused |= {"SimplifiedLayerNormalization"} if image.model == "sd35" else {"BiasSplitGelu"}
+    assert fused <= image.placement[CUDA].keys()
     assert image.log.of("refused").events == ()
 
 
