@@ -306,3 +306,15 @@ def test_what_an_export_does_not_take_is_refused(folders: Folders, tmp_path: Pat
     (tmp_path / "lora.safetensors").write_bytes(b"")
     with pytest.raises(SourceError, match="sd3 is a stable-diffusion-3; LoRAs are fused into U-Nets alone"):
         export(checkpoint, tmp_path / "package", loras=[(tmp_path / "lora.safetensors", 1.0)])
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["on the host", "on the device"])
+def test_a_package_without_a_manifest_runs(folders: Folders, pipes: Pipes, tmp_path: Path, bound: bool) -> None:
+    """As optimum writes it, with its class."""
+    package = linked(folders["sd3-t5"][1], tmp_path / "package", _class_name="ORTStableDiffusion3Pipeline")
+    pipe = TextToImage.load(package, device="cpu")
+    pipe._bound = bound
+    assert {tensor.name for tensor in pipe.model.inputs.values()} >= {"hidden_states", "pooled_projections"}
+    asked: dict[str, Any] = {"num_inference_steps": 2, "seed": 3, "num_images_per_prompt": 2}
+    expected, given = (each("a red fox", **asked) for each in (pipes["sd3-t5"], pipe))
+    np.testing.assert_allclose(given.latents, expected.latents, atol=1e-4 * expected.latents.std())
