@@ -243,7 +243,7 @@ def test_an_encoder_that_gives_latents_is_taken_at_its_word() -> None:
         ({"image": [example_image()] * 2}, "image has 2 images for 1 prompts"),
         ({"image": "absent.png"}, "absent.png does not exist"),
         ({"image": b"fox.png"}, "image must be the name of a file, a Pillow image or an array, not bytes"),
-        ({"image": np.zeros((8, 8, 3))}, r"image is an array float64 \[8, 8, 3\]; allowed: uint8"),
+        ({"image": np.zeros((8, 8, 3), np.int64)}, r"image is an array int64 \[8, 8, 3\]; allowed: uint8"),
         (
             {"image": example_image(), "mask_image": mask(64, 128)},
             "mask_image is 64x128 pixels; allowed: the size of image",

@@ -401,7 +401,7 @@ def test_unsupported_arguments_are_one_line_before_anything_is_computed(
         (["--guidance-interval", "5,x"], "'5,x' is not a list of comma-separated numbers"),
         (["--guidance-rescale", "2"], "--guidance-rescale 2.0; allowed: a number from 0 to 1"),
         (["--guidance", "2,3"], "--guidance has 2 values"),
-        (["--guidance", "strong"], "'strong' is not numbers"),
+        (["--guidance", "strong"], "'strong' is not a list of comma-separated numbers"),
         (["--eta", "2", "--scheduler", "ddim"], "--eta 2"),
         (["--timesteps", "ays_sd16", "--scheduler", "euler"], "ays_sd15"),
         (["--sigmas", "1,2", "--scheduler", "euler"], "--sigmas must decrease"),
