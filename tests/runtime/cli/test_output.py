@@ -106,7 +106,7 @@ def test_what_a_killed_command_left_is_cleared_and_what_others_write_stays(tmp_p
     running.join()
     (left,) = tmp_path.iterdir()
     others = [
-        left.with_name(left.name.replace(str(running.pid), text)) for text in (str(os.getppid()), "1", "x", "9" * 30)
+        left.with_name(left.name.replace(str(running.pid), text)) for text in {str(os.getppid()), "1", "x", "9" * 30}
     ]
     for file in others:
         file.touch()
