@@ -268,7 +268,7 @@ def test_a_package_is_described(folders: Folders) -> None:
         ({"prompt_3": "b"}, "prompt_3: this package has two text encoders, the first of which reads prompt"),
         ({"image": example_image(8, 128)}, "image is 8x128 pixels; allowed: 16x16 or more"),
     ],
-    ids=str,
+    ids=["height", "width", "scheduler", "original_size", "prompt_3", "image"],
 )
 def test_what_it_does_not_take_is_refused(pipes: Pipes, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises((ArgumentError, SamplerError), match=message) as caught:
