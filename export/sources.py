@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from triptych.runtime.errors import SourceError, nearest, system_reason
+from triptych.runtime.errors import SourceError, system_reason
 from triptych.runtime.families.family import FAMILIES, family_by
 from triptych.runtime.package.manifest import MANIFEST
 from triptych.runtime.reading import read_file
@@ -127,7 +127,7 @@ def check_supported(model_index: Mapping[str, Any], source: object) -> None:
     """
     pipeline = str(model_index.get("_class_name"))
     if pipeline not in PIPELINES or family_by(model_index) is None:
-        raise SourceError(f"{source} is a {pipeline}, which is not supported; {nearest(pipeline, PIPELINES)}")
+        raise SourceError(f"{source} is a {pipeline}, which is not supported; allowed: {', '.join(PIPELINES)}")
 
 
 def embedding_file(source: str) -> tuple[Path, str | None]:

@@ -62,6 +62,7 @@ class Environment:
         return self.run("python", "-c", f"import {module}").returncode == 0
 
 
+@pytest.mark.slow
 def test_every_command_of_a_plain_installation_works_or_says_in_a_line_which_extra_it_needs(tmp_path: Path) -> None:
     write(tmp_path / "package")
     (tmp_path / "jobs.jsonl").write_text('{"id": "fox", "prompt": "a fox"}\n')

@@ -75,8 +75,8 @@ def _open_file(
     folder = configuration_of(tensors, config, prediction.type)
     model_index = _model_index(folder, file.name if config is None else f"{file.name} with --config {config}")
     model_index["_class_name"] = pipeline_of(tensors, model_index["_class_name"])
-    model_index = _left_out(model_index, without, file.name)
     check_supported(model_index, file.name)
+    model_index = _left_out(model_index, without, file.name)
     described = {component: Folder(folder / component, file.name) for component in _folders(model_index)}
     _check_whole(folder, described, folder)
     parts = {component: FilePart(tensors, component, part) for component, part in described.items()}

@@ -55,7 +55,7 @@ def test_colours_of_the_demo_model_are_those_of_its_images(name: str) -> None:
     vae, fitted = decoder.original, fit_latent_rgb(decoder)
     assert fitted is not None
     assert vae is not None
-    with Image.open(REPOSITORY / "docs" / "images" / f"{name}-1.png") as image:
+    with Image.open(Path(__file__).parent / "images" / f"{name}-1.png") as image:
         pixels = np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
     with torch.inference_mode():
         latents = vae.encode(torch.from_numpy(pixels)).latent_dist.mean  # type: ignore[operator]

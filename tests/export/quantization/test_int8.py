@@ -219,9 +219,9 @@ def test_a_score_goes_into_the_manifest_and_changes_nothing_else(int8_package: P
     ("options", "message"),
     [
         (("--precision", "fp32", "--calibration-steps", "3"), "a calibration is for precision int8, not fp32"),
-        (("--precision", "fp16", "--allow-low-quality"), "allow_low_quality is for precision int8, not fp16"),
-        (("--precision", "int8", "--calibration-steps", "0"), "num_inference_steps"),
-        (("--precision", "int8", "--calibration-guidance", "nan"), "guidance_scale"),
+        (("--precision", "fp16", "--allow-low-quality"), "--allow-low-quality is for precision int8, not fp16"),
+        (("--precision", "int8", "--calibration-steps", "0"), "--calibration-steps 0 must be"),
+        (("--precision", "int8", "--calibration-guidance", "nan"), "--calibration-guidance nan"),
         (("--precision", "int8", "--calibration-prompts", "{empty}"), "no prompts to calibrate with"),
         (("--precision", "int8", "--calibration-prompts", "{missing}"), "missing.txt cannot be read"),
     ],
