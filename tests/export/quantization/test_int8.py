@@ -93,6 +93,7 @@ def test_the_manifest_records_image_quality(int8_package: Path) -> None:
     assert f"PSNR {recorded['psnr_db']} dB" in as_text(describe(pipe.package))
 
 
+@pytest.mark.slow
 def test_a_portable_package_has_integers_in_standard_operators(
     int8_package: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
