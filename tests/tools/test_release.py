@@ -1,5 +1,6 @@
 """The release recipe of docs/releasing.md, up to the upload, in a clone."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -80,7 +81,7 @@ def check_contents(dist: Path) -> None:
         (metadata,) = (name for name in files.namelist() if name.endswith(".dist-info/METADATA"))
         page = message_from_bytes(files.read(metadata))
     text = str(page.get_payload())
-    assert f"![Eight prompts, four seeds]({ADDRESS}/raw/v0.1.0/docs/grid.png)" in text
+    assert f"({ADDRESS}/raw/v0.1.0/docs/banner.png)" in text
     assert f"({ADDRESS}/blob/v0.1.0/docs/cli.md)" in text
-    assert f'src="{ADDRESS}/raw/v0.1.0/docs/page.png"' in text
+    assert re.findall(r'(?:\]\(|src=")(?!https://|#)[^)"]+', text) == [], "links that an index cannot follow"
     assert f"Repository, {ADDRESS}" in page.get_all("Project-URL", [])
