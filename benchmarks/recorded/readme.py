@@ -3,19 +3,15 @@
 python benchmarks/recorded/readme.py    # rewrites them between their markers
 """
 
-import json
 import textwrap
-from pathlib import Path
-from typing import Any
 
 from triptych.benchmarks.peers.figures import Case, Results, read
 from triptych.benchmarks.peers.table import rows
 from triptych.benchmarks.recorded.peers_plots import home_cases
+from triptych.benchmarks.recorded.report import REPOSITORY, RESULTS, between, read_result
 from triptych.runtime.sampling.registry import SCHEDULERS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
-RESULTS = REPOSITORY / "benchmarks" / "recorded" / "results"
 
 PARTS = "peers-sd15-cpu"
 """Recorded run of all peers, component by component."""
@@ -28,22 +24,22 @@ LABELS = {"openvino": "OpenVINO", "cpu": "**Triptych**", "optimum": "optimum-onn
 
 def with_figures(readme: str) -> str:
     """The README's text with current figures."""
-    readme = _between(readme, "<!-- why -->\n", why(), "<!-- end of why -->\n")
-    return _between(readme, "<!-- performance -->\n", performance(), "<!-- end of performance -->\n")
+    readme = between(readme, "<!-- why -->\n", why(), "<!-- end of why -->\n")
+    return between(readme, "<!-- performance -->\n", performance(), "<!-- end of performance -->\n")
 
 
 def why() -> str:
     """Four reasons with their figures."""
     environments = read(RESULTS / f"{PARTS}.json").environments
     own, diffusers, optimum = (
-        _read("extras.json")["cpu"]["disk_mb"],
+        read_result("extras.json")["cpu"]["disk_mb"],
         *(environments[name]["megabytes"] for name in ("diffusers", "optimum")),
     )
-    seconds = _read("startup.json")["runtime_adds_seconds"]
-    worst = min(facts["db"] for facts in _read("export-sd15.json")["runs"]["fp32"]["components"].values())
-    peak = _read("memory.json")["measured"]["low_int8"]["peak_bytes"]
-    decibels = _read("int8.json")["psnr_db"]["mean"]
-    speed = {name: facts["ratio"] for name, facts in _read("int8-processors.json").items()}
+    seconds = read_result("startup.json")["runtime_adds_seconds"]
+    worst = min(facts["db"] for facts in read_result("export-sd15.json")["runs"]["fp32"]["components"].values())
+    peak = read_result("memory.json")["measured"]["low_int8"]["peak_bytes"]
+    decibels = read_result("int8.json")["psnr_db"]["mean"]
+    speed = {name: facts["ratio"] for name, facts in read_result("int8-processors.json").items()}
     of_peer = {row[0]: row[3] for row in rows(*_case(PARTS, "unet"))}
     reasons = [
         f"**No PyTorch at run time.** An environment of {own:,.0f} MB, where diffusers takes {diffusers:,.0f} MB "
@@ -91,15 +87,6 @@ def _case(name: str, what: str) -> tuple[Results, Case]:
     """Recorded figures of peers, and their first case of a component or an image."""
     results = read(RESULTS / f"{name}.json")
     return results, next(case for case in home_cases(results) if case.what == what)
-
-
-def _between(text: str, start: str, content: str, end: str) -> str:
-    before, rest = text.split(start)
-    return before + start + content + end + rest.split(end)[1]
-
-
-def _read(name: str) -> dict[str, Any]:
-    return dict(json.loads((RESULTS / name).read_text()))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ NAMES = {"text_encoder": "text encoder", "unet": "U-Net, both halves of guidance
 
 def page() -> str:
     """docs/benchmarks.md: latency per component at full size, other figures, peers."""
-    bench = _read("bench-sd15-cpu.json")
+    bench = read_result("bench-sd15-cpu.json")
     lines = [
         "# Benchmarks",
         "",
@@ -102,7 +102,7 @@ def _components(bench: dict[str, Any]) -> list[str]:
 
 
 def _whole_image(bench: dict[str, Any]) -> list[str]:
-    conditions, image, sampler, loop = bench["conditions"], bench["picture"], bench["sampler"], _read("loop.json")
+    conditions, image, sampler, loop = bench["conditions"], bench["picture"], bench["sampler"], read_result("loop.json")
     times, ratios = ([figures[key] for figures in loop["samplers"].values()] for key in ("microseconds", "ratio"))
     return [
         f"| image of {conditions['steps']} steps, guidance {conditions['guidance_scale']:g} | "
@@ -119,7 +119,7 @@ def _whole_image(bench: dict[str, Any]) -> list[str]:
 
 
 def _memory() -> list[str]:
-    memory = _read("memory.json")
+    memory = read_result("memory.json")
     measured = memory["measured"]
     plain = measured["plain"]["peak_bytes"]
     lines = []
@@ -142,7 +142,7 @@ def _memory() -> list[str]:
 
 def _export() -> list[str]:
     lines = []
-    for precision, run in _read("export-sd15.json")["runs"].items():
+    for precision, run in read_result("export-sd15.json")["runs"].items():
         worst = min(facts["db"] for facts in run["components"].values())
         lines.append(
             f"| export and verification, {precision} | {run['seconds']:.0f} s, peak {run['peak_rss_gb']:.1f} GB "
@@ -152,7 +152,7 @@ def _export() -> list[str]:
 
 
 def _start() -> list[str]:
-    spinning, startup = _read("spinning.json"), _read("startup.json")
+    spinning, startup = read_result("spinning.json"), read_result("startup.json")
     return [
         "| one image of the demo model, with threads that stop spinning after each graph run | "
         f"{spinning['seconds']['stops'] * 1e3:.0f} ms, {spinning['ratio']:.2f} times the time with ONNX Runtime's "
@@ -175,7 +175,7 @@ def _precisions() -> list[str]:
 
 def with_int8_speed(page: str) -> str:
     """The text of docs/packages.md with the current table of int8 calls."""
-    measured = _read("int8-processors.json")
+    measured = read_result("int8-processors.json")
     cpus = sorted({facts["cpu"] for facts in measured.values()})
     lines = [
         f"One row of Stable Diffusion 1.5's U-Net at 512x512, random weights, 2 cores ({', '.join(cpus)}), medians of "
@@ -190,34 +190,35 @@ def with_int8_speed(page: str) -> str:
             for name, facts in sorted(measured.items())
         ),
     ]
-    return _between(page, SPEED_START, "\n".join(lines) + "\n", SPEED_END)
+    return between(page, SPEED_START, "\n".join(lines) + "\n", SPEED_END)
 
 
 def with_extras(page: str) -> str:
     """The text of docs/installation.md with the current sizes of extras."""
     lines = ["| install | for | on disk | in memory |", "|---|---|---|---|"]
-    for extras, figures in _read("extras.json").items():
+    for extras, figures in read_result("extras.json").items():
         name = f"`triptych[{extras}]`" if extras else "`triptych`"
         torch = f", PyTorch {figures['torch']}" if figures["torch"] else ""
         sizes = f"{figures['disk_mb']:,.0f} MB{torch} | {figures['memory_mb']:,.0f} MB"
         lines.append(f"| {name} | {PURPOSES[extras]} | {sizes} |")
-    return _between(page, SIZES_START, "\n".join(lines) + "\n", SIZES_END)
+    return between(page, SIZES_START, "\n".join(lines) + "\n", SIZES_END)
 
 
-def _between(text: str, start: str, content: str, end: str) -> str:
+def between(text: str, start: str, content: str, end: str) -> str:
+    """The text with this content between its two markers."""
     before, rest = text.split(start)
     _, after = rest.split(end)
     return before + start + content + end + after
 
 
 def _int8_ratios() -> str:
-    measured = _read("int8-processors.json")
+    measured = read_result("int8-processors.json")
     return ", ".join(f"{facts['ratio']:.2f} with {PROCESSORS[name]}" for name, facts in sorted(measured.items()))
 
 
 def _service() -> list[str]:
     """Rows of `triptych serve` with the demo model."""
-    load, soak = _read("serve.json"), _read("serve-soak.json")
+    load, soak = read_result("serve.json"), read_result("serve-soak.json")
     closed, flood, before, after = load["closed"], load["open"], soak["before"], soak["after"]
     answers = sum(count for of_kind in soak["answers"].values() for count in of_kind.values())
     return [
@@ -237,7 +238,7 @@ def _service() -> list[str]:
 
 def _fidelity(precision: str) -> str:
     """Row of the PSNR and SSIM of a precision."""
-    measured = _read(f"{precision}.json")
+    measured = read_result(f"{precision}.json")
     psnr, count = measured["psnr_db"], measured["prompts"] * measured["seeds"]
     return (
         f"| {precision} against fp32, {count} images of the demo model | PSNR {psnr['mean']:.1f} dB, "
@@ -245,7 +246,8 @@ def _fidelity(precision: str) -> str:
     )
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_result(name: str) -> dict[str, Any]:
+    """A file of recorded figures, by its name."""
     return dict(json.loads((RESULTS / name).read_text()))
 
 
