@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+from tests.support.texts import texts_of
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.text.clip import BOS, EOS, ClipTokenizer, build_clip_tokenizer
 
@@ -72,9 +72,7 @@ PIECES = [
     ),
     *("👨\u200d👩\u200d👧", "\ufffd", "\U000e0001", "\U0010ffff"),
 ]
-texts = st.lists(
-    st.one_of(st.sampled_from(PIECES), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)), max_size=12
-).map("".join)
+texts = texts_of(PIECES)
 
 
 def described(token: str, **flags: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from tests.support.texts import texts_of
 from triptych.export.checkpoint.chat import chat_template
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.package.manifest import Template
@@ -57,9 +58,7 @@ PIECES = [
     *("é", "e\u0301", "\u0300", "İ", "ß", "ſ", "ﬁ", "\u212b", "한", "\u1112\u1161\u11ab", "東京", "😀", "𐐀", "𝔘"),
     *("👨\u200d👩\u200d👧", "\ufffd", "\U000e0001", "\U0010ffff"),
 ]
-texts = st.lists(
-    st.one_of(st.sampled_from(PIECES), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)), max_size=12
-).map("".join)
+texts = texts_of(PIECES)
 
 
 @pytest.fixture(scope="module")

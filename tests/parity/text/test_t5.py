@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import sentencepiece
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from tests.support.texts import texts_of
 from triptych.benchmarks.checkpoints.unigram import write_unigram
 from triptych.export.checkpoint.sentencepiece import with_steps
 from triptych.runtime.errors import ArgumentError, PackageError
@@ -41,9 +41,7 @@ PIECES = [
     *("é", "e\u0301", "\u0300", "İ", "ß", "ﬁ", "\u212b", "한", "\u1112\u1161\u11ab", "東京", "😀", "𝔘", "\ufdfa"),
     *("👨\u200d👩\u200d👧", "\ufffd", "\U000e0001", "\U0010ffff"),
 ]
-texts = st.lists(
-    st.one_of(st.sampled_from(PIECES), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)), max_size=12
-).map("".join)
+texts = texts_of(PIECES)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
+from tests.support.texts import texts_of
 from triptych.benchmarks.checkpoints.wordpiece import write_wordpiece
 from triptych.runtime.errors import ArgumentError, PackageError
 from triptych.runtime.text.chunks import chunked
@@ -30,9 +30,7 @@ PIECES = [
     *(" ", "  ", "\t", "\r\n", "\u00a0", "\u2003", "\u3000", "\u200b", "\ufeff", "\x00", "\x7f", "\ufffd", "\u0300"),
     *("x" * 101, "e" * 100),
 ]
-texts = st.lists(
-    st.one_of(st.sampled_from(PIECES), st.text(st.characters(exclude_categories=["Cs"]), max_size=6)), max_size=12
-).map("".join)
+texts = texts_of(PIECES)
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "as published": {"do_lower_case": True, "model_max_length": 512, "tokenizer_class": "BertTokenizer"},
