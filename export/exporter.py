@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from onnx_ir import Model
@@ -151,13 +150,9 @@ def export(
     check_installed()
     stated = stated_defaults(source, defaults)
     options = checked_options(precision, dialect, static, calibration, allow_low_quality, stated)
-    opening: dict[str, Any] = {
-        "variant": variant,
-        "config": config,
-        "prediction_type": prediction_type,
-        "without": without,
-    }
-    checkpoint = open_checkpoint(source, revision, **opening)
+    checkpoint = open_checkpoint(
+        source, revision, variant=variant, config=config, prediction_type=prediction_type, without=without
+    )
     if vae is not None:
         checkpoint = with_vae(checkpoint, vae)
     if loras:
